@@ -1,0 +1,93 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+REGISTRY ?=
+PYTEST_ARGS ?=
+export PYTHONPATH := $(CURDIR)/operator
+
+.PHONY: help
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(STAMP): tests/requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "python3 >= 3.11 is needed"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r tests/requirements.lock
+	@touch $@
+
+.PHONY: venv
+venv: $(STAMP) ## Create .venv with every tool, from the hashed lock
+
+.PHONY: check
+check: venv verify ## Lint, types, import contracts, unit, golden, property and contract tests (< 2 min)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/yamllint --strict .
+	$(BIN)/python -m pytest -q tests/unit tests/golden tests/contract tests/property $(PYTEST_ARGS)
+
+.PHONY: generate
+generate: venv ## Write every generated file (CRD, chart copies, README tables)
+	$(BIN)/python -m tests.generate
+
+.PHONY: verify
+verify: venv ## Fail when a generated file is stale
+	$(BIN)/python -m tests.generate --check
+
+.PHONY: golden
+golden: venv ## Rewrite the golden cases' expected files
+	$(BIN)/python -m pytest -q tests/golden --rewrite-golden
+
+.PHONY: format
+format: venv ## Format the code
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format --quiet .
+
+.PHONY: lock
+lock: venv ## Lock the dependencies with hashes
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links -q -o operator/requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links -q -o tests/requirements.lock
+
+.PHONY: cluster
+cluster: ## Start a local Kubernetes (kind with a container engine, else bare) or repair it
+	@$(PYTHON) -m tests.localcluster up
+
+.PHONY: cluster-down
+cluster-down: ## Remove the local Kubernetes; nothing of it stays
+	@$(PYTHON) -m tests.localcluster down
+
+.PHONY: cluster-env
+cluster-env: ## Print the shell lines that point kubectl at it: eval "$(make -s cluster-env)"
+	@$(PYTHON) -m tests.localcluster env
+
+.PHONY: image
+image: ## Build the images
+	@$(PYTHON) -m tests.localcluster.images build
+
+.PHONY: push
+push: ## Push the images: make image push REGISTRY=registry.example.com/team
+	@$(PYTHON) -m tests.localcluster.images push "$(REGISTRY)"
+
+.PHONY: deploy
+deploy: cluster image ## Install the operator into the local cluster with Helm
+	@$(PYTHON) -m tests.localcluster.deploy
+
+.PHONY: demo
+demo: ## The main job, end to end, on a real local cluster: 1,000 clients on 25 connections
+	@$(PYTHON) -m tests.localcluster.demo
+
+.PHONY: test
+test: check cluster image ## All tiers: check, then real processes, control plane and cluster
+	$(BIN)/python -m pytest -q tests/simulated tests/process tests/controlplane tests/cluster $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: venv cluster image ## Side-by-side benchmarks (no timed asserts)
+	$(BIN)/python -m tests.bench

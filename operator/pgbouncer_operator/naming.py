@@ -1,0 +1,100 @@
+"""Every name, label, annotation, port and path this project uses, in one place.
+
+Pure: strings in, strings out. A test asserts that all names are unique per kind and valid DNS labels.
+"""
+
+GROUP = "pgbouncer-operator.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "ConnectionPool"
+PLURAL = "connectionpools"
+SINGULAR = "connectionpool"
+SHORT_NAMES = ("cpool",)
+CATEGORY = "pgbouncer-operator"
+
+FIELD_MANAGER = "pgbouncer-operator"
+
+# Labels. Selectors use LABEL_POOL only: a Deployment's selector is immutable, so nothing that may change belongs in it.
+LABEL_POOL = f"{GROUP}/pool"
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_NAME = "app.kubernetes.io/name"
+LABEL_INSTANCE = "app.kubernetes.io/instance"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_PART_OF = "app.kubernetes.io/part-of"
+MANAGED_BY = "pgbouncer-operator"
+COMPONENT = "connection-pooler"
+
+# On children: hash of what we last applied, so that an unchanged object is never written.
+ANNOTATION_APPLIED = f"{GROUP}/applied"
+# On the Deployment: hash of the inputs from the spec that the pod template was made of, and the template's version.
+ANNOTATION_TEMPLATE = f"{GROUP}/template"
+# On pods, read by the agent through the downward API.
+ANNOTATION_CONFIG = f"{GROUP}/config"
+ANNOTATION_POKE = f"{GROUP}/poke"
+
+PGBOUNCER_PORT = 6432
+AGENT_PORT = 9127
+PORT_NAME_PGBOUNCER = "pgbouncer"
+PORT_NAME_METRICS = "metrics"
+OPERATOR_HTTP_PORT = 8080
+
+CONTAINER_AGENT = "agent"
+CONTAINER_PGBOUNCER = "pgbouncer"
+RUN_AS_ID = 65532  # the uid and gid of every container: PgBouncer trusts its console's Unix socket to its own uid
+
+PGBOUNCER_BINARY = "/usr/sbin/pgbouncer"
+CONFIG_DIR = "/etc/pgbouncer/config"
+GRANTS_DIR = "/etc/pgbouncer/grants"
+USERS_DIR = "/etc/pgbouncer/users"
+CA_DIR = "/etc/pgbouncer/ca"
+POD_DIR = "/etc/pgbouncer/pod"
+RUN_DIR = "/run/pgbouncer"
+INTENT_KEY = "current.json"
+GRANTS_KEY = "grants.json"
+CA_KEY = "ca.crt"
+SYSTEM_CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
+
+LEASE_NAME = "pgbouncer-operator"
+
+# `<pool>-pgbouncer-xxxxxxxxxx-yyyyy` must stay a DNS label of 63 characters.
+POOL_NAME_MAX = 40
+
+
+def service(pool: str) -> str:
+    """Name of the pool's Service: the pool's own name, since it is what applications type."""
+    return pool
+
+
+def deployment(pool: str) -> str:
+    """Name of the pool's Deployment."""
+    return f"{pool}-pgbouncer"
+
+
+def config_map(pool: str) -> str:
+    """Name of the ConfigMap that carries the intent (`current.json`)."""
+    return f"{pool}-pgbouncer"
+
+
+def grants_config_map(pool: str) -> str:
+    """Name of the ConfigMap that carries the ledger (`grants.json`)."""
+    return f"{pool}-grants"
+
+
+def pod_disruption_budget(pool: str) -> str:
+    """Name of the pool's PodDisruptionBudget."""
+    return f"{pool}-pgbouncer"
+
+
+def connection_secret(pool: str) -> str:
+    """Name of the default connection Secret through the pool."""
+    return f"{pool}-connection"
+
+
+def direct_secret(pool: str) -> str:
+    """Name of the default connection Secret straight at the server."""
+    return f"{pool}-direct"
+
+
+def service_host(pool: str, namespace: str) -> str:
+    """DNS name of the pool's Service that resolves from every namespace without a cluster domain."""
+    return f"{service(pool)}.{namespace}.svc"
