@@ -1,0 +1,96 @@
+"""`spec.databases`, `spec.users`, `spec.connectionSecrets`: what clients may reach, as whom, and how they are told."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from pgbouncer_operator.api.model import Model
+from pgbouncer_operator.api.strings import BackendDatabaseName, DatabaseName, Handle, Integer, KeyName, ObjectName
+
+
+class PoolMode(StrEnum):
+    """PgBouncer's pool_mode: when a server connection goes back to the pool."""
+
+    SESSION = "session"
+    TRANSACTION = "transaction"
+    STATEMENT = "statement"
+
+
+class Endpoint(StrEnum):
+    """What a connection Secret points at."""
+
+    POOL = "Pool"
+    BACKEND = "Backend"
+
+
+ConnectionCount = Annotated[Integer, Field(ge=1, le=10000)]
+
+
+class ConnectionCap(Model):
+    """An upper limit that reserves nothing."""
+
+    max: ConnectionCount
+    """Most server connections, over all pods together. A cap: it reserves nothing. A change takes effect by reload."""
+
+
+class Database(Model):
+    """A database that clients may ask for."""
+
+    name: DatabaseName
+    """Name that clients ask for. At most 63 bytes, without quotes; pgbouncer and * are reserved. A new entry takes
+    effect by reload; removal is staged: new logins are refused first, running transactions finish."""
+    backend_name: BackendDatabaseName | None = None
+    """Name of the database on the PostgreSQL server. Default: the same as name. PgBouncer's dbname. A change takes
+    effect by reload, then its server connections are renewed."""
+    pool_mode: PoolMode | None = None
+    """When a server connection goes back to the pool: session, transaction or statement. Default: spec.poolMode.
+    PgBouncer's pool_mode of this database. A change takes effect by reload, then its server connections are renewed."""
+    server_connections: ConnectionCap | None = None
+    """Limit for this database within spec.serverConnections.max. Default: no limit of its own. PgBouncer's
+    max_db_connections. A change takes effect by reload."""
+
+    @property
+    def dbname(self) -> str:
+        """The database's name on the server."""
+        return self.backend_name or self.name
+
+
+class SecretReference(Model):
+    """A Secret in the pool's namespace."""
+
+    name: ObjectName
+    """Name of the Secret, in the pool's namespace. A new name rolls the pods; new content is reloaded."""
+
+
+class User(Model):
+    """A login, kept in a Secret so that it can be rotated without touching the pool."""
+
+    name: Handle
+    """Handle of this entry, for connectionSecrets and status. The login itself is in the Secret, since rotation may
+    change it. A new entry rolls the pods."""
+    secret_ref: SecretReference
+    """The Secret with login and password. The same login is used towards the PostgreSQL server. A new reference rolls
+    the pods; new content is reloaded."""
+    username_key: KeyName | None = None
+    """Key of the Secret that holds the login. Default: username, else user. A change takes effect by reload."""
+    password_key: KeyName = "password"  # noqa: S105  the name of a key
+    """Key of the Secret that holds the password. Default: password. A change takes effect by reload."""
+    server_connections: ConnectionCap | None = None
+    """Limit for this login within spec.serverConnections.max. Default: no limit of its own. PgBouncer's
+    max_user_connections. A change takes effect by reload."""
+
+
+class ConnectionSecret(Model):
+    """A Secret that the operator writes for an application."""
+
+    name: ObjectName
+    """Name of the Secret to write, in the pool's namespace. A Secret of that name that the operator did not make is
+    left alone. A change is applied at once; a Secret no longer listed is deleted."""
+    database: DatabaseName
+    """Name of an entry of spec.databases. A change is applied at once; applications see it when they restart."""
+    user: Handle
+    """Name of an entry of spec.users. A change is applied at once; applications see it when they restart."""
+    endpoint: Endpoint = Endpoint.POOL
+    """Where the Secret points: Pool (with DATABASE_URL) or Backend (with DIRECT_URL, past the pool, for migrations).
+    Default: Pool. A change is applied at once."""

@@ -1,0 +1,104 @@
+"""`spec.backend`: the PostgreSQL server behind a pool, and how PgBouncer proves that it is the right one."""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from pgbouncer_operator.api.model import Model, Rule
+from pgbouncer_operator.api.strings import Host, Integer, KeyName, ObjectName
+
+
+class TlsMode(StrEnum):
+    """PgBouncer's server_tls_sslmode, without the modes that fall back to plain text silently."""
+
+    DISABLE = "disable"
+    REQUIRE = "require"
+    VERIFY_CA = "verify-ca"
+    VERIFY_FULL = "verify-full"
+
+
+class KeyReference(Model):
+    """One key of a Secret or ConfigMap in the pool's namespace."""
+
+    name: ObjectName
+    """Name of the object, in the pool's namespace. A new name rolls the pods."""
+    key: KeyName
+    """Key in the object that holds the PEM certificates. Only this key is mounted. A new key rolls the pods."""
+
+
+def _sources(ca: "CertificateAuthority") -> int:
+    return sum(source is not None for source in (ca.secret_key_ref, ca.config_map_key_ref, ca.system))
+
+
+class CertificateAuthority(Model):
+    """Where the certificates come from that the server's certificate is checked against. Exactly one source."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.system)].filter(g, g).size() == 1",
+            broken=lambda ca: None if _sources(ca) == 1 else "",
+            message="ca needs exactly one of secretKeyRef, configMapKeyRef and system: keep one and remove the others",
+        ),
+    )
+
+    secret_key_ref: KeyReference | None = None
+    """Key of a Secret with the CA's certificates in PEM. A new reference rolls the pods; new content is reloaded."""
+    config_map_key_ref: KeyReference | None = None
+    """Key of a ConfigMap with the CA's certificates in PEM. A new reference rolls the pods; new content is reloaded."""
+    system: Literal[True] | None = None
+    """Trust the public CAs of the pool's image, for servers with a public certificate. Only true is allowed; leave it
+    out otherwise. A change takes effect by reload, then every server connection is renewed."""
+
+
+class BackendTls(Model):
+    """TLS between PgBouncer and PostgreSQL."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!(has(self.mode) && self.mode == 'disable' && has(self.ca))",
+            broken=lambda tls: "" if tls.mode == TlsMode.DISABLE and tls.ca else None,
+            message="ca has no effect when mode is disable: remove ca, or choose mode verify-full",
+            field="ca",
+        ),
+        Rule(
+            cel="!(has(self.mode) && self.mode in ['verify-ca', 'verify-full']) || has(self.ca)",
+            broken=lambda tls: "" if tls.mode in {TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL} and not tls.ca else None,
+            message="mode verify-ca and verify-full need a CA to verify with: set ca, for public CAs {system: true}",
+            field="ca",
+        ),
+    )
+
+    mode: TlsMode | None = None
+    """How far the server is verified: disable, require (encrypted, but any server is believed), verify-ca,
+    verify-full. Default: verify-full with a ca, require without. PgBouncer's server_tls_sslmode. A change takes
+    effect by reload, then every server connection is renewed."""
+    ca: CertificateAuthority | None = None
+    """The CA that signed the server's certificate. Default: none. PgBouncer's server_tls_ca_file. A new reference
+    rolls the pods; new content is reloaded."""
+
+
+class Backend(Model):
+    """A PostgreSQL server."""
+
+    host: Host
+    """DNS name or IP address of the PostgreSQL server, best the primary's own Service. Required. PgBouncer's host. A
+    change takes effect by reload, then every server connection is renewed between two transactions."""
+    port: Annotated[Integer, Field(ge=1, le=65535)] = 5432
+    """TCP port of the PostgreSQL server. Default: 5432. PgBouncer's port. A change takes effect by reload, then every
+    server connection is renewed."""
+    tls: BackendTls | None = None
+    """TLS towards the server. Default: encrypted without verification (require). A server without TLS needs
+    {mode: disable}. A change of mode takes effect by reload; a new CA reference rolls the pods."""
+
+    @property
+    def tls_mode(self) -> TlsMode:
+        """The mode in force: what is written, else verify-full with a CA and require without."""
+        if self.tls is None:
+            return TlsMode.REQUIRE
+        return self.tls.mode or (TlsMode.VERIFY_FULL if self.tls.ca else TlsMode.REQUIRE)
+
+    @property
+    def ca(self) -> CertificateAuthority | None:
+        """The CA, if there is one."""
+        return self.tls.ca if self.tls else None

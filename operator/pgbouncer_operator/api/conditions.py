@@ -1,0 +1,157 @@
+"""Conditions of a pool, every reason they may carry, and for each reason what its reader should do.
+
+Conditions follow kstatus: `Ready` is the summary, `Reconciling` and `Stalled` are there while they are true.
+https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md
+"""
+
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from pgbouncer_operator.api.model import Model
+from pgbouncer_operator.api.strings import Integer
+
+MESSAGE_MAX = 1024
+
+
+class ConditionType(StrEnum):
+    """What a condition is about. The order is the order in status."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    CONFIGURATION_APPLIED = "ConfigurationApplied"
+    BACKEND_REACHABLE = "BackendReachable"
+    CREDENTIALS_AVAILABLE = "CredentialsAvailable"
+    WITHIN_BUDGET = "WithinBudget"
+
+
+class ConditionStatus(StrEnum):
+    """Whether the condition holds."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Reason(StrEnum):
+    """Why a condition is as it is, in one word."""
+
+    # All is well.
+    READY = "Ready"
+    UP_TO_DATE = "UpToDate"
+    APPLIED = "Applied"
+    REACHABLE = "Reachable"
+    AVAILABLE = "Available"
+    FITS = "Fits"
+    SCALED_TO_ZERO = "ScaledToZero"
+    # On the way, or not known yet.
+    PENDING = "Pending"
+    WAITING_FOR_PODS = "WaitingForPods"
+    APPLYING_CONFIGURATION = "ApplyingConfiguration"
+    MOVING_CONNECTIONS = "MovingConnections"
+    PODS_UNREACHABLE = "PodsUnreachable"
+    API_SERVER_FAILED = "ApiServerFailed"
+    # Somebody has to act.
+    CONFIGURATION_REFUSED = "ConfigurationRefused"
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
+    SECRET_KEY_MISSING = "SecretKeyMissing"  # noqa: S105
+    SECRET_VALUE_INVALID = "SecretValueInvalid"  # noqa: S105
+    CA_NOT_FOUND = "CaNotFound"
+    BACKEND_UNREACHABLE = "BackendUnreachable"
+    BACKEND_REFUSED_LOGIN = "BackendRefusedLogin"
+    BACKEND_DATABASE_MISSING = "BackendDatabaseMissing"
+    BACKEND_WITHOUT_TLS = "BackendWithoutTls"
+    BACKEND_NOT_VERIFIED = "BackendNotVerified"
+    BACKEND_IS_FULL = "BackendIsFull"
+    BACKEND_IS_POOLER = "BackendIsPooler"
+    HOST_NOT_RESOLVED = "HostNotResolved"
+    NAME_CONFLICT = "NameConflict"
+    INVALID_SPEC = "InvalidSpec"
+    OBJECT_REFUSED = "ObjectRefused"
+    BUDGET_TOO_SMALL = "BudgetTooSmall"
+    REPLICAS_CLAMPED = "ReplicasClamped"
+    PARAMETER_UNSUPPORTED = "ParameterUnsupported"
+
+
+REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
+    {
+        Reason.READY: "Nothing to do: every pod runs this spec and logs in to the server.",
+        Reason.UP_TO_DATE: "Nothing to do: the cluster is as this spec wants it.",
+        Reason.APPLIED: "Nothing to do: every pod has loaded and confirmed this configuration.",
+        Reason.REACHABLE: "Nothing to do: the pods log in to the PostgreSQL server.",
+        Reason.AVAILABLE: "Nothing to do: every user's Secret has a login and a password.",
+        Reason.FITS: "Nothing to do: the pods wanted fit in serverConnections.max.",
+        Reason.SCALED_TO_ZERO: "Set spec.replicas above 0 to serve clients again.",
+        Reason.PENDING: "Wait a moment; if it stays, look whether the operator runs and may watch this namespace.",
+        Reason.WAITING_FOR_PODS: "Wait; if it stays, `kubectl describe pod` says what a pod lacks: image, room, quota.",
+        Reason.APPLYING_CONFIGURATION: "Wait: the pods are loading the new configuration one after the other.",
+        Reason.MOVING_CONNECTIONS: "Wait: one pod has to give connections back before another may open them.",
+        Reason.PODS_UNREACHABLE: "Let the operator reach port 9127 of the pods: look at NetworkPolicies and nodes.",
+        Reason.API_SERVER_FAILED: "Wait: the operator tries again; if it stays, look at the API server and its quotas.",
+        Reason.CONFIGURATION_REFUSED: "Correct the setting that PgBouncer names; until then the old one serves.",
+        Reason.SECRET_NOT_FOUND: "Create the Secret in the pool's namespace, or correct users[].secretRef.name.",
+        Reason.SECRET_KEY_MISSING: "Set users[].usernameKey and users[].passwordKey to keys that the Secret has.",
+        Reason.SECRET_VALUE_INVALID: "Remove line breaks and control characters from the Secret's login or password.",
+        Reason.CA_NOT_FOUND: "Create the object and key that backend.tls.ca names, or correct the reference.",
+        Reason.BACKEND_UNREACHABLE: "Check backend.host and backend.port, that the server runs and lets the pods in.",
+        Reason.BACKEND_REFUSED_LOGIN: "Correct login and password in the user's Secret, or pg_hba.conf on the server.",
+        Reason.BACKEND_DATABASE_MISSING: "Create the database on the server, or correct databases[].backendName.",
+        Reason.BACKEND_WITHOUT_TLS: "Switch TLS on in PostgreSQL, or on a trusted network set backend.tls.mode disable.",
+        Reason.BACKEND_NOT_VERIFIED: "Point backend.tls.ca at the CA that signed the server's certificate for that host.",
+        Reason.BACKEND_IS_FULL: "Raise max_connections or the role's CONNECTION LIMIT, or lower serverConnections.max.",
+        Reason.BACKEND_IS_POOLER: "Set backend.host to the server itself: the direct URL would lead to another pooler.",
+        Reason.HOST_NOT_RESOLVED: "Correct backend.host, or create the Service or DNS record it names.",
+        Reason.NAME_CONFLICT: "Delete or rename the object that is in the way, or choose another name for the pool.",
+        Reason.INVALID_SPEC: "Correct the field that the message names; until then the last good spec serves.",
+        Reason.OBJECT_REFUSED: "Correct the field that the message names, or the admission policy that refused it.",
+        Reason.BUDGET_TOO_SMALL: "Raise serverConnections.max: every pod needs one connection for each database.",
+        Reason.REPLICAS_CLAMPED: "Raise serverConnections.max or lower replicas: the pods wanted do not all fit.",
+        Reason.PARAMETER_UNSUPPORTED: "Remove the parameter, or run a PgBouncer version that has it.",
+    }
+)
+
+
+def _one_line(text: object) -> object:
+    """Fit a message into its bounds: PostgreSQL's words may have line breaks and any length, and must get through."""
+    if not isinstance(text, str):
+        return text
+    line = re.sub(r"[\x00-\x1f\x7f]+", " ", text).strip()
+    return line if len(line) <= MESSAGE_MAX else line[: MESSAGE_MAX - 1] + "…"
+
+
+class Condition(Model):
+    """One observation of the pool. The order of the list carries no meaning."""
+
+    type: ConditionType
+    """What is observed, such as Ready or BackendReachable."""
+    status: ConditionStatus
+    """True, False or Unknown: whether it holds."""
+    reason: Reason
+    """Why, in one word. The documentation lists all of them with a remedy."""
+    message: Annotated[str, BeforeValidator(_one_line), StringConstraints(max_length=MESSAGE_MAX)] = ""
+    """Why, in a sentence that says where and what to do. Never holds a password."""
+    observed_generation: Annotated[Integer, Field(ge=0)] = 0
+    """Generation of the spec that this was observed for."""
+    last_transition_time: Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})] | None = None
+    """When status last changed, in UTC."""
+
+
+def merge(old: Iterable[Condition], new: Iterable[Condition], now: str) -> tuple[Condition, ...]:
+    """Return `new`, ordered by type, with the old transition time wherever the status stayed the same.
+
+    `now` is RFC 3339 in UTC. A condition that is not in `new` goes away.
+    """
+    before = {condition.type: condition for condition in old}
+    order = list(ConditionType)
+
+    def timed(condition: Condition) -> Condition:
+        known = before.get(condition.type)
+        kept = known is not None and known.status == condition.status and known.last_transition_time
+        return condition.model_copy(update={"last_transition_time": kept or now})
+
+    return tuple(timed(condition) for condition in sorted(new, key=lambda condition: order.index(condition.type)))

@@ -1,0 +1,182 @@
+"""What all models of the API share: wire names, and rules that the API server and this process both check.
+
+A rule is written twice, in CEL and in Python, side by side. The API server gives the user the answer at once; Python
+gives the same answer offline, and keeps the operator safe when the cluster still has an older CRD. A test on a real
+API server checks that both say the same.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+VALIDATIONS = "x-kubernetes-validations"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A condition that a schema alone cannot express.
+
+    `cel` is true for an acceptable value. `broken` answers None for an acceptable value, else the offender's name
+    ("" when the message names nobody). `{}` in `message` stands for the offender, which `offender` finds in CEL.
+    `field` is the child that the message is about: it becomes the field path of the error.
+    """
+
+    cel: str
+    broken: Callable[[Any], str | None]
+    message: str
+    offender: str = ""
+    field: str = ""
+
+    def validation(self) -> dict[str, str]:
+        """Return the entry of `x-kubernetes-validations`."""
+        entry = {"rule": self.cel}
+        if self.offender:
+            before, after = self.message.split("{}")
+            entry["messageExpression"] = f"{quote(before)} + {self.offender} + {quote(after)}"
+            entry["message"] = self.message.replace("{}", "an entry")  # used when the expression itself fails
+        else:
+            entry["message"] = self.message
+        if self.field:
+            entry["fieldPath"] = f".{self.field}"
+        return entry
+
+    def verify(self, value: object) -> None:
+        """Raise PydanticCustomError (type `rule`) when the value breaks the rule."""
+        name = self.broken(value)
+        if name is not None:
+            raise PydanticCustomError("rule", "{text}", {"text": self.message.replace("{}", name), "field": self.field})
+
+
+def quote(text: str) -> str:
+    """Return the text as a CEL string literal."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """Attach rules to a value that is not a model: a string, a list, a map. For use in `Annotated`."""
+
+    rules: tuple[Rule, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def verify(value: object) -> object:
+            for rule in self.rules:
+                rule.verify(value)
+            return value
+
+        return core_schema.no_info_after_validator_function(verify, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return _with_rules(handler(core), self.rules)
+
+
+def matches(pattern: str, message: str) -> Holds:
+    """Require that the whole string matches a pattern without anchors, which means the same in RE2 and in Python."""
+    compiled = re.compile(pattern)
+    rule = Rule(
+        cel=f"self.matches(r'^({pattern})$')",
+        broken=lambda text: None if compiled.fullmatch(text) else "",
+        message=message,
+    )
+    return Holds((rule,))
+
+
+@dataclass(frozen=True, slots=True)
+class IntOrString:
+    """A value that YAML may write as an integer or as a string, kept as written. `pattern` holds for strings."""
+
+    pattern: str
+    max_length: int
+    message: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def verify(value: object) -> int | str:
+            match value:
+                case bool():
+                    pass
+                case int():
+                    return value
+                case str() if len(value) <= self.max_length and re.fullmatch(self.pattern[1:-1], value):
+                    return value
+            raise PydanticCustomError("rule", "{text}", {"text": self.message, "field": ""})
+
+        return core_schema.no_info_plain_validator_function(verify)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        either: JsonSchemaValue = {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+        }
+        return {**either, "maxLength": self.max_length, "pattern": self.pattern}
+
+
+@dataclass(frozen=True, slots=True)
+class ListMap:
+    """Make a list a map by one of its fields: server-side apply merges by it, and duplicates are refused."""
+
+    key: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def unique(items: tuple[Any, ...]) -> tuple[Any, ...]:
+            seen: set[str] = set()
+            for item in items:
+                value = getattr(item, self.key)
+                if value in seen:
+                    text = f"two entries have the {self.key} {value}; give each entry its own"
+                    raise PydanticCustomError("rule", "{text}", {"text": text, "field": ""})
+                seen.add(value)
+            return items
+
+        return core_schema.no_info_after_validator_function(unique, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = dict(handler(core))
+        schema["x-kubernetes-list-type"] = "map"
+        schema["x-kubernetes-list-map-keys"] = [self.key]
+        return schema
+
+
+class Model(BaseModel):
+    """A part of the API: camelCase on the wire, frozen, unknown fields ignored so that a newer CRD does no harm."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _verify_rules(self) -> Self:
+        for rule in type(self).rules:
+            rule.verify(self)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        reference = handler(core)
+        schema = handler.resolve_ref_schema(reference)
+        schema.update(_with_rules(schema, cls.rules))
+        return reference
+
+    def wire(self) -> dict[str, Any]:
+        """Return the JSON value that goes to the API server: camelCase, absent instead of null."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _with_rules(schema: Mapping[str, Any], rules: tuple[Rule, ...]) -> dict[str, Any]:
+    entries = [*schema.get(VALIDATIONS, []), *(rule.validation() for rule in rules)]
+    return {**schema, VALIDATIONS: entries} if entries else dict(schema)

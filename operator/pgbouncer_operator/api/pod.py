@@ -1,0 +1,105 @@
+"""`spec.pod`: the few parts of a pod that users may shape. No PodTemplateSpec: the restricted profile stays."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from pgbouncer_operator.api.access import SecretReference
+from pgbouncer_operator.api.model import ListMap, Model
+from pgbouncer_operator.api.strings import (
+    Annotations,
+    Integer,
+    LabelKey,
+    Labels,
+    LabelValue,
+    ObjectName,
+    Quantity,
+    Text,
+)
+
+Quantities = Annotated[dict[LabelKey, Quantity], Field(max_length=8)]
+
+
+class TolerationOperator(StrEnum):
+    """How a toleration's key is compared."""
+
+    EXISTS = "Exists"
+    EQUAL = "Equal"
+
+
+class TaintEffect(StrEnum):
+    """What a taint does to pods."""
+
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
+
+
+class Unsatisfiable(StrEnum):
+    """What to do with a pod that would spread badly."""
+
+    DO_NOT_SCHEDULE = "DoNotSchedule"
+    SCHEDULE_ANYWAY = "ScheduleAnyway"
+
+
+class Resources(Model):
+    """CPU and memory of the pgbouncer container."""
+
+    requests: Quantities | None = None
+    """What the scheduler reserves, by resource name. Default: nothing, once resources is given. A change rolls the
+    pods."""
+    limits: Quantities | None = None
+    """What the container may use at most, by resource name. Default: no limit. PgBouncer uses one core, and about
+    100 KiB a user. A change rolls the pods."""
+
+
+class Toleration(Model):
+    """A taint that the pods put up with."""
+
+    key: Text | None = None
+    """Key of the taint. Default: every key, with operator Exists. A change rolls the pods."""
+    operator: TolerationOperator | None = None
+    """Exists, or Equal to compare value too. Default: Equal. A change rolls the pods."""
+    value: LabelValue | None = None
+    """Value of the taint, with operator Equal. Default: empty. A change rolls the pods."""
+    effect: TaintEffect | None = None
+    """NoSchedule, PreferNoSchedule or NoExecute. Default: every effect. A change rolls the pods."""
+    toleration_seconds: Integer | None = None
+    """Seconds the pod stays after a NoExecute taint appears. Default: for ever. A change rolls the pods."""
+
+
+class TopologySpread(Model):
+    """How the pods of this pool spread. The operator fills in the label selector: it always means this pool's pods."""
+
+    max_skew: Annotated[Integer, Field(ge=1, le=1000)]
+    """Largest difference in the number of pods between two domains. Required. A change rolls the pods."""
+    topology_key: Annotated[LabelKey, Field(min_length=1)]
+    """Node label that makes a domain, such as topology.kubernetes.io/zone. Required. A change rolls the pods."""
+    when_unsatisfiable: Unsatisfiable
+    """DoNotSchedule or ScheduleAnyway. Required. A change rolls the pods."""
+    min_domains: Annotated[Integer, Field(ge=1, le=1000)] | None = None
+    """Least number of domains to count with, for DoNotSchedule. Default: 1. A change rolls the pods."""
+
+
+class Pod(Model):
+    """What users may shape of a pool's pods."""
+
+    resources: Resources = Resources(requests={"cpu": "100m", "memory": "128Mi"})
+    """CPU and memory of the pgbouncer container. Default: requests of 100m and 128Mi, no limits; given, it replaces the
+    default whole. A change rolls the pods."""
+    node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] | None = None
+    """Labels that a node must have, at most 32. Default: any node. A change rolls the pods."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] | None = None
+    """Taints that the pods put up with, at most 32. Default: none. A change rolls the pods."""
+    topology_spread_constraints: Annotated[tuple[TopologySpread, ...], Field(max_length=8)] | None = None
+    """How the pods spread over nodes and zones, at most 8. Default: over nodes, where possible. A change rolls the
+    pods."""
+    priority_class_name: ObjectName | None = None
+    """PriorityClass of the pods. Default: the cluster's. A change rolls the pods."""
+    labels: Labels | None = None
+    """Labels for the pods besides the operator's own, at most 64. Default: none. A change rolls the pods."""
+    annotations: Annotations | None = None
+    """Annotations for the pods besides the operator's own, at most 64. Default: none. A change rolls the pods."""
+    image_pull_secrets: Annotated[tuple[SecretReference, ...], Field(max_length=16), ListMap("name")] | None = None
+    """Secrets for pulling the pool's image, at most 16. Default: the service account's. A change rolls the pods."""

@@ -1,0 +1,81 @@
+"""`spec` of a ConnectionPool: the whole of what a user can ask for."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from pgbouncer_operator.api.access import ConnectionSecret, Database, PoolMode, User
+from pgbouncer_operator.api.backend import Backend
+from pgbouncer_operator.api.model import ListMap, Model, Rule
+from pgbouncer_operator.api.pod import Pod
+from pgbouncer_operator.api.service import Service
+from pgbouncer_operator.api.strings import Integer, LongText, SettingValue
+from pgbouncer_operator.api.tuning import Clients, Drain, ServerConnections, Timeouts
+
+
+def _unknown_database(spec: "PoolSpec") -> str | None:
+    names = {database.name for database in spec.databases}
+    return next((s.database for s in spec.connection_secrets or () if s.database not in names), None)
+
+
+def _unknown_user(spec: "PoolSpec") -> str | None:
+    names = {user.name for user in spec.users}
+    return next((s.user for s in spec.connection_secrets or () if s.user not in names), None)
+
+
+class PoolSpec(Model):
+    """What the pool should be."""
+
+    # Nothing here may mention replicas: an autoscaler writes it, would be refused, and would stay where it is.
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.connectionSecrets) || "
+            "self.connectionSecrets.all(s, self.databases.exists(d, d.name == s.database))",
+            broken=_unknown_database,
+            offender="self.connectionSecrets.filter(s, !self.databases.exists(d, d.name == s.database))[0].database",
+            message="connectionSecrets names the database {}, which is not in spec.databases: add or correct it",
+            field="connectionSecrets",
+        ),
+        Rule(
+            cel="!has(self.connectionSecrets) || self.connectionSecrets.all(s, self.users.exists(u, u.name == s.user))",
+            broken=_unknown_user,
+            offender="self.connectionSecrets.filter(s, !self.users.exists(u, u.name == s.user))[0].user",
+            message="connectionSecrets names the user {}, which is not in spec.users: add or correct it",
+            field="connectionSecrets",
+        ),
+    )
+
+    backend: Backend
+    """The PostgreSQL server behind the pool. Required. A change takes effect by reload; a new CA reference rolls."""
+    databases: Annotated[tuple[Database, ...], Field(min_length=1, max_length=128), ListMap("name")]
+    """Databases that clients may ask for, 1 to 128, merged by name. Required. PgBouncer's [databases]. A change takes
+    effect by reload; removal is staged."""
+    users: Annotated[tuple[User, ...], Field(min_length=1, max_length=128), ListMap("name")]
+    """Logins that may use the pool, 1 to 128, merged by name. Required. PgBouncer's auth_file. A new reference rolls
+    the pods; new content of a Secret is reloaded."""
+    pool_mode: PoolMode = PoolMode.TRANSACTION
+    """When a server connection goes back to the pool: session, transaction or statement. Default: transaction.
+    PgBouncer's pool_mode. A change takes effect by reload, then every server connection is renewed."""
+    server_connections: ServerConnections
+    """How many connections to the PostgreSQL server the pool may hold. Required. A change takes effect by reload."""
+    clients: Clients = Clients()
+    """Limits on the side of the clients. Default: 2000 clients for each pod. A change takes effect by reload."""
+    timeouts: Timeouts = Timeouts()
+    """How long anything may take, in whole seconds. Default: see each field. A change takes effect by reload."""
+    replicas: Annotated[Integer, Field(ge=0, json_schema_extra={"format": "int32"})] = 2
+    """Pods wanted; 0 stops the pool. Default: 2. Autoscalers write it through the scale subresource. What does not fit
+    in serverConnections.max is clamped, and status says so. A change first moves limits, then pods."""
+    drain: Drain = Drain()
+    """How a pod leaves without cutting a transaction. Default: 120 s for clients, then 60 s for transactions. A change
+    rolls the pods."""
+    parameters: Annotated[dict[LongText, SettingValue], Field(max_length=64)] | None = None
+    """Other settings of PgBouncer by their own names, integer or string, at most 64. Default: none. Names and values
+    are checked; what has a field of its own is refused here. A change takes effect by reload or roll, by setting."""
+    service: Service = Service()
+    """The Service that applications connect to, named like the pool. Default: a ClusterIP on port 6432. A change is
+    applied at once."""
+    pod: Pod = Pod()
+    """What may be shaped of the pods. Default: see each field. A change rolls the pods."""
+    connection_secrets: Annotated[tuple[ConnectionSecret, ...], Field(max_length=64), ListMap("name")] | None = None
+    """Secrets that the operator writes for applications, at most 64, merged by name. Default: with one database and
+    one user <pool>-connection and <pool>-direct, otherwise none; an empty list writes none. Applied at once."""

@@ -1,0 +1,96 @@
+"""Strings and maps that users write, with their bounds and the sentence a user sees when one does not fit.
+
+No string may carry a control character: PgBouncer's files are made of lines, and a newline would start a setting.
+Every bound also keeps the API server's estimate of the cost of our CEL rules small.
+"""
+
+import ipaddress
+import re
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from pgbouncer_operator.api.model import Holds, IntOrString, Rule, matches
+from pgbouncer_operator.naming import GROUP
+
+PLAIN = r"[^\x00-\x1f\x7f]*"  # no control character
+LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"  # RFC 1123 label
+DNS_NAME = r"[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?)*"
+# The grammar of resource.Quantity, https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+QUANTITY = r"^[0-9]+([.][0-9]*)?([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
+QUALIFIED_NAME = r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?"
+
+
+def _bad_host(host: str) -> str | None:
+    """Answer None for one DNS name or one IP address, as Kubernetes' CEL function isIP understands addresses."""
+    if ":" in host or re.fullmatch(r"[0-9.]+", host):
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return ""
+        mapped = isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None
+        return "" if mapped or "%" in host else None
+    return None if re.fullmatch(DNS_NAME, host) else ""
+
+
+HOST = Rule(
+    cel=f"self.contains(':') || self.matches(r'^[0-9.]+$') ? isIP(self) : self.matches(r'^{DNS_NAME}$')",
+    broken=_bad_host,
+    message="must be one DNS name or one IP address: no port, no brackets, no list, no spaces or line breaks",
+)
+DATABASE_BYTES = Rule(
+    cel="bytes(self).size() <= 63",
+    broken=lambda name: None if len(name.encode()) <= 63 else "",
+    message="is longer than 63 bytes, which PostgreSQL and PgBouncer cannot tell apart: shorten it",
+)
+DATABASE_RESERVED = Rule(
+    cel="!(self in ['pgbouncer', '*'])",
+    broken=lambda name: "" if name in {"pgbouncer", "*"} else None,
+    message="pgbouncer is PgBouncer's own console and * would escape the connection limit: choose another name",
+)
+OURS = Rule(
+    cel=f"self.all(k, !k.startsWith('{GROUP}/'))",
+    broken=lambda entries: next((key for key in sorted(entries) if key.startswith(f"{GROUP}/")), None),
+    offender=f"self.filter(k, k.startsWith('{GROUP}/'))[0]",
+    message="{} belongs to the operator, which finds its objects by it: remove it",
+)
+
+Host = Annotated[str, StringConstraints(min_length=1, max_length=253), Holds((HOST,))]
+_UNQUOTED = matches(  # PgBouncer's ini knows no escape for a quote in a name
+    r"[^\x00-\x1f\x7f']+", "must not contain quotes (') or control characters such as line breaks: remove them"
+)
+DatabaseName = Annotated[
+    str, StringConstraints(min_length=1, max_length=63), _UNQUOTED, Holds((DATABASE_BYTES, DATABASE_RESERVED))
+]
+BackendDatabaseName = Annotated[
+    str, StringConstraints(min_length=1, max_length=63), _UNQUOTED, Holds((DATABASE_BYTES,))
+]
+Handle = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=63),
+    matches(LABEL, "must be lower-case letters, digits and '-', and start and end with a letter or digit"),
+]
+ObjectName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253),
+    matches(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", "must be a name of lower-case letters, digits, '-' and '.'"),
+]
+KeyName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253),
+    matches(r"[-._A-Za-z0-9]+", "must be a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'"),
+]
+
+# What Kubernetes checks itself once it is in a pod or Service gets a pattern, not a sentence: fewer bytes in the CRD.
+Text = Annotated[str, StringConstraints(max_length=253, pattern=f"^{PLAIN}$")]
+LongText = Annotated[str, StringConstraints(max_length=1024, pattern=f"^{PLAIN}$")]
+LabelKey = Annotated[str, StringConstraints(max_length=317, pattern=f"^{QUALIFIED_NAME}$")]
+LabelValue = Annotated[str, StringConstraints(max_length=63, pattern="^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$")]
+Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=64), Holds((OURS,))]
+Annotations = Annotated[dict[LabelKey, LongText], Field(max_length=64), Holds((OURS,))]
+
+Integer = Annotated[int, Field(strict=True)]
+Quantity = Annotated[int | str, IntOrString(QUANTITY, 32, "must be a quantity such as 100m, 0.5 or 128Mi")]
+SettingValue = Annotated[
+    int | str, IntOrString(f"^{PLAIN}$", 1024, "must be an integer or a string without control characters")
+]
