@@ -1,0 +1,76 @@
+"""The leader's lease as a coordination.k8s.io Lease."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from pgbouncer_operator.engine.leader import Lease, LeaseConflict
+from pgbouncer_operator.kube import errors
+from pgbouncer_operator.kube.client import Kube, Object
+from pgbouncer_operator.kube.resources import LEASES
+
+
+class KubeLeaseStore:
+    """Keeps one lease in the API. Fulfils engine.leader.LeaseStore."""
+
+    def __init__(self, kube: Kube, namespace: str, name: str, wall_clock: Callable[[], datetime]) -> None:
+        """`wall_clock` gives the time in UTC; it is written for people to read and never compared."""
+        self._kube = kube
+        self._namespace = namespace
+        self._name = name
+        self._wall_clock = wall_clock
+        self._acquired: tuple[str, str] = ("", "")  # holder, since when
+
+    async def get(self) -> Lease | None:
+        """The lease, or None if there is none. Raises ApiError."""
+        try:
+            body = await self._kube.get(LEASES, self._namespace, self._name)
+        except errors.NotFound:
+            return None
+        spec = body.get("spec") or {}
+        self._acquired = (spec.get("holderIdentity") or "", spec.get("acquireTime") or "")
+        return _lease(body)
+
+    async def create(self, lease: Lease) -> Lease:
+        """Create the lease. Raises LeaseConflict if there is one, ApiError."""
+        try:
+            return _lease(await self._kube.create(LEASES, self._body(lease)))
+        except errors.AlreadyExists as error:
+            raise LeaseConflict(str(error)) from None
+
+    async def update(self, lease: Lease) -> Lease:
+        """Write the lease over the version that was read. Raises LeaseConflict if it changed since, ApiError."""
+        try:
+            return _lease(await self._kube.replace(LEASES, self._body(lease)))
+        except (errors.Conflict, errors.NotFound) as error:
+            raise LeaseConflict(str(error)) from None
+
+    def _body(self, lease: Lease) -> Object:
+        now = self._wall_clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        if self._acquired[0] != lease.holder:
+            self._acquired = (lease.holder, now)
+        metadata: dict[str, Any] = {"name": self._name, "namespace": self._namespace}
+        if lease.version:
+            metadata["resourceVersion"] = lease.version
+        return {
+            "apiVersion": LEASES.api_version,
+            "kind": LEASES.kind,
+            "metadata": metadata,
+            "spec": {
+                "holderIdentity": lease.holder,
+                "leaseDurationSeconds": int(lease.duration),
+                "acquireTime": self._acquired[1] or now,
+                "renewTime": now,
+                "leaseTransitions": lease.transitions,
+            },
+        }
+
+
+def _lease(body: Object) -> Lease:
+    spec = body.get("spec") or {}
+    return Lease(
+        holder=spec.get("holderIdentity") or "",
+        duration=float(spec.get("leaseDurationSeconds") or 15),
+        transitions=int(spec.get("leaseTransitions") or 0),
+        version=body["metadata"]["resourceVersion"],
+    )
