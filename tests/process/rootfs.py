@@ -1,6 +1,6 @@
 """PgBouncer and PostgreSQL of the supported versions, in a Debian tree of their own.
 
-The packages need a newer libc than a stable Debian has, so they get a root file system, built once by debootstrap and kept.
+The packages need a newer libc than a stable Debian has, so they get a root file system, built once and kept.
 Programs run by chroot into it, with the machine's /tmp mounted over the tree's in a mount namespace that ends with the
 process: paths are the same inside and outside, and nothing stays mounted.
 
@@ -97,7 +97,10 @@ def _install(stage: Path) -> None:
     conf.parent.mkdir(parents=True, exist_ok=True)
     conf.write_text("create_main_cluster = false\n")
     unexpired = ("-o", "Acquire::Check-Valid-Until=false")  # a mirror may lag behind a moving suite
-    apt = ("chroot", str(stage), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *unexpired)
+    # Some packages' scripts look into /proc; it is mounted for the length of one command only.
+    mounted = 'mount --bind /proc "$0/proc" && root=$0 && exec chroot "$root" env DEBIAN_FRONTEND=noninteractive "$@"'
+    inside = ("unshare", "--mount", "--propagation", "private", "sh", "-c", mounted, str(stage))
+    apt = (*inside, "apt-get", *unexpired)
     _run(*apt, "update", "-qq")
     keep = ("-o", "Dpkg::Options::=--force-confold")
     _run(*apt, "install", "-y", "-qq", "--no-install-recommends", *keep, *PACKAGES)

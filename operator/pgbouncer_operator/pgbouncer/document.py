@@ -1,0 +1,101 @@
+"""Reading JSON documents of ours with errors that name the field: what intent and grants have in common.
+
+Unknown keys are ignored everywhere, so that an older agent can read what a newer operator wrote.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+class DocumentError(ValueError):
+    """The text is not the document that was expected; the message starts with the field's path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON object and where it stands in the whole; every reader raises DocumentError with that path."""
+
+    members: Mapping[str, Any]
+    path: str = ""
+
+    @staticmethod
+    def parse(text: str, protocol: int) -> "Document":
+        """The top-level object of `text`, if its `protocol` is one this program knows."""
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise DocumentError(f"the document is not JSON: {error}") from None
+        except RecursionError:
+            raise DocumentError("the document is nested too deeply") from None
+        if not isinstance(value, dict):
+            raise DocumentError("the document is not a JSON object")
+        document = Document(value)
+        found = document.integer("protocol", minimum=1)
+        if found > protocol:
+            raise document.error("protocol", f"is {found}, this agent knows up to {protocol}: roll the pods")
+        return document
+
+    def error(self, key: str, complaint: str) -> DocumentError:
+        """The error to raise about the member `key`."""
+        return DocumentError(f"{self._at(key)} {complaint}")
+
+    def text(self, key: str) -> str:
+        """A string that is there and can be written as UTF-8."""
+        value = self._required(key)
+        if not isinstance(value, str):
+            raise self.error(key, "is not a string")
+        if any("\ud800" <= each <= "\udfff" for each in value):
+            raise self.error(key, "holds half of a surrogate pair, which is no character")
+        return value
+
+    def optional_text(self, key: str) -> str | None:
+        """A string, or None when the member is absent or null."""
+        return None if self.members.get(key) is None else self.text(key)
+
+    def integer(self, key: str, minimum: int, maximum: int | None = None) -> int:
+        """A whole number between `minimum` and `maximum`, both included."""
+        value = self._required(key)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.error(key, "is not a whole number")
+        if value < minimum or (maximum is not None and value > maximum):
+            limits = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+            raise self.error(key, f"is {value}, it must be {limits}")
+        return value
+
+    def optional_integer(self, key: str, minimum: int, maximum: int | None = None) -> int | None:
+        """As `integer`, or None when the member is absent or null."""
+        return None if self.members.get(key) is None else self.integer(key, minimum, maximum)
+
+    def choice(self, key: str, choices: Sequence[str]) -> str:
+        """One of `choices`."""
+        value = self.text(key)
+        if value not in choices:
+            raise self.error(key, f"is {value!r}, it must be one of {', '.join(choices)}")
+        return value
+
+    def child(self, key: str) -> "Document":
+        """The object under `key`."""
+        value = self._required(key)
+        if not isinstance(value, dict):
+            raise self.error(key, "is not an object")
+        return Document(value, self._at(key))
+
+    def children(self, key: str) -> Iterator["Document"]:
+        """The objects in the list under `key`."""
+        value = self._required(key)
+        if not isinstance(value, list):
+            raise self.error(key, "is not a list")
+        for index, each in enumerate(value):
+            if not isinstance(each, dict):
+                raise self.error(f"{key}[{index}]", "is not an object")
+            yield Document(each, f"{self._at(key)}[{index}]")
+
+    def _required(self, key: str) -> Any:
+        if key not in self.members:
+            raise self.error(key, "is missing")
+        return self.members[key]
+
+    def _at(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key

@@ -1,0 +1,161 @@
+"""A pod's pgbouncer.ini: an intent, the pod's grant and the logins, composed into one text.
+
+Pure, and free of secrets: passwords stand in userlist.txt only. Equal compositions give equal bytes.
+Three tables make the global settings: defaults < the pool's own settings < what the operator's promises rest on.
+"""
+
+import hashlib
+
+import pgbouncer_operator.pgbouncer.parameters as parameters
+from pgbouncer_operator.pgbouncer.composition import Composition, Login, Paths, Peer, check
+from pgbouncer_operator.pgbouncer.intent import DatabaseIntent
+from pgbouncer_operator.pgbouncer.syntax import CompositionError, Ini, SyntaxProblem, parse, write
+
+__all__ = [
+    "Composition",
+    "CompositionError",
+    "Ini",
+    "Login",
+    "Paths",
+    "Peer",
+    "SyntaxProblem",
+    "compose",
+    "marker",
+    "parse",
+    "render",
+]
+
+# An abandoned statement would run on after PgBouncer has dropped its connection and counts it no more; with this the
+# backend notices within a second. PostgreSQL before 14 has no such setting: then no row is found and nothing done.
+CONNECT_QUERY = (
+    "SELECT pg_catalog.set_config(name, '1s', false) FROM pg_catalog.pg_settings"
+    " WHERE name = 'client_connection_check_interval'"
+)
+
+# Written first: should PgBouncer ever stop at a line, these have been read.
+FIRST = (
+    "auth_type",
+    "auth_hba_file",
+    "auth_file",
+    "auth_user",
+    "admin_users",
+    "stats_users",
+    "pool_mode",
+    "max_client_conn",
+    "default_pool_size",
+    "min_pool_size",
+    "reserve_pool_size",
+    "max_db_connections",
+    "max_user_connections",
+    "server_tls_sslmode",
+    "server_tls_ca_file",
+)
+MARKER = "syslog_ident"  # without any effect while `syslog` is off
+
+
+def render(composition: Composition) -> str:
+    """The text of pgbouncer.ini. CompositionError names the field that must change."""
+    return write(compose(composition))
+
+
+def marker(composition: Composition) -> str:
+    """What SHOW CONFIG says for `syslog_ident` once this very composition has been read to its last line."""
+    return compose(composition).pgbouncer[MARKER]
+
+
+def compose(composition: Composition) -> Ini:
+    """The configuration as data. CompositionError names the field that must change."""
+    check(composition)
+    mode = str(composition.intent.settings.get("pool_mode", defaults(0)["pool_mode"]))
+    databases = {
+        each.name: _database(each, composition.shares[each.name], mode) for each in composition.intent.databases
+    }
+    # An entry without members resets what an earlier one said; a missing entry would leave it as it was.
+    users = {
+        each.login: {} if each.max is None else {"max_user_connections": str(each.max)} for each in composition.logins
+    }
+    peers = {
+        str(each.id): {"host": each.host, "port": str(each.port), "pool_size": "2"}
+        for each in sorted(composition.peers, key=lambda peer: peer.id)
+    }
+    merged = _merged(composition)
+    ordered = {key: merged[key] for key in (*FIRST, *sorted(merged.keys() - set(FIRST)))}
+    named = _marker(composition, write(Ini(databases, users, peers, ordered)))
+    return Ini(databases, users, peers, ordered | {MARKER: named})
+
+
+def defaults(query_wait: float) -> dict[str, str]:
+    """The settings of a pool that says nothing. query_wait: its query_wait_timeout in seconds, 0 for no limit.
+
+    A server that is gone without a word must be noticed before the clients that wait for it give up.
+    """
+    patience = min(query_wait, 30.0) if query_wait > 0 else 30.0
+    derived = {
+        "tcp_keepidle": str(max(1, int(patience / 3))),
+        "tcp_keepintvl": str(max(1, int(patience / 6))),
+        "tcp_user_timeout": str(int(patience * 1000 * 2 / 3)),  # milliseconds
+    }
+    return {row.name: row.ours for row in parameters.CATALOGUE if row.ours is not None} | derived
+
+
+def mandatory(composition: Composition) -> dict[str, str]:
+    """The settings that neither defaults nor a pool can change."""
+    cap = str(composition.cap)
+    return {
+        "auth_type": "hba",
+        "auth_hba_file": composition.paths.hba,
+        "auth_file": composition.paths.userlist,
+        "auth_user": "",
+        "admin_users": "",  # the console is for the Unix socket and PgBouncer's own uid
+        "stats_users": composition.stats_user,
+        "default_pool_size": cap,
+        "min_pool_size": "0",
+        "reserve_pool_size": "0",
+        "max_db_connections": cap,
+        "max_user_connections": "0",
+        "server_tls_sslmode": composition.intent.server_tls.mode,
+        "server_tls_ca_file": composition.ca_file,
+        "listen_addr": "*" if composition.listen else "",
+        "listen_port": str(composition.port),
+        "unix_socket_dir": composition.paths.run,
+        "unix_socket_mode": "0700",
+        "peer_id": str(composition.peer_id),
+        "syslog": "0",
+        "logfile": "",
+    }
+
+
+def _merged(composition: Composition) -> dict[str, str]:
+    own = _own_settings(composition)
+    always = mandatory(composition)
+    query_wait = own.get("query_wait_timeout", defaults(0)["query_wait_timeout"])
+    return {**defaults(float(query_wait)), **own, **always}
+
+
+def _own_settings(composition: Composition) -> dict[str, str]:
+    own = {}
+    audiences = (parameters.Audience.USER, parameters.Audience.FIELD)
+    for key, value in composition.intent.settings.items():
+        problem = parameters.check(key, value, composition.version, audiences)
+        if problem is not None:
+            raise CompositionError(f"settings.{problem.message}")
+        own[key] = str(value)
+    return own
+
+
+def _database(database: DatabaseIntent, share: int, mode: str) -> dict[str, str]:
+    # Every entry says everything, so that no value of an earlier configuration can live on.
+    return {
+        "host": database.host,
+        "port": str(database.port),
+        "dbname": database.dbname,
+        "pool_size": str(share),
+        "max_db_connections": str(share),
+        "pool_mode": database.pool_mode or mode,
+        "connect_query": CONNECT_QUERY,
+    }
+
+
+def _marker(composition: Composition, text: str) -> str:
+    rest: str = hashlib.sha256(f"{text}\n{composition.credentials}".encode()).hexdigest()[:8]
+    return f"{composition.intent.digest}-{composition.seq}-{rest}"

@@ -1,0 +1,190 @@
+"""The catalogue of PgBouncer's settings: what exists, who may set it, which values it takes, how a change arrives.
+
+Pure. To support a setting of a newer PgBouncer, add one row to parameters_table.
+PgBouncer checks no ranges and stops reading at the first bad line, so nothing unchecked may reach its file.
+"""
+
+import difflib
+import re
+
+from pgbouncer_operator.pgbouncer.characters import unfit
+from pgbouncer_operator.pgbouncer.parameter import Audience, ChangeClass, Parameter, Problem, Type
+from pgbouncer_operator.pgbouncer.parameters_owned import OWNED, UNSUPPORTED
+from pgbouncer_operator.pgbouncer.parameters_table import FIELDS, PARAMETERS
+
+__all__ = [
+    "CATALOGUE",
+    "MAX_DATABASE_BYTES",
+    "MAX_LOGIN_BYTES",
+    "MAX_PASSWORD_BYTES",
+    "MAX_PEER_ID",
+    "MAX_VALUE_LENGTH",
+    "VERSION",
+    "Audience",
+    "ChangeClass",
+    "Parameter",
+    "Problem",
+    "Type",
+    "check",
+    "for_users",
+    "lookup",
+    "render_table",
+]
+
+VERSION = "1.26.1"  # the PgBouncer of our image, and what the catalogue describes
+MAX_VALUE_LENGTH = 1024
+MAX_DATABASE_BYTES = 63
+MAX_LOGIN_BYTES = 127
+MAX_PASSWORD_BYTES = 2000  # 1.26 takes 65531; more than this is no password but a mistake
+MAX_PEER_ID = 16383
+
+CATALOGUE: tuple[Parameter, ...] = (*FIELDS, *PARAMETERS, *OWNED, *UNSUPPORTED)
+_BY_NAME = {each.name: each for each in CATALOGUE}
+
+
+def lookup(name: str) -> Parameter | None:
+    """The row of that name, or None."""
+    return _BY_NAME.get(name)
+
+
+def for_users() -> tuple[Parameter, ...]:
+    """The rows allowed in spec.parameters, sorted by name."""
+    return tuple(sorted((each for each in CATALOGUE if each.audience is Audience.USER), key=lambda each: each.name))
+
+
+def check(
+    name: str,
+    value: str | int,
+    version: str = VERSION,
+    audiences: tuple[Audience, ...] = (Audience.USER,),
+) -> Problem | None:
+    """Why `name = value` cannot be used with PgBouncer `version` by one of `audiences`; None when it can.
+
+    With the default audience: as an entry of spec.parameters.
+    """
+    row = _BY_NAME.get(name)
+    if row is None:
+        return Problem(name, f"{_shown(name)} is not a setting of PgBouncer{_suggestion(name)}")
+    complaint = _version_complaint(row, version) or _audience_complaint(row, audiences) or _complaint(row, value)
+    return Problem(name, f"{name} {complaint}") if complaint else None
+
+
+def render_table() -> str:
+    """The catalogue as Markdown, for the manual."""
+    lines = ["### In `spec.parameters`", ""]
+    lines += ["| setting | value | default | a change takes effect by | since | effect |", "|---|---|---|---|---|---|"]
+    for row in for_users():
+        default = row.default if row.ours is None else row.ours
+        cells = (f"`{row.name}`", _range(row), _code(default), row.change.value, row.since, row.help)
+        lines.append(f"| {' | '.join(cells)} |")
+    for title, audience in (
+        ("With a field of its own", Audience.FIELD),
+        ("Set by the operator", Audience.OPERATOR),
+        ("Not supported", Audience.UNSUPPORTED),
+    ):
+        lines += ["", f"### {title}", "", "| setting | use instead | effect |", "|---|---|---|"]
+        rows = sorted((each for each in CATALOGUE if each.audience is audience), key=lambda each: each.name)
+        lines += [f"| `{row.name}` | {_code(row.field)} | {row.help} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(name: str) -> str:
+    # A name may be anything that a user typed; an error message must stay one short line.
+    return ascii(name)[1:-1][:64]
+
+
+def _suggestion(name: str) -> str:
+    likely = difflib.get_close_matches(name.lower().replace("-", "_"), _BY_NAME, n=1, cutoff=0.75)
+    return f": did you mean {likely[0]}?" if likely else ": see the list of settings in the README"
+
+
+def _version_complaint(row: Parameter, version: str) -> str:
+    if row.removed is not None and _order(version) >= _order(row.removed):
+        return f"was removed in PgBouncer {row.removed} and this pool runs {version}: remove it"
+    if _order(version) < _order(row.since):
+        return f"needs PgBouncer {row.since} and this pool runs {version}: remove it or use a newer image"
+    return ""
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(int(each) for each in re.findall(r"\d+", version)[:3])
+
+
+def _audience_complaint(row: Parameter, audiences: tuple[Audience, ...]) -> str:
+    if row.audience in audiences:
+        return ""
+    match row.audience:
+        case Audience.FIELD:
+            return f"has a field of its own: set {row.field} and remove it here"
+        case Audience.OPERATOR:
+            return f"is set by the operator{f', from {row.field}' if row.field else ''}: remove it"
+        case Audience.UNSUPPORTED:
+            return "is not supported by this operator: remove it"
+        case Audience.USER:
+            return "cannot be set here: use spec.parameters"
+
+
+def _complaint(row: Parameter, value: str | int) -> str:
+    if isinstance(value, bool):
+        return "is a boolean: write a number or a string in quotes; PgBouncer's own booleans are 0 and 1"
+    text = str(value)
+    complaint = _text_complaint(text)
+    if complaint:
+        return complaint
+    match row.type:
+        case Type.INT | Type.TIME:
+            complaint = _number_complaint(row, text)
+        case Type.BOOL if text not in ("0", "1"):
+            complaint = f"is {text!r}: PgBouncer takes 0 (off) and 1 (on) only"
+        case Type.ENUM if text not in row.choices:
+            complaint = f"is {text!r}: use one of {', '.join(row.choices)}"
+        case Type.CSV:
+            complaint = _list_complaint(row, text)
+    return complaint
+
+
+def _text_complaint(text: str) -> str:
+    found = unfit(text)
+    if found is not None:
+        return f"holds {found}: remove it"
+    if len(text) > MAX_VALUE_LENGTH:
+        return f"is longer than {MAX_VALUE_LENGTH} characters: shorten it"
+    if text != text.strip(" "):
+        return "starts or ends with a blank, which PgBouncer would strip: remove it"
+    return ""
+
+
+def _number_complaint(row: Parameter, text: str) -> str:
+    whole = r"0|[1-9][0-9]{0,11}"
+    shape = whole if row.type is Type.INT else rf"({whole})(\.[0-9]{{1,6}})?"
+    if not re.fullmatch(shape, text):
+        kind = "a whole number" if row.type is Type.INT else "a number of seconds without a unit"
+        return f"is {text!r}: use {kind}, from {row.minimum} to {row.maximum}"
+    if not row.minimum <= float(text) <= row.maximum:
+        return f"is {text}: use a number from {row.minimum} to {row.maximum}"
+    return ""
+
+
+def _list_complaint(row: Parameter, text: str) -> str:
+    for word in (each.strip(" ") for each in text.split(",") if text):
+        if row.choices and word not in row.choices:
+            return f"holds {word!r}: use a list of {', '.join(row.choices)}"
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,62}", word):
+            return f"holds {word!r}: use names with commas between them"
+    return ""
+
+
+def _range(row: Parameter) -> str:
+    match row.type:
+        case Type.INT | Type.TIME:
+            return f"{row.type.value}, {row.minimum}–{row.maximum}"
+        case Type.ENUM:
+            return ", ".join(row.choices)
+        case Type.CSV if row.choices:
+            return f"list of {', '.join(row.choices)}"
+        case _:
+            return row.type.value
+
+
+def _code(text: str | None) -> str:
+    return f"`{text}`" if text else ""

@@ -1,0 +1,149 @@
+"""PgBouncer's ini syntax, both ways: sections to text, and text to what PgBouncer would read in it.
+
+Pure. Source: PgBouncer's config manual and its behaviour, see the README beside this file. What PgBouncer cannot
+express (a control character, a quote in a name) is refused, never altered.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pgbouncer_operator.pgbouncer.characters import unfit
+
+# At the header [pgbouncer] every global setting falls back to its default, and reading stops at the first bad line.
+# With the globals last, an error in the other sections leaves them as they were.
+SECTIONS = ("databases", "users", "peers", "pgbouncer")
+
+_BLANK = " \t\v\f\r"  # what PgBouncer strips: C's isspace, not Python's, which knows more
+_BARE_KEY = re.compile(r"[A-Za-z0-9_.*-]+")
+
+
+class CompositionError(ValueError):
+    """A configuration that PgBouncer could not read, or must not get; the message names the field and the reason."""
+
+
+class SyntaxProblem(ValueError):
+    """A text that PgBouncer would refuse; the message names the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ini:
+    """A configuration file as data, in order.
+
+    databases, users, peers: name to the members of its connection string. pgbouncer: the global settings.
+    """
+
+    databases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    users: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    peers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    pgbouncer: Mapping[str, str] = field(default_factory=dict)
+
+
+def write(ini: Ini) -> str:
+    """The file's text. CompositionError names the member that PgBouncer's syntax cannot carry."""
+    lines: list[str] = []
+    for title, entries in (("databases", ini.databases), ("users", ini.users), ("peers", ini.peers)):
+        lines.append(f"[{title}]")
+        for name, members in entries.items():
+            line = f"{_quoted_name(name, title)} = {_connection_string(members, f'{title}[{name}]')}"
+            lines.append(line.rstrip(" "))
+        lines.append("")
+    lines.append("[pgbouncer]")
+    for key, value in ini.pgbouncer.items():
+        lines.append(f"{key} = {_plain(value, key)}".rstrip(" "))
+    return "\n".join(lines) + "\n"
+
+
+def parse(text: str) -> Ini:
+    """What PgBouncer reads in `text`. SyntaxProblem where PgBouncer would refuse it, or where it includes a file."""
+    found: dict[str, dict[str, str]] = {title: {} for title in SECTIONS}
+    section = ""
+    for number, raw in enumerate(text.split("\n"), start=1):
+        line = raw.strip(_BLANK)
+        if not line or line[0] in ";#":
+            continue
+        if line[0] == "%":
+            raise SyntaxProblem(f"line {number}: a directive: {line}")
+        if line[0] == "[":
+            section = _section(line, number)
+            continue
+        if not section:
+            raise SyntaxProblem(f"line {number}: a setting before any section")
+        key, value = _setting(line, number)
+        found[section][key] = value
+    listed = {
+        title: {name: _members(value, f"{title}[{name}]") for name, value in found[title].items()}
+        for title in SECTIONS[:3]
+    }
+    return Ini(listed["databases"], listed["users"], listed["peers"], found["pgbouncer"])
+
+
+def _quoted_name(name: str, section: str) -> str:
+    where = f"the name {name!r} in [{section}]"
+    if not name:
+        raise CompositionError(f"a name in [{section}] is empty")
+    _refuse_unfit(name, where)
+    if "'" in name:
+        raise CompositionError(f"{where} holds a single quote, for which PgBouncer has no escape: rename it")
+    return f"'{name}'"
+
+
+def _connection_string(members: Mapping[str, str], where: str) -> str:
+    # Always quoted: a blank would end the value, and an empty value is an error to PgBouncer.
+    parts = []
+    for key, value in members.items():
+        _refuse_unfit(value, f"{where}.{key}")
+        if not value:
+            raise CompositionError(f"{where}.{key} is empty, which PgBouncer refuses: leave it out")
+        parts.append(f"{key}='{value.replace(chr(39), chr(39) * 2)}'")
+    return " ".join(parts)
+
+
+def _plain(value: str, key: str) -> str:
+    _refuse_unfit(value, key)
+    if value != value.strip(_BLANK):
+        raise CompositionError(f"{key} starts or ends with a blank, which PgBouncer would strip: remove it")
+    return value
+
+
+def _refuse_unfit(text: str, where: str) -> None:
+    found = unfit(text)
+    if found is not None:
+        raise CompositionError(f"{where} holds {found}: remove it")
+
+
+def _section(line: str, number: int) -> str:
+    if not line.endswith("]") or line[1:-1] not in SECTIONS:
+        raise SyntaxProblem(f"line {number}: an unknown section: {line}")
+    return line[1:-1]
+
+
+def _setting(line: str, number: int) -> tuple[str, str]:
+    if line[0] == "'":
+        key, quote, rest = line[1:].partition("'")
+    else:
+        bare = _BARE_KEY.match(line)
+        key, quote = (bare.group(), "bare") if bare else ("", "")
+        rest = line[len(key) :]
+    rest = rest.lstrip(_BLANK)
+    if not key or not quote or not rest.startswith("="):
+        raise SyntaxProblem(f"line {number}: not `key = value`: {line}")
+    return key, rest[1:].strip(_BLANK)
+
+
+_MEMBER = re.compile(r" *([A-Za-z0-9_]+)=(?:'((?:[^']|'')*)'|([^' ]+))(?= |$)")
+
+
+def _members(value: str, where: str) -> dict[str, str]:
+    members: dict[str, str] = {}
+    position = 0
+    while position < len(value.rstrip(" ")):
+        found = _MEMBER.match(value, position)
+        if found is None:
+            raise SyntaxProblem(f"{where}: not `key='value'` from column {position}: {value}")
+        key, quoted, bare = found.groups()
+        if not (quoted or bare):
+            raise SyntaxProblem(f"{where}.{key} is empty")
+        members[key] = bare if quoted is None else quoted.replace("''", "'")
+        position = found.end()
+    return members
