@@ -1,0 +1,128 @@
+"""The cluster by kind, where Docker or Podman answers: kind's own commands, and an audit log on the host."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.localcluster import archive, control_plane
+from tests.localcluster.addresses import CLUSTER_NAME
+from tests.localcluster.execution import Run
+from tests.localcluster.layout import Layout
+from tests.localcluster.progress import Progress
+
+AUDIT_DIRECTORY = "/var/log/kubernetes-audit"  # in the node
+POLICY_FILE = "/etc/kubernetes-audit-policy.json"  # in the node
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """kind's program, the way to run it, and the cluster's files."""
+
+    program: str
+    layout: Layout
+    run: Run
+
+    def command(self, *words: str) -> list[str]:
+        """One kind command on our cluster."""
+        return [self.program, *words, "--name", CLUSTER_NAME]
+
+
+def program(layout: Layout) -> str:
+    """The machine's kind, else the one in the cache."""
+    return shutil.which("kind") or str(layout.programs / "kind")
+
+
+def environment(engine: str, current: Mapping[str, str]) -> dict[str, str]:
+    """The environment for kind with this engine, docker or podman."""
+    return {**current, "KIND_EXPERIMENTAL_PROVIDER": engine}
+
+
+def configuration(layout: Layout) -> str:
+    """kind's configuration: one node whose API server writes the audit log to the host.
+
+    kubeadm's arguments are a map in v1beta3 and a list in v1beta4; kind applies the patch that fits its node image.
+    """
+    options = {"audit-policy-file": POLICY_FILE, "audit-log-path": f"{AUDIT_DIRECTORY}/{layout.audit_log.name}"}
+    options["audit-log-maxsize"] = "4096"
+    volumes = [
+        _volume("audit-policy", POLICY_FILE, "File", read_only=True),
+        _volume("audit-log", AUDIT_DIRECTORY, "DirectoryOrCreate", read_only=False),
+    ]
+    add_volumes = {"op": "add", "path": "/apiServer/extraVolumes", "value": volumes}
+    as_map = [{"op": "add", "path": f"/apiServer/extraArgs/{k}", "value": v} for k, v in options.items()]
+    as_list = [{"op": "add", "path": "/apiServer/extraArgs/-", "value": {"name": k, "value": v}} for k, v in options.items()]
+    node = {
+        "role": "control-plane",
+        "extraMounts": [
+            {"hostPath": str(control_plane.audit_policy(layout)), "containerPath": POLICY_FILE, "readOnly": True},
+            {"hostPath": str(layout.audit_log.parent), "containerPath": AUDIT_DIRECTORY},
+        ],
+        "kubeadmConfigPatchesJSON6902": [_patch("v1beta3", [add_volumes, *as_map]), _patch("v1beta4", [add_volumes, *as_list])],
+    }
+    document = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [node]}
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"
+
+
+def _volume(name: str, path: str, kind: str, *, read_only: bool) -> dict[str, object]:
+    return {"name": name, "hostPath": path, "mountPath": path, "pathType": kind, "readOnly": read_only}
+
+
+def _patch(version: str, operations: list[dict[str, object]]) -> dict[str, str]:
+    target = {"group": "kubeadm.k8s.io", "version": version, "kind": "ClusterConfiguration"}
+    return {**target, "patch": json.dumps(operations, sort_keys=True)}
+
+
+def exists(kind: Kind) -> bool:
+    """Whether our cluster is among kind's."""
+    return CLUSTER_NAME in kind.run([kind.program, "get", "clusters"]).split()
+
+
+def up(kind: Kind, progress: Progress) -> None:
+    """Create the cluster unless it exists, and write its kubeconfig."""
+    layout = kind.layout
+    if not exists(kind):
+        layout.audit_log.parent.mkdir(parents=True, exist_ok=True)
+        _images(layout).unlink(missing_ok=True)
+        for path, text in {**control_plane.files(layout), _file(layout): configuration(layout)}.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        with progress.step("kind create cluster (the first time it downloads the node's image)"):
+            options = ["--config", str(_file(layout)), "--kubeconfig", str(layout.kubeconfig), "--wait", "180s"]
+            kind.run(kind.command("create", "cluster", *options))
+    layout.kubeconfig.touch(mode=0o600)
+    layout.kubeconfig.write_text(kind.run(kind.command("get", "kubeconfig")))
+
+
+def down(kind: Kind) -> None:
+    """Delete the cluster and its files."""
+    kind.run(kind.command("delete", "cluster", "--kubeconfig", str(kind.layout.kubeconfig)))
+    shutil.rmtree(kind.layout.state, ignore_errors=True)
+
+
+def load(kind: Kind, archives: Sequence[Path], progress: Progress) -> None:
+    """Load image archives, but for those whose content was loaded before."""
+    for path in archives:
+        record = _images(kind.layout)
+        loaded: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
+        found = archive.read(path)
+        if all(loaded.get(name) == found.content for name in found.names):
+            progress.say(f"{', '.join(found.names)}: already loaded")
+            continue
+        with progress.step(f"loading {', '.join(found.names)}"):
+            kind.run(kind.command("load", "image-archive", str(path)))
+        record.write_text(json.dumps(loaded | dict.fromkeys(found.names, found.content), indent=2, sort_keys=True) + "\n")
+
+
+def status(kind: Kind) -> str:
+    """One line on the cluster's state."""
+    return "kind: running" if exists(kind) else "kind: not running"
+
+
+def _images(layout: Layout) -> Path:
+    return layout.state / "images.json"
+
+
+def _file(layout: Layout) -> Path:
+    return layout.configuration / "kind.json"

@@ -1,0 +1,47 @@
+"""What the cluster sees differently from the host: its mount namespace keeps the host's directories and settings as they are."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.localcluster.layout import Layout
+from tests.localcluster.problem import Problem
+
+# Several paths below these are fixed in kubelet, containerd and the CNI library.
+PRIVATE = ("/run", "/var/log", "/var/lib")
+
+# What kubelet sets in the kernel when it starts, see setupKernelTunables in its pkg/kubelet/cm/container_manager_linux.go.
+# It finds its values in these files instead, and so leaves the host's alone.
+KERNEL_SETTINGS = {
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+}
+
+
+def check(layout: Layout) -> None:
+    """Problem when the cluster could not see its own files."""
+    for directory in PRIVATE:
+        if layout.state.is_relative_to(directory):
+            raise Problem(f"{layout.state} lies in {directory}, which the cluster replaces: set XDG_CACHE_HOME elsewhere")
+
+
+def prepare(layout: Layout) -> None:
+    """Make the files and directories that `script` mounts."""
+    for name, value in KERNEL_SETTINGS.items():
+        file = layout.state / "sys" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(value + "\n")
+    (layout.state / "var-lib").mkdir(exist_ok=True)
+
+
+def commands(state: Path) -> Sequence[Sequence[str]]:
+    """The mounts, to be made inside the cluster's mount namespace."""
+    private = [
+        ["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"],
+        ["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/var/log"],
+        ["mount", "--bind", f"{state}/var-lib", "/var/lib"],
+    ]
+    return private + [["mount", "--bind", f"{state}/sys/{name}", f"/proc/sys/{name}"] for name in sorted(KERNEL_SETTINGS)]

@@ -1,0 +1,15 @@
+"""Waiting for a condition with a deadline."""
+
+import time
+from collections.abc import Callable
+
+from tests.localcluster.problem import Problem
+
+
+def until(condition: Callable[[], str], seconds: float, pause: float = 0.1) -> None:
+    """Ask `condition` again and again until it gives "": otherwise it says what is still missing, and Problem repeats it."""
+    deadline = time.monotonic() + seconds
+    while missing := condition():
+        if time.monotonic() > deadline:
+            raise Problem(f"not within {seconds:.0f} s: {missing}")
+        time.sleep(pause)
