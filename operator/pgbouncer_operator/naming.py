@@ -98,3 +98,14 @@ def direct_secret(pool: str) -> str:
 def service_host(pool: str, namespace: str) -> str:
     """DNS name of the pool's Service that resolves from every namespace without a cluster domain."""
     return f"{service(pool)}.{namespace}.svc"
+
+
+def labels(pool: str) -> dict[str, str]:
+    """The recommended labels of every object of a pool."""
+    return {
+        LABEL_NAME: "pgbouncer",
+        LABEL_INSTANCE: pool,
+        LABEL_COMPONENT: COMPONENT,
+        LABEL_PART_OF: MANAGED_BY,
+        LABEL_MANAGED_BY: MANAGED_BY,
+    }

@@ -1,0 +1,154 @@
+"""The only place that knows kopf: its settings, its login, and one event handler for each kind.
+
+Kopf carries list, watch and reconnect, nothing else: no annotations, finalizers or status writes of its own, no change
+handlers, no daemons. research: kopf's state-tracking handlers cost 1 to 3 PATCHes for each change and lose events.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal
+
+import kopf
+
+from pgbouncer_operator.kube.resources import Resource
+
+logger = logging.getLogger(__name__)
+
+# What a watch brings: the kind, the object, and whether it is gone.
+Deliver = Callable[[Resource, Mapping[str, Any], bool], None]
+
+
+class _Nothing(kopf.DiffBaseStorage, kopf.ProgressStorage):
+    """Keeps nothing: we have no change handlers, so kopf has nothing to remember on objects."""
+
+    def fetch(self, **_: Any) -> None:
+        """Nothing was stored."""
+
+    def store(self, **_: Any) -> None:
+        """Store nothing."""
+
+    def build(self, **_: Any) -> Any:
+        """No essence to compare: spares a deep copy of every object."""
+        return {}
+
+    def purge(self, **_: Any) -> None:
+        """Nothing to purge."""
+
+    def touch(self, **_: Any) -> None:
+        """Nothing to touch."""
+
+    def clear(self, *, essence: Any) -> Any:
+        """Nothing to clear."""
+        return essence
+
+
+class _Forever:
+    """Backoffs without end, with jitter: kopf's own list ends after a minute, and the operator with it."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def __iter__(self) -> Iterator[float]:
+        ceiling = 0.2
+        while True:
+            yield ceiling * (0.5 + self._random.random() / 2)
+            ceiling = min(10.0, ceiling * 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What to watch: kinds with the label selector of each, and the namespaces, empty for all."""
+
+    selectors: Mapping[Resource, str]
+    namespaces: tuple[str, ...]
+    login: Callable[[], kopf.ConnectionInfo]
+
+
+def registry(watch: Watch, deliver: Deliver) -> kopf.OperatorRegistry:
+    """Handlers that hand every event on, 1 line each."""
+    registered = kopf.OperatorRegistry()
+    for resource in watch.selectors:
+        _register(registered, resource, deliver)
+
+    @kopf.on.login(registry=registered)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return watch.login()
+
+    return registered
+
+
+def _register(registered: kopf.OperatorRegistry, resource: Resource, deliver: Deliver) -> None:
+    group, _, version = resource.api_version.rpartition("/")
+
+    @kopf.on.event(group, version, resource.plural, registry=registered, id=resource.plural)
+    async def on_event(event: Any, **_: Any) -> None:
+        deliver(resource, event["object"], event["type"] == "DELETED")
+
+
+def settings(watch: Watch, random: Random) -> kopf.OperatorSettings:
+    """Kopf without its own writes, with retries that never end."""
+    chosen = kopf.OperatorSettings()
+    chosen.scanning.disabled = True
+    chosen.posting.enabled = False
+    chosen.peering.standalone = True
+    chosen.persistence.diffbase_storage = _Nothing()
+    chosen.persistence.progress_storage = _Nothing()
+    chosen.networking.request_timeout = 20
+    chosen.networking.connect_timeout = 5
+    chosen.networking.error_backoffs = _Forever(random)
+    chosen.watching.chunk_size = 500
+    chosen.watching.initial_streaming = False
+    for resource, selector in watch.selectors.items():
+        if selector:
+            group, _, version = resource.api_version.rpartition("/")
+            chosen.watching.label_selectors[group, version, resource.plural] = selector
+    return chosen
+
+
+class Watcher:
+    """Runs kopf in a thread and loop of its own: when kopf stops it cancels every task of its loop."""
+
+    def __init__(self, watch: Watch, deliver: Deliver, random: Random) -> None:
+        """`deliver` is called in kopf's thread."""
+        self._watch = watch
+        self._deliver = deliver
+        self._random = random
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watches", daemon=True)
+
+    def start(self) -> None:
+        """Watch from now on."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> Literal["stopped", "still running"]:
+        """Stop watching; wait at most `timeout` seconds for it."""
+        self._stop.set()
+        self._thread.join(timeout)
+        return "still running" if self._thread.is_alive() else "stopped"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        """Kopf ends on some answers of the API server (410 by status, an ERROR in a stream): then it starts anew."""
+        handlers = registry(self._watch, self._deliver)
+        backoffs = iter(_Forever(self._random))
+        while not self._stop.is_set():
+            try:
+                kopf.run(
+                    registry=handlers,
+                    settings=settings(self._watch, self._random),
+                    standalone=True,
+                    clusterwide=not self._watch.namespaces,
+                    namespaces=self._watch.namespaces,
+                    stop_flag=self._stop,
+                )
+            except Exception as error:
+                logger.warning("Watching ended and starts anew", extra={"error": f"{type(error).__name__}: {error}"})
+            if not self._stop.wait(next(backoffs)):
+                handlers = registry(self._watch, self._deliver)

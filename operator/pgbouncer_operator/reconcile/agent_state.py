@@ -1,0 +1,82 @@
+"""What a pod's agent says of itself at /state, as a value. Pure.
+
+A document that is not of the expected pod, or cannot be read, is no state at all: unknown, never absent.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the agent found out about a user or the backend. ok is None while it does not know."""
+
+    ok: bool | None
+    reason: str = ""
+    message: str = ""
+    generation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentState:
+    """One pod's own word. Counts are connections; seq and hash are what it has applied and verified."""
+
+    uid: str
+    phase: str
+    digest: str
+    seq: int
+    cap: int
+    open: int
+    busy: int
+    waiting: int
+    clients: int
+    problems: tuple[Finding, ...]
+    users: Mapping[str, Finding]
+    backend: Finding
+    pgbouncer: str
+    reload_kind: str
+    reload_seconds: float
+
+
+def parse(text: str, uid: str) -> AgentState | None:
+    """The state of the pod with that uid; None when the text is another pod's (addresses are reused) or unreadable."""
+    try:
+        document = json.loads(text)
+        if document["uid"] != uid:
+            return None
+        return _read(document)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _read(document: Mapping[str, Any]) -> AgentState:
+    reload = document.get("reload") or {}
+    return AgentState(
+        uid=str(document["uid"]),
+        phase=str(document["phase"]),
+        digest=str(document.get("hash") or ""),
+        seq=int(document["seq"] or 0),
+        cap=int(document["cap"] or 0),
+        open=int(document["open"] or 0),
+        busy=int(document.get("busy") or 0),
+        waiting=int(document.get("waiting") or 0),
+        clients=int(document.get("clients") or 0),
+        problems=tuple(_finding({"ok": False, **each}) for each in document.get("problems") or ()),
+        users={str(name): _finding(each) for name, each in (document.get("users") or {}).items()},
+        backend=_finding(document.get("backend") or {}),
+        pgbouncer=str(document.get("pgbouncer") or ""),
+        reload_kind=str(reload.get("kind") or ""),
+        reload_seconds=float(reload.get("seconds") or 0),
+    )
+
+
+def _finding(document: Mapping[str, Any]) -> Finding:
+    ok = document.get("ok")
+    return Finding(
+        ok=None if ok is None else bool(ok),
+        reason=str(document.get("reason") or ""),
+        message=str(document.get("message") or ""),
+        generation=str(document.get("generation") or ""),
+    )

@@ -1,0 +1,61 @@
+"""May the pods change now? Limits move first, then pods. Pure.
+
+What a step adds must fit into what nobody is charged for.
+"""
+
+from dataclasses import dataclass
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.pgbouncer.grants import Grants
+from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.reconcile.projections import Rollout
+from pgbouncer_operator.resources.desired import Desired
+from pgbouncer_operator.sizing.ledger import Limits, PodUse, Round, allocate
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """This round of the ledger, the replicas the Deployment may have now, and whether a roll may begin."""
+
+    round: Round
+    replicas: int
+    may_roll: bool
+
+
+def decide(seen: Observed, wanted: Desired, budget: int) -> Capacity:
+    """One step towards `wanted`: pods are taken away at once, and added only when each of them could take `static`.
+
+    So that even pods that start without an operator, on `static`, stay within the budget.
+    """
+    fit = wanted.fit
+    rollout = _rollout(seen, wanted)
+    rolling = rollout is not None and (_inputs_differ(rollout, wanted) or rollout.existing > rollout.updated)
+    slots = max(len(seen.living), fit.replicas + (fit.surge if rolling else 0))
+    grants = seen.ledger.grants if seen.ledger else Grants(seq=1, static=fit.static, pods={})
+    decided = allocate(grants, _uses(seen), Limits(budget, fit.floor, slots, fit.static))
+    newcomers = decided.room(budget) // fit.static if fit.static else 0
+    holders = len(seen.living) - len(decided.waiting)
+    now = rollout.replicas if rollout else 0
+    replicas = fit.replicas if fit.replicas <= now else max(now, min(fit.replicas, holders + newcomers))
+    return Capacity(decided, replicas, may_roll=not fit.surge or newcomers > 0)
+
+
+def _rollout(seen: Observed, wanted: Desired) -> Rollout | None:
+    child = seen.children.get(("Deployment", wanted.deployment["metadata"]["name"]))
+    return child.rollout if child else None
+
+
+def _inputs_differ(rollout: Rollout, wanted: Desired) -> bool:
+    annotation: str = wanted.deployment["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE]
+    return rollout.template.partition(".")[0] != annotation.partition(".")[0]
+
+
+def _uses(seen: Observed) -> list[PodUse]:
+    uses = []
+    for pod in (*seen.living, *seen.leaving):
+        state = seen.states.get(pod.uid)
+        if state is None:
+            uses.append(PodUse(pod.uid, pod.terminating))
+        else:
+            uses.append(PodUse(pod.uid, pod.terminating, state.seq, state.cap, state.open))
+    return uses

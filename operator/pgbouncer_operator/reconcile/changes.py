@@ -1,0 +1,58 @@
+"""Which change is on its way to the pods, and when it has arrived. Pure."""
+
+import json
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.status import How, LastChange
+from pgbouncer_operator.pgbouncer.intent import Intent
+from pgbouncer_operator.reconcile.observed import Change, Observed
+from pgbouncer_operator.resources.desired import Desired
+
+
+def track(seen: Observed, wanted: Desired) -> Observed:
+    """The same look, remembering a change that begins now. A change of a change counts from its own beginning."""
+    begun = _roll(seen, wanted) or _reload(seen, wanted)
+    if begun is None:
+        return seen
+    change = seen.memory.change
+    if change is not None and (change.what, change.how) == (begun.what, begun.how):
+        return seen
+    return seen.remember(change=begun, pending_since=seen.now)
+
+
+def arrived(change: Change, seen: Observed) -> LastChange:
+    """The change as status tells it, now that every pod has confirmed it."""
+    seconds = max(0, round(seen.now - change.since))
+    return LastChange(what=change.what, how=change.how, seconds=seconds, pods=len(seen.living), at=seen.today)
+
+
+def _reload(seen: Observed, wanted: Desired) -> Change | None:
+    child = seen.children.get(("ConfigMap", wanted.config_map["metadata"]["name"]))
+    if child is None:
+        return None
+    before = child.unpack().get("data", {}).get(naming.INTENT_KEY, "")
+    if before == wanted.config_map["data"][naming.INTENT_KEY]:
+        return None
+    return Change(", ".join(_differences(before, wanted.intent)) or "configuration", How.RELOAD, seen.now)
+
+
+def _roll(seen: Observed, wanted: Desired) -> Change | None:
+    child = seen.children.get(("Deployment", wanted.deployment["metadata"]["name"]))
+    if child is None or child.rollout is None:
+        return None
+    ours = wanted.deployment["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE]
+    if ours.partition(".")[0] == child.rollout.template.partition(".")[0]:
+        return None
+    return Change("pod template", How.ROLL, seen.now)
+
+
+def _differences(before: str, after: Intent) -> list[str]:
+    """Names of what differs between two configurations, never a value: a host or a name is the user's own affair."""
+    try:
+        old = json.loads(before)
+    except ValueError:
+        return []
+    new = json.loads(after.to_json())
+    settings = {*old.get("settings", {}), *new["settings"]}
+    changed = [name for name in settings if old.get("settings", {}).get(name) != new["settings"].get(name)]
+    return sorted(changed) + [part for part in ("databases", "users", "server_tls") if old.get(part) != new[part]]

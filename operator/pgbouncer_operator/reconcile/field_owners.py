@@ -1,0 +1,28 @@
+"""Who owns which field of an object: the hand-over from our POST to our server-side applies. Pure.
+
+A POST is recorded as an "Update" of all its fields, and a later apply does not remove an Update's fields.
+https://kubernetes.io/docs/reference/using-api/server-side-apply/#upgrading-from-client-side-apply-to-server-side-apply
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pgbouncer_operator import naming
+
+Entry = Mapping[str, Any]
+
+
+def handed_over(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """`managedFields` with every field of ours under one "Apply" entry; the entries of others stay as they are."""
+    ours = [entry for entry in entries if entry.get("manager") == naming.FIELD_MANAGER and not entry.get("subresource")]
+    others = [dict(entry) for entry in entries if entry not in ours]
+    if not ours:
+        return others
+    fields: dict[str, Any] = {}
+    for entry in ours:
+        fields = _union(fields, entry.get("fieldsV1") or {})
+    return [{**ours[0], "operation": "Apply", "fieldsV1": fields}, *others]
+
+
+def _union(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _union(left.get(key, {}), right.get(key, {})) for key in sorted({*left, *right})}

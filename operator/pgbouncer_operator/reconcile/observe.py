@@ -1,0 +1,157 @@
+"""One look at a pool: from the stores, from the agents, and, rarely, from the users' Secrets."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.access import User
+from pgbouncer_operator.api.conditions import Reason
+from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec, parse
+from pgbouncer_operator.api.status import previous
+from pgbouncer_operator.kube import errors
+from pgbouncer_operator.kube.client import Kube, Object
+from pgbouncer_operator.kube.resources import SECRETS
+from pgbouncer_operator.reconcile.agents import Agents
+from pgbouncer_operator.reconcile.ledger_file import ledger
+from pgbouncer_operator.reconcile.observed import Credentials, Memory, Missing, Observed, Reading, WrittenSecret
+from pgbouncer_operator.reconcile.projections import PoolView
+from pgbouncer_operator.reconcile.triggers import Key
+from pgbouncer_operator.reconcile.world import World
+from pgbouncer_operator.resources.connection_secret import Login, connection_secrets
+
+READ_AGAIN = 600.0  # seconds after which the users' Secrets are read again without a reason
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Looks. clock: monotonic seconds; today: RFC 3339 in UTC; read_secrets: False takes Secrets out of sight."""
+
+    kube: Kube
+    agents: Agents
+    world: World
+    clock: Callable[[], float]
+    today: Callable[[], str]
+    read_secrets: bool
+
+    async def look(self, key: Key, memory: Memory) -> Observed | None:
+        """Everything one reconcile needs; None when there is no such pool. ApiError when a read fails: unknown."""
+        view = self.world.pools.get(key)
+        if view is None:
+            return None
+        children = {
+            (child.kind, child.name): child
+            for store in self.world.children.values()
+            for child in store.find(key)
+            if child.owner == view.uid
+        }
+        pods = self.world.pods.find(key)
+        states = await self.agents.ask([pod for pod in pods if not pod.finished])
+        seen = Observed(
+            view=view,
+            spec=_parse(view),
+            status=previous({"status": _loads(view.status)}),
+            children=children,
+            pods=pods,
+            states=states,
+            ledger=ledger(children.get(("ConfigMap", naming.grants_config_map(view.name))), states),
+            credentials=None,
+            secrets=None,
+            memory=memory,
+            now=self.clock(),
+            today=self.today(),
+        )
+        if not self.read_secrets or isinstance(seen.spec, InvalidSpec) or view.deleting or not _should_read(seen):
+            return seen
+        return await self._with_secrets(seen, seen.spec)
+
+    async def _with_secrets(self, seen: Observed, pool: ConnectionPool) -> Observed:
+        bodies = {}
+        for name in sorted({user.secret_ref.name for user in pool.spec.users}):
+            bodies[name] = await self._secret(seen.view.namespace, name)
+        by_user = {user.name: _login(user, bodies[user.secret_ref.name]) for user in pool.spec.users}
+        versions = {name: body["metadata"]["resourceVersion"] if body else "" for name, body in bodies.items()}
+        version = hashlib.sha256(repr(sorted(versions.items())).encode()).hexdigest()[:8]
+        missing = next((each for each in by_user.values() if isinstance(each, Missing)), None)
+        made = set(seen.status.connection_secrets or ())
+        secrets: dict[str, WrittenSecret | None] = {entry.name: None for entry in connection_secrets(pool)}
+        for name in sorted(made):
+            secrets[name] = _written(await self._secret(seen.view.namespace, name))
+        reading = Reading(seen.now, seen.view.generation, missing, _mounted(seen))
+        seen = replace(seen, credentials=Credentials(by_user, version), secrets=secrets)
+        return seen.remember(reading=reading)
+
+    async def _secret(self, namespace: str, name: str) -> Object | None:
+        try:
+            return await self.kube.get(SECRETS, namespace, name)
+        except errors.NotFound:
+            return None
+
+
+def _parse(view: PoolView) -> ConnectionPool | InvalidSpec:
+    metadata = {"name": view.name, "namespace": view.namespace, "uid": view.uid, "generation": view.generation}
+    try:
+        return parse({"metadata": metadata, "spec": _loads(view.spec)})
+    except InvalidSpec as error:
+        return error
+
+
+def _loads(text: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def _should_read(seen: Observed) -> bool:
+    """The users' Secrets are read at first, when the pool or a mounted Secret changed, and while something is wrong."""
+    reading = seen.memory.reading
+    if reading is None or reading.missing or seen.memory.refusals or reading.generation != seen.view.generation:
+        return True
+    mounted = _mounted(seen)
+    changed = any(mounted[each] != value for each, value in reading.mounted.items() if each in mounted)
+    lacking = any(finding.ok is False for state in seen.states.values() if state for finding in state.users.values())
+    return changed or lacking or seen.now - reading.at > READ_AGAIN
+
+
+def _mounted(seen: Observed) -> dict[tuple[str, str], str]:
+    return {
+        (uid, handle): finding.generation
+        for uid, state in seen.states.items()
+        if state is not None
+        for handle, finding in state.users.items()
+    }
+
+
+def _written(body: Object | None) -> WrittenSecret | None:
+    if body is None:
+        return None
+    metadata = body["metadata"]
+    owner = next((each["uid"] for each in metadata.get("ownerReferences") or () if each.get("controller")), "")
+    return WrittenSecret(metadata["uid"], metadata["resourceVersion"], owner, body)
+
+
+def _login(user: User, body: Object | None) -> Login | Missing:
+    """The login and password that a user's Secret holds, or a sentence about what it lacks; never a value."""
+    name, field = user.secret_ref.name, f"users[{user.name}]"
+    if body is None:
+        return Missing(
+            Reason.SECRET_NOT_FOUND, f"Secret {name} does not exist. Create it, or correct {field}.secretRef.name."
+        )
+    data: Mapping[str, str] = body.get("data") or {}
+    username_key = user.username_key or ("username" if "username" in data else "user")
+    for key, remedy in ((username_key, "usernameKey"), (user.password_key, "passwordKey")):
+        if not data.get(key):
+            wanted = "username or user" if remedy == "usernameKey" and user.username_key is None else key
+            found = ", ".join(sorted(data)) or "nothing"
+            message = f"Secret {name} has no key {wanted}; found: {found}. Set {field}.{remedy}."
+            return Missing(Reason.SECRET_KEY_MISSING, message)
+    try:
+        username, password = (base64.b64decode(data[key]).decode() for key in (username_key, user.password_key))
+    except ValueError:
+        return Missing(Reason.SECRET_VALUE_INVALID, f"Secret {name}: login or password is not UTF-8 text. Correct it.")
+    if any(character < " " or character == "\x7f" for character in username + password):
+        message = f"Secret {name}: login or password has a line break or control character. Remove it."
+        return Missing(Reason.SECRET_VALUE_INVALID, message)
+    return Login(username, password)

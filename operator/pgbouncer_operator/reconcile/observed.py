@@ -1,0 +1,138 @@
+"""Everything one reconcile looks at, as frozen values; and what it remembers until the next. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from pgbouncer_operator.api.conditions import Reason
+from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
+from pgbouncer_operator.api.status import How, PoolStatus
+from pgbouncer_operator.pgbouncer.grants import Grants
+from pgbouncer_operator.reconcile.agent_state import AgentState
+from pgbouncer_operator.reconcile.projections import ChildView, PodView, PoolView
+from pgbouncer_operator.resources.connection_secret import Login
+
+ChildKey = tuple[str, str]  # kind, name
+EMPTY: Mapping[Any, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A user's Secret that is not usable: the reason and a sentence with the remedy, without any value."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The users' Secrets as just read. by_user: login, or what is missing, by handle. version: names this content."""
+
+    by_user: Mapping[str, Login | Missing]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenSecret:
+    """A connection Secret as it is in the cluster."""
+
+    uid: str
+    resource_version: str
+    owner: str
+    body: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The pool's grants and the version they were read at, for compare-and-swap. version 0: not written yet."""
+
+    grants: Grants
+    resource_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change on its way: what changed, how it travels, since when (monotonic seconds)."""
+
+    what: str
+    how: How
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A write that cannot succeed as it is: the reason, a sentence, and when it was tried (monotonic seconds)."""
+
+    reason: Reason
+    message: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The last read of the users' Secrets: when (monotonic), for which generation of the pool, and what was missing.
+
+    mounted: what each pod had mounted of each user then, by (pod uid, handle): another value means a changed Secret.
+    """
+
+    at: float
+    generation: int
+    missing: Missing | None
+    mounted: Mapping[tuple[str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What outlives a reconcile but not the process; losing it costs a repeated poke or a missing duration, no more.
+
+    Times are monotonic seconds. poked: by pod uid, the annotation's value and when it was written.
+    """
+
+    poked: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    refusals: Mapping[ChildKey, Refusal] = field(default_factory=dict)
+    change: Change | None = None
+    pending_since: float | None = None
+    figures_at: float | None = None
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One look at a pool and all that belongs to it.
+
+    spec: the parsed pool, or why it cannot be parsed. credentials and secrets: None when not read this time.
+    states: by pod uid, None where the agent did not answer: unknown, never absent. now: monotonic; today: RFC 3339.
+    """
+
+    view: PoolView
+    spec: ConnectionPool | InvalidSpec
+    status: PoolStatus
+    children: Mapping[ChildKey, ChildView]
+    pods: tuple[PodView, ...]
+    states: Mapping[str, AgentState | None]
+    ledger: Ledger | None
+    credentials: Credentials | None
+    secrets: Mapping[str, WrittenSecret | None] | None
+    memory: Memory
+    now: float
+    today: str
+
+    @property
+    def living(self) -> tuple[PodView, ...]:
+        """Pods that are meant to serve: neither terminating nor finished."""
+        return tuple(pod for pod in self.pods if not pod.terminating and not pod.finished)
+
+    @property
+    def leaving(self) -> tuple[PodView, ...]:
+        """Pods that still drain. A finished pod runs nothing and holds nothing."""
+        return tuple(pod for pod in self.pods if pod.terminating and not pod.finished)
+
+    @property
+    def missing(self) -> Missing | None:
+        """What the users' Secrets lacked when they were last read."""
+        return self.memory.reading.missing if self.memory.reading else None
+
+    def remember(self, **changes: Any) -> "Observed":
+        """The same look with a changed memory."""
+        return replace(self, memory=replace(self.memory, **changes))

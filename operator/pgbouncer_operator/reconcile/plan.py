@@ -1,0 +1,152 @@
+"""From what is seen to what is written. Pure: the same look gives the same plan, and a perfect apply leaves nothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
+from pgbouncer_operator.reconcile.capacity import Capacity, decide
+from pgbouncer_operator.reconcile.changes import track
+from pgbouncer_operator.reconcile.diff import drift
+from pgbouncer_operator.reconcile.observed import Missing, Observed
+from pgbouncer_operator.reconcile.pokes import pokes
+from pgbouncer_operator.reconcile.projections import ChildView
+from pgbouncer_operator.reconcile.report import Outlook, report
+from pgbouncer_operator.reconcile.steps import Action, Plan, Step
+from pgbouncer_operator.resources.connection_secret import connection_secret, connection_secrets
+from pgbouncer_operator.resources.deployment import Platform
+from pgbouncer_operator.resources.desired import Body, Desired, desired, dress
+from pgbouncer_operator.resources.grants import grants_config_map
+
+RETRY_REFUSED = 30.0  # seconds until a refused write is tried again
+
+
+def plan(seen: Observed, platform: Platform) -> Plan:
+    """Every write that brings the cluster one step closer, and what the user is told."""
+    if seen.view.deleting:
+        return Plan((), (), None, seen.memory)  # children go by their ownerReferences
+    if isinstance(seen.spec, InvalidSpec):
+        return report(seen, Outlook(None, None), ())
+    pool = seen.spec
+    wanted = desired(pool, platform)
+    seen = track(seen, wanted)
+    capacity = decide(seen, wanted, pool.spec.server_connections.max)
+    first = [
+        *_ledger(seen, pool, capacity),
+        *_children(seen, wanted),
+        *_connection_secrets(seen, pool),
+    ]
+    poked, memory = pokes(seen, wanted.intent.digest, capacity.round.grants.seq)
+    seen = seen.remember(poked=memory)
+    second = [*poked, *_deployment(seen, wanted, capacity)]
+    keys = {step.key for step in (*first, *second)}
+    seen = seen.remember(refusals={key: each for key, each in seen.memory.refusals.items() if key in keys})
+    phases = tuple(_permitted(seen, phase) for phase in (first, second))
+    return report(seen, Outlook(wanted, capacity), phases)
+
+
+def _permitted(seen: Observed, steps: list[Step]) -> tuple[Step, ...]:
+    """Without the writes that were refused a moment ago."""
+    refused = {key for key, each in seen.memory.refusals.items() if seen.now - each.at < RETRY_REFUSED}
+    return tuple(step for step in steps if step.key not in refused)
+
+
+def _ledger(seen: Observed, pool: ConnectionPool, capacity: Capacity) -> list[Step]:
+    grants = capacity.round.grants
+    body = dress(pool, grants_config_map(pool.metadata.name, grants))
+    if seen.ledger is None:
+        # Made with the first pods, which wait for it: one write instead of two.
+        return [Step(Action.CREATE, body)] if grants.pods else []
+    if grants is seen.ledger.grants:
+        return []
+    metadata = {**body["metadata"], "resourceVersion": str(seen.ledger.resource_version)}
+    return [Step(Action.REPLACE, {**body, "metadata": metadata})]
+
+
+def _children(seen: Observed, wanted: Desired) -> list[Step]:
+    steps = []
+    for body in (wanted.config_map, wanted.service, wanted.pod_disruption_budget):
+        child = _child(seen, body)
+        if child is None:
+            steps.append(Step(Action.CREATE, body))
+        elif _differs(child, body):
+            # The configuration's one key is always there, so nothing of it can stay behind from the POST.
+            posted = child.posted and body is not wanted.config_map
+            steps.append(Step(Action.APPLY, _exactly(body, child), posted=posted))
+    return steps
+
+
+def _deployment(seen: Observed, wanted: Desired, capacity: Capacity) -> list[Step]:
+    """Create, roll, scale or repair. Another template from a newer operator with the same inputs rolls nothing."""
+    body = _with_replicas(wanted.deployment, capacity.replicas)
+    child = _child(seen, body)
+    if child is None or child.rollout is None:
+        return [Step(Action.CREATE, body)]
+    ours: str = body["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE]
+    theirs = child.rollout.template
+    if ours.partition(".")[0] != theirs.partition(".")[0]:
+        return [Step(Action.APPLY, _exactly(body, child), posted=child.posted)] if capacity.may_roll else []
+    if ours == theirs:
+        return [Step(Action.APPLY, _exactly(body, child), posted=child.posted)] if _differs(child, body) else []
+    scaling = {"replicas": body["spec"]["replicas"], "strategy": body["spec"]["strategy"]}
+    if not drift({"spec": scaling}, child.unpack()):
+        return []
+    metadata = {key: body["metadata"][key] for key in ("namespace", "name")} | {"uid": child.uid}
+    return [Step(Action.PATCH, {**body, "metadata": metadata, "spec": scaling})]
+
+
+def _connection_secrets(seen: Observed, pool: ConnectionPool) -> list[Step]:
+    """Write what is wanted and readable; delete what we made and nobody wants. Unread Secrets are left alone."""
+    if seen.secrets is None or seen.credentials is None:
+        return []
+    steps = []
+    entries = connection_secrets(pool)
+    for entry in entries:
+        login = seen.credentials.by_user.get(entry.user)
+        if login is None or isinstance(login, Missing):
+            continue
+        body = _owned(pool, connection_secret(pool, entry, login))
+        live = seen.secrets.get(entry.name)
+        if live is None:
+            steps.append(Step(Action.CREATE, body))
+        elif live.owner != pool.metadata.uid:
+            steps.append(Step(Action.CREATE, body))  # refused by the API server: somebody else's object
+        elif live.body.get("data") != body["data"]:
+            metadata = {**body["metadata"], "resourceVersion": live.resource_version}
+            steps.append(Step(Action.REPLACE, {**body, "metadata": metadata}))
+    unwanted = set(seen.status.connection_secrets or ()) - {entry.name for entry in entries}
+    for name in sorted(unwanted):
+        live = seen.secrets.get(name)
+        if live is not None and live.owner == pool.metadata.uid:
+            metadata = {"namespace": seen.view.namespace, "name": name, "uid": live.uid}
+            metadata["resourceVersion"] = live.resource_version
+            steps.append(Step(Action.DELETE, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}))
+    return steps
+
+
+def _owned(pool: ConnectionPool, body: Body) -> Body:
+    """Dressed, but without a hash of the content: it would let a password be guessed."""
+    dressed = dress(pool, body)
+    metadata = {key: value for key, value in dressed["metadata"].items() if key != "annotations"}
+    return {**dressed, "metadata": metadata}
+
+
+def _child(seen: Observed, body: Body) -> ChildView | None:
+    return seen.children.get((body["kind"], body["metadata"]["name"]))
+
+
+def _differs(child: ChildView, body: Body) -> bool:
+    wanted = {key: value for key, value in body.items() if key in {"data", "spec", "type"}}
+    metadata = {key: body["metadata"].get(key, {}) for key in ("labels", "annotations")}
+    return bool(drift({**wanted, "metadata": metadata}, child.unpack()))
+
+
+def _exactly(body: Body, child: ChildView) -> dict[str, Any]:
+    """The body for an apply that can only meet the very object we looked at."""
+    return {**body, "metadata": {**body["metadata"], "uid": child.uid}}
+
+
+def _with_replicas(body: Body, replicas: int) -> Body:
+    """The Deployment with the replicas that there is room for now; the hash covers what is sent."""
+    metadata: Mapping[str, Any] = body["metadata"]
+    return {**body, "metadata": dict(metadata), "spec": {**body["spec"], "replicas": replicas}}

@@ -1,0 +1,29 @@
+"""One reconcile: look, decide, act. The table of contents of this package."""
+
+from pgbouncer_operator.reconcile.apply import Applier
+from pgbouncer_operator.reconcile.observe import Observer
+from pgbouncer_operator.reconcile.observed import Memory
+from pgbouncer_operator.reconcile.plan import plan
+from pgbouncer_operator.reconcile.triggers import Key
+from pgbouncer_operator.resources.deployment import Platform
+
+
+class Reconciler:
+    """Brings one pool at a time a step closer to its spec. Level-triggered: only the present state counts."""
+
+    def __init__(self, observer: Observer, applier: Applier, platform: Platform) -> None:
+        """Keeps a memory for each pool, whose loss costs nothing but a repeated poke."""
+        self._observer = observer
+        self._applier = applier
+        self._platform = platform
+        self._memories: dict[Key, Memory] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Seconds until the next look, None when there is nothing to look at. ApiError: not known how far we came."""
+        seen = await self._observer.look(key, self._memories.get(key, Memory()))
+        if seen is None:
+            self._memories.pop(key, None)
+            return None
+        outcome = await self._applier.apply(seen, plan(seen, self._platform))
+        self._memories[key] = outcome.memory
+        return outcome.requeue_after

@@ -1,0 +1,231 @@
+"""What the user is told: status, events, and when to look again. Pure."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.access import Endpoint
+from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason, merge
+from pgbouncer_operator.api.connection_pool import ConnectionPool
+from pgbouncer_operator.api.status import (
+    Binding,
+    ClientsStatus,
+    Configuration,
+    PoolStatus,
+    ServerConnectionsStatus,
+    Summary,
+    ratio,
+)
+from pgbouncer_operator.reconcile import checks
+from pgbouncer_operator.reconcile.capacity import Capacity
+from pgbouncer_operator.reconcile.changes import arrived
+from pgbouncer_operator.reconcile.observed import Memory, Missing, Observed
+from pgbouncer_operator.reconcile.pokes import follows
+from pgbouncer_operator.reconcile.steps import Action, Announcement, Plan, Step
+from pgbouncer_operator.resources.connection_secret import connection_secrets
+from pgbouncer_operator.resources.desired import Desired
+
+FIGURES_EVERY = 30.0  # seconds between writes that change nothing but figures
+AT_REST = 15.0  # seconds between two looks at the pods' figures
+QUIET = {Reason.PENDING, Reason.APPLYING_CONFIGURATION, Reason.MOVING_CONNECTIONS}  # on the way: no event
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What was decided, None for both when the spec cannot be used."""
+
+    wanted: Desired | None
+    capacity: Capacity | None
+
+
+def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...]) -> Plan:
+    """The plan with status and events added, where they differ from what is already told."""
+    found = _conditions(seen, outlook)
+    conditions = merge(seen.status.conditions or (), _dated(seen, found), seen.today)
+    pending = any(phases) or not _settled(seen, found)
+    told = PoolStatus(observed_generation=seen.view.generation, conditions=conditions)
+    memory = seen.memory
+    if outlook.wanted is not None and outlook.capacity is not None and isinstance(seen.spec, ConnectionPool):
+        told = _with_facts(told, seen, outlook.wanted, outlook.capacity)
+        if memory.change is not None and not pending:
+            told = told.model_copy(update={"last_change": arrived(memory.change, seen)})
+            memory = replace(memory, change=None)
+    else:
+        told = seen.status.model_copy(update={"observed_generation": seen.view.generation, "conditions": conditions})
+    memory = replace(memory, pending_since=(memory.pending_since or seen.now) if pending else None)
+    due = memory.figures_at is None or seen.now - memory.figures_at >= FIGURES_EVERY
+    if _plain(told) != _plain(seen.status) or (due and told != seen.status):
+        phases = (*phases, (_status_step(seen, told),))
+        memory = replace(memory, figures_at=seen.now)
+    announcements = _announcements(seen.status.conditions or (), conditions)
+    return Plan(tuple(filter(None, phases)), announcements, _requeue(seen, memory, pending), memory)
+
+
+def _conditions(seen: Observed, outlook: Outlook) -> list[Condition]:
+    """Every condition of this look. Reconciling and Stalled are there while they are true (kstatus)."""
+    parts: list[Condition] = []
+    waiting: Condition | None = None
+    if outlook.wanted is not None and outlook.capacity is not None:
+        seq = outlook.capacity.round.grants.seq
+        parts = [
+            checks.budget(outlook.wanted.fit),
+            checks.credentials(seen),
+            checks.configuration(seen, outlook.wanted, seq),
+            checks.backend(seen),
+        ]
+        waiting = checks.pods(seen, outlook.wanted.fit)
+    stalled = checks.stalled(seen, parts)
+    ready = _ready(seen, outlook, parts, stalled or waiting)
+    found = [ready, *parts]
+    if stalled:
+        return [*found, stalled]
+    if waiting or any(each.reason in {Reason.APPLYING_CONFIGURATION, Reason.PODS_UNREACHABLE} for each in parts):
+        cause = waiting or next(
+            each for each in parts if each.reason in {Reason.APPLYING_CONFIGURATION, Reason.PODS_UNREACHABLE}
+        )
+        found.append(checks.condition(ConditionType.RECONCILING, checks.TRUE, cause.reason, cause.message))
+    return found
+
+
+def _ready(seen: Observed, outlook: Outlook, parts: list[Condition], obstacle: Condition | None) -> Condition:
+    """The summary: the first thing that stands in the way, the user's own faults before ours."""
+    kind = ConditionType.READY
+    act = (ConditionType.CREDENTIALS_AVAILABLE, ConditionType.BACKEND_REACHABLE)
+    faults = [each for each in parts if each.type in act and each.status is ConditionStatus.FALSE]
+    pending = [
+        each for each in parts if each.type is not ConditionType.WITHIN_BUDGET and each.status is not checks.TRUE
+    ]
+    if outlook.wanted is not None and outlook.wanted.fit.replicas == 0 and not obstacle and not faults:
+        return checks.condition(kind, checks.TRUE, Reason.SCALED_TO_ZERO, "replicas is 0: no pod is wanted.")
+    stalled = [obstacle] if obstacle and obstacle.type is ConditionType.STALLED else []
+    waiting = [obstacle] if obstacle and not stalled else []
+    for cause in (*stalled, *faults, *waiting, *pending):
+        status = checks.UNKNOWN if cause.status is checks.UNKNOWN else checks.FALSE
+        return checks.condition(kind, status, cause.reason, cause.message)
+    return checks.condition(
+        kind, checks.TRUE, Reason.READY, f"{len(seen.living)} pods serve; a login to PostgreSQL works."
+    )
+
+
+def _dated(seen: Observed, conditions: list[Condition]) -> list[Condition]:
+    return [each.model_copy(update={"observed_generation": seen.view.generation}) for each in conditions]
+
+
+def _settled(seen: Observed, conditions: list[Condition]) -> bool:
+    """Whether there is nothing to wait for: a backend's return is watched at the pace of rest, a roll is not."""
+    moving = {Reason.WAITING_FOR_PODS, Reason.APPLYING_CONFIGURATION, Reason.PODS_UNREACHABLE, Reason.PENDING}
+    return not seen.leaving and not any(each.reason in moving for each in conditions)
+
+
+def _with_facts(told: PoolStatus, seen: Observed, wanted: Desired, capacity: Capacity) -> PoolStatus:
+    assert isinstance(seen.spec, ConnectionPool)
+    spec, name = seen.spec.spec, seen.view.name
+    digest, seq = wanted.intent.digest, capacity.round.grants.seq
+    states = [state for pod in (*seen.living, *seen.leaving) if (state := seen.states.get(pod.uid)) is not None]
+    applied = sum(follows(seen.states.get(pod.uid), digest, seq) for pod in seen.living)
+    ready = sum(pod.ready for pod in seen.living)
+    opened = sum(state.open for state in states)
+    made = _made_secrets(seen)
+    bound = next(
+        (each.name for each in connection_secrets(seen.spec) if each.endpoint is Endpoint.POOL and each.name in made),
+        None,
+    )
+    host = spec.service.external_host or naming.service_host(name, seen.view.namespace)
+    return told.model_copy(
+        update={
+            "replicas": len(seen.living),
+            "ready_replicas": ready,
+            "selector": f"{naming.LABEL_POOL}={name}",
+            "endpoint": f"{host}:{spec.service.port}",
+            "binding": Binding(name=bound) if bound else None,
+            "image": _image(seen, wanted),
+            "configuration": Configuration(
+                hash=digest, applied=ratio(applied, len(seen.living)), pods_applied=applied, pods_total=len(seen.living)
+            ),
+            "server_connections": ServerConnectionsStatus(
+                max=spec.server_connections.max,
+                allocated=capacity.round.charged,
+                open=opened,
+                busy=sum(state.busy for state in states),
+                waiting=sum(state.waiting for state in states),
+            ),
+            "clients": ClientsStatus(
+                connected=sum(state.clients for state in states), max_per_pod=spec.clients.max_per_pod
+            ),
+            "summary": Summary(
+                pods=ratio(ready, wanted.fit.replicas), connections=ratio(opened, spec.server_connections.max)
+            ),
+            "last_change": seen.status.last_change,
+            "connection_secrets": tuple(made) or None,
+        }
+    )
+
+
+def _made_secrets(seen: Observed) -> list[str]:
+    """Names of connection Secrets that are ours: those seen, and those this plan may be about to make."""
+    assert isinstance(seen.spec, ConnectionPool)
+    if seen.secrets is None or seen.credentials is None:
+        return list(seen.status.connection_secrets or ())
+    refused = {name for kind, name in seen.memory.refusals if kind == "Secret"}
+    return sorted(
+        each.name
+        for each in connection_secrets(seen.spec)
+        if each.name not in refused
+        and (
+            seen.secrets.get(each.name) is not None or not isinstance(seen.credentials.by_user.get(each.user), Missing)
+        )
+    )
+
+
+def _image(seen: Observed, wanted: Desired) -> str:
+    child = seen.children.get(("Deployment", wanted.deployment["metadata"]["name"]))
+    body: dict[str, Any] = child.unpack() if child else wanted.deployment
+    image: str = body["spec"]["template"]["spec"]["containers"][0]["image"]
+    return image
+
+
+def _plain(status: PoolStatus) -> PoolStatus:
+    """A status without its figures, whose changes can wait."""
+    servers, summary = status.server_connections, status.summary
+    return status.model_copy(
+        update={
+            "clients": None,
+            "replicas": None,
+            "configuration": status.configuration and Configuration(hash=status.configuration.hash),
+            "server_connections": servers and ServerConnectionsStatus(max=servers.max),
+            "summary": summary and Summary(pods=summary.pods),
+        }
+    )
+
+
+def _status_step(seen: Observed, told: PoolStatus) -> Step:
+    metadata = {"namespace": seen.view.namespace, "name": seen.view.name, "uid": seen.view.uid}
+    body = {"apiVersion": naming.API_VERSION, "kind": naming.KIND, "metadata": metadata, "status": told.wire()}
+    return Step(Action.APPLY, body, subresource="status")
+
+
+def _announcements(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> tuple[Announcement, ...]:
+    """One event for each condition that turned, except for what is merely on its way."""
+    before = {each.type: each for each in old}
+    told = []
+    for each in new:
+        known = before.get(each.type)
+        if each.type is ConditionType.RECONCILING or each.reason in QUIET:
+            continue
+        if known is None or (known.status, known.reason) != (each.status, each.reason):
+            good = each.status is (
+                ConditionStatus.FALSE if each.type is ConditionType.STALLED else ConditionStatus.TRUE
+            )
+            told.append(
+                Announcement(not good, each.reason.value, f"{each.type.value} is {each.status.value}: {each.message}")
+            )
+    return tuple(told)
+
+
+def _requeue(seen: Observed, memory: Memory, pending: bool) -> float:
+    """Look again soon after a change and ever more rarely while it lasts; at rest only for the figures."""
+    if seen.missing:
+        return 2.0
+    if not pending or memory.pending_since is None:
+        return AT_REST
+    return float(min(max(0.15, (seen.now - memory.pending_since) / 10), 5.0))

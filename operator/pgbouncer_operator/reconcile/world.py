@@ -1,0 +1,105 @@
+"""What the operator knows of the cluster: one store for each kind it watches, and the lists that fill them."""
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.engine.cache import Store
+from pgbouncer_operator.kube import resources
+from pgbouncer_operator.kube.client import Kube, Object, Selection
+from pgbouncer_operator.kube.resources import Resource
+from pgbouncer_operator.reconcile import projections
+from pgbouncer_operator.reconcile.projections import ChildView, PodView, PoolView
+from pgbouncer_operator.reconcile.triggers import Key, pool_of
+
+CHILDREN = (
+    resources.CONFIG_MAPS,
+    resources.SERVICES,
+    resources.POD_DISRUPTION_BUDGETS,
+    resources.DEPLOYMENTS,
+)
+WATCHED = (resources.CONNECTION_POOLS, *CHILDREN, resources.PODS)
+OURS = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY},{naming.LABEL_POOL}"
+View = PoolView | ChildView | PodView
+
+
+def selector(resource: Resource) -> str:
+    """The label selector that makes the API server send only what is ours."""
+    return "" if resource is resources.CONNECTION_POOLS else OURS
+
+
+def project(resource: Resource, body: Object) -> View:
+    """The projection of an object of that kind."""
+    if resource is resources.CONNECTION_POOLS:
+        return projections.pool(body)
+    return projections.pod(body) if resource is resources.PODS else projections.child(body)
+
+
+def _by_pool(view: ChildView | PodView) -> Iterable[Hashable]:
+    return (pool_of(view),)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The stores. Not thread-safe: they belong to the loop of the workers."""
+
+    pools: Store[PoolView] = field(default_factory=Store)
+    pods: Store[PodView] = field(default_factory=lambda: Store(_by_pool))
+    children: dict[str, Store[ChildView]] = field(
+        default_factory=lambda: {each.kind: Store(_by_pool) for each in CHILDREN}
+    )
+
+    @property
+    def synced(self) -> bool:
+        """Whether every kind has been listed."""
+        return self.pools.synced and self.pods.synced and all(store.synced for store in self.children.values())
+
+    def put(self, view: View) -> bool:
+        """Take news of an object; say whether it matters."""
+        match view:
+            case PoolView():
+                return self.pools.put(view)
+            case PodView():
+                return self.pods.put(view)
+            case ChildView():
+                return self.children[view.kind].put(view)
+
+    def remove(self, view: View) -> bool:
+        """Take the news that an object is gone; say whether it was known."""
+        return self._store(view).remove((view.namespace, view.name), view.uid, view.resource_version)
+
+    async def sync(self, kube: Kube, namespaces: tuple[str, ...]) -> set[Key]:
+        """List every kind and give the pools to which anything differs from what was known."""
+        touched: set[Key] = set()
+        for resource in WATCHED:
+            touched |= await self._sync(kube, resource, namespaces)
+        return touched
+
+    async def _sync(self, kube: Kube, resource: Resource, namespaces: tuple[str, ...]) -> set[Key]:
+        views: list[View] = []
+        listed_at: list[int] = []
+        for namespace in namespaces or ("",):
+            listing = await kube.list(resource, Selection(namespace, labels=selector(resource)))
+            views += [project(resource, body) for body in listing.items]
+            listed_at.append(listing.resource_version)
+        store = self._store_of(resource)
+        owners = {(view.namespace, view.name): pool_of(view) for view in views}
+        known_keys = store.keys()
+        before = {key: pool_of(known) for key in known_keys if (known := store.get(key)) is not None}
+        differing = store.replace(views, min(listed_at))
+        found = (owners.get(key) or before.get(key) for key in differing)
+        return {key for key in found if key is not None}
+
+    def _store(self, view: View) -> Store[PoolView] | Store[PodView] | Store[ChildView]:
+        match view:
+            case PoolView():
+                return self.pools
+            case PodView():
+                return self.pods
+            case ChildView():
+                return self.children[view.kind]
+
+    def _store_of(self, resource: Resource) -> Store[View]:
+        if resource is resources.CONNECTION_POOLS:
+            return self.pools  # type: ignore[return-value]
+        return self.pods if resource is resources.PODS else self.children[resource.kind]  # type: ignore[return-value]

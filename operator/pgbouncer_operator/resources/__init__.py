@@ -1,0 +1,1 @@
+"""The objects a pool consists of: one pure function a file. `desired.py` lists them."""

@@ -1,0 +1,77 @@
+"""The ConfigMap with the pool's intent: what PgBouncer is to run, without paths, grants and secrets."""
+
+from typing import Any
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.backend import CertificateAuthority
+from pgbouncer_operator.api.connection_pool import ConnectionPool
+from pgbouncer_operator.api.tuning import Timeouts
+from pgbouncer_operator.pgbouncer.intent import SYSTEM_CA, DatabaseIntent, Intent, ServerTls, UserIntent
+from pgbouncer_operator.sizing.fit import Fit, share
+
+# PgBouncer's name for each timeout; both are in seconds (pgbouncer.ini(5), "Timeouts").
+TIMEOUTS = {
+    "query_wait_timeout": "query_wait_seconds",
+    "server_idle_timeout": "server_idle_seconds",
+    "server_lifetime": "server_lifetime_seconds",
+    "client_idle_timeout": "client_idle_seconds",
+    "idle_transaction_timeout": "idle_transaction_seconds",
+    "query_timeout": "query_seconds",
+    "server_connect_timeout": "server_connect_seconds",
+}
+
+
+def intent(pool: ConnectionPool, fit: Fit) -> Intent:
+    """What every pod of the pool is to run. Caps of databases and users are one pod's share."""
+    spec, pods = pool.spec, fit.replicas + fit.surge
+    return Intent(
+        pool=f"{pool.metadata.namespace}/{pool.metadata.name}",
+        settings={
+            **(spec.parameters or {}),
+            **_timeouts(spec.timeouts),
+            "pool_mode": spec.pool_mode.value,
+            "max_client_conn": spec.clients.max_per_pod,
+        },
+        databases=tuple(
+            DatabaseIntent(
+                name=each.name,
+                host=spec.backend.host,
+                port=spec.backend.port,
+                dbname=each.dbname,
+                pool_mode=each.pool_mode.value if each.pool_mode else None,
+                max=share(each.server_connections.max if each.server_connections else None, pods),
+            )
+            for each in sorted(spec.databases, key=lambda database: database.name)
+        ),
+        users=tuple(
+            UserIntent(
+                name=each.name,
+                mount=each.name,
+                username_key=each.username_key,
+                password_key=each.password_key,
+                max=share(each.server_connections.max if each.server_connections else None, pods),
+            )
+            for each in sorted(spec.users, key=lambda user: user.name)
+        ),
+        server_tls=ServerTls(mode=spec.backend.tls_mode.value, ca=_ca(spec.backend.ca)),
+    )
+
+
+def config_map(pool: ConnectionPool, content: Intent) -> dict[str, Any]:
+    """The ConfigMap that every pod mounts."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": naming.config_map(pool.metadata.name)},
+        "data": {naming.INTENT_KEY: content.to_json()},
+    }
+
+
+def _timeouts(timeouts: Timeouts) -> dict[str, int]:
+    return {setting: getattr(timeouts, field) for setting, field in TIMEOUTS.items()}
+
+
+def _ca(ca: CertificateAuthority | None) -> str:
+    if ca is None:
+        return ""
+    return SYSTEM_CA if ca.system else naming.CA_KEY

@@ -1,0 +1,119 @@
+"""Connection Secrets: everything an application needs to connect, through the pool or straight at the server.
+
+Service Binding's well-known keys, libpq's variables, and one URL for frameworks. URLs hold only parameters that libpq
+knows (it refuses others), and never `sslrootcert`: the file's place is the application's.
+"""
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.access import ConnectionSecret, Endpoint
+from pgbouncer_operator.api.connection_pool import ConnectionPool
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user's login and password, as read from the user's own Secret."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return "Login(…)"  # no password in a traceback
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    host: str
+    port: int
+    database: str
+    sslmode: str
+
+
+def connection_secrets(pool: ConnectionPool) -> tuple[ConnectionSecret, ...]:
+    """The Secrets to write: the listed ones; unlisted, a pair where one database and one user leave no choice."""
+    spec, name = pool.spec, pool.metadata.name
+    if spec.connection_secrets is not None:
+        return spec.connection_secrets
+    if len(spec.databases) != 1 or len(spec.users) != 1:
+        return ()
+    database, user = spec.databases[0].name, spec.users[0].name
+    return tuple(
+        ConnectionSecret(name=secret, database=database, user=user, endpoint=endpoint)
+        for secret, endpoint in (
+            (naming.connection_secret(name), Endpoint.POOL),
+            (naming.direct_secret(name), Endpoint.BACKEND),
+        )
+    )
+
+
+def connection_secret(pool: ConnectionPool, entry: ConnectionSecret, login: Login) -> dict[str, Any]:
+    """One connection Secret. The direct URL stands only in Backend Secrets: `envFrom` must not hand out the bypass."""
+    target = _target(pool, entry)
+    uri = _uri(target, login)
+    values = {
+        "type": "postgresql",
+        "provider": naming.MANAGED_BY,
+        "host": target.host,
+        "port": str(target.port),
+        "database": target.database,
+        "dbname": target.database,
+        "username": login.username,
+        "user": login.username,
+        "password": login.password,
+        "sslmode": target.sslmode,
+        "uri": uri,
+        "jdbc-uri": _jdbc_uri(target, login),
+        "pgpass": _pgpass(target, login),
+        "PGHOST": target.host,
+        "PGPORT": str(target.port),
+        "PGDATABASE": target.database,
+        "PGUSER": login.username,
+        "PGPASSWORD": login.password,
+        "PGSSLMODE": target.sslmode,
+        "DATABASE_URL" if entry.endpoint is Endpoint.POOL else "DIRECT_URL": uri,
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "servicebinding.io/postgresql",
+        "metadata": {"name": entry.name},
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in sorted(values.items())},
+    }
+
+
+def _target(pool: ConnectionPool, entry: ConnectionSecret) -> _Target:
+    spec = pool.spec
+    if entry.endpoint is Endpoint.POOL:
+        host = spec.service.external_host or naming.service_host(pool.metadata.name, pool.metadata.namespace)
+        # PgBouncer has no certificate for clients yet, and `prefer` would mean something else to every driver.
+        return _Target(host, spec.service.port, entry.database, "disable")
+    database = next(each for each in spec.databases if each.name == entry.database)
+    return _Target(spec.backend.host, spec.backend.port, database.dbname, spec.backend.tls_mode.value)
+
+
+def _authority(target: _Target) -> str:
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return f"{host}:{target.port}/{_encode(target.database)}"
+
+
+def _uri(target: _Target, login: Login) -> str:
+    user, password = _encode(login.username), _encode(login.password)
+    return f"postgresql://{user}:{password}@{_authority(target)}?sslmode={target.sslmode}"
+
+
+def _jdbc_uri(target: _Target, login: Login) -> str:
+    user, password = _encode(login.username), _encode(login.password)
+    return f"jdbc:postgresql://{_authority(target)}?user={user}&password={password}&sslmode={target.sslmode}"
+
+
+def _pgpass(target: _Target, login: Login) -> str:
+    fields = (target.host, str(target.port), target.database, login.username, login.password)
+    return ":".join(field.replace("\\", "\\\\").replace(":", "\\:") for field in fields)
+
+
+def _encode(text: str) -> str:
+    return quote(text, safe="")

@@ -1,0 +1,16 @@
+"""The ConfigMap with the pool's ledger: which pod may hold how many server connections."""
+
+from typing import Any
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.pgbouncer.grants import Grants
+
+
+def grants_config_map(pool: str, grants: Grants) -> dict[str, Any]:
+    """The ledger of the pool of that name. It is written with its resourceVersion, never applied."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": naming.grants_config_map(pool)},
+        "data": {naming.GRANTS_KEY: grants.to_json()},
+    }

@@ -1,0 +1,23 @@
+"""The PodDisruptionBudget: evictions take one pod at a time."""
+
+from typing import Any
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.connection_pool import ConnectionPool
+
+
+def pod_disruption_budget(pool: ConnectionPool) -> dict[str, Any]:
+    """At most one pod away by eviction. `maxUnavailable`, because `minAvailable: 1` would block a single pod for ever.
+
+    Pods that are not Ready may always be evicted: they serve nobody (KEP-3017).
+    """
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": naming.pod_disruption_budget(pool.metadata.name)},
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": {naming.LABEL_POOL: pool.metadata.name}},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    }

@@ -1,0 +1,78 @@
+"""The operator's own settings: one frozen object, read once from the environment that the chart sets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+class SettingsError(ValueError):
+    """A setting is missing or wrong; the message names the environment variable and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the chart decides. Seconds where a unit is not named.
+
+    pool_image: image of the pools' pods. namespaces: namespaces to watch, empty for all.
+    endpoint_delay: how long a leaving pod keeps listening until every node has dropped it from the Service.
+    connection_secrets: False takes every right on Secrets from the operator; then it writes none.
+    """
+
+    pool_image: str
+    namespace: str = "default"
+    identity: str = "pgbouncer-operator"
+    namespaces: tuple[str, ...] = ()
+    image_pull_policy: str = "IfNotPresent"
+    endpoint_delay: int = 5
+    connection_secrets: bool = True
+    leader_election: bool = True
+    workers: int = 16
+    http_port: int = 8080
+    log_level: str = "info"
+    log_format: str = "json"
+    resync: float = 600.0
+
+    @staticmethod
+    def from_environment(environment: Mapping[str, str]) -> "Settings":
+        """Settings from `PGBOUNCER_OPERATOR_*`. SettingsError names the variable that is missing or wrong."""
+        read = _Reader(environment)
+        return Settings(
+            pool_image=read.text("POOL_IMAGE"),
+            namespace=read.text("NAMESPACE", "default"),
+            identity=read.text("IDENTITY", "pgbouncer-operator"),
+            namespaces=tuple(name.strip() for name in read.text("WATCH_NAMESPACES", "").split(",") if name.strip()),
+            image_pull_policy=read.choice("IMAGE_PULL_POLICY", ("IfNotPresent", "Always", "Never")),
+            endpoint_delay=read.integer("ENDPOINT_DELAY_SECONDS", 5, 0, 300),
+            connection_secrets=read.choice("CONNECTION_SECRETS", ("true", "false")) == "true",
+            leader_election=read.choice("LEADER_ELECTION", ("true", "false")) == "true",
+            workers=read.integer("WORKERS", 16, 1, 256),
+            http_port=read.integer("HTTP_PORT", 8080, 1, 65535),
+            log_level=read.choice("LOG_LEVEL", ("info", "debug", "warning", "error")),
+            log_format=read.choice("LOG_FORMAT", ("json", "text")),
+            resync=float(read.integer("RESYNC_SECONDS", 600, 10, 86400)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    environment: Mapping[str, str]
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self.environment.get(f"PGBOUNCER_OPERATOR_{name}", default)
+        if not value and default is None:
+            raise SettingsError(f"PGBOUNCER_OPERATOR_{name} is not set. The Helm chart sets it; see its values.")
+        return value or ""
+
+    def integer(self, name: str, default: int, minimum: int, maximum: int) -> int:
+        value = self.text(name, str(default))
+        if not value.isdecimal() or not minimum <= int(value) <= maximum:
+            raise SettingsError(
+                f"PGBOUNCER_OPERATOR_{name} is {value!r}: give a whole number from {minimum} to {maximum}."
+            )
+        return int(value)
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        """One of the choices; the first is the default."""
+        value = self.text(name, choices[0])
+        if value not in choices:
+            raise SettingsError(f"PGBOUNCER_OPERATOR_{name} is {value!r}: give one of {', '.join(choices)}.")
+        return value

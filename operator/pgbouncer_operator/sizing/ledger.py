@@ -1,0 +1,110 @@
+"""The ledger: which pod may hold how many server connections, so that the sum never exceeds the budget.
+
+Shrink, confirm that very shrink on the pod, only then grow another. A pod is charged for the most it may still hold:
+its cap, or the higher cap that it has not yet confirmed to have left. Pure: the caller writes the result with
+compare-and-swap before anybody grows, and drops a pod only when its object is gone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pgbouncer_operator.pgbouncer.grants import Grant, Grants
+
+
+@dataclass(frozen=True, slots=True)
+class PodUse:
+    """A pod that exists, and what it last said of itself. seq, cap and open are None while unknown."""
+
+    uid: str
+    terminating: bool
+    seq: int | None = None
+    cap: int | None = None
+    open: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """budget: connections of all pods together. floor: least per pod. slots: pods to divide for. static: see Fit."""
+
+    budget: int
+    floor: int
+    slots: int
+    static: int
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One decision. grants: the ledger to write (the very same object when nothing changes).
+
+    charged: connections that pods may hold at this instant. waiting: uids of living pods that hold no grant yet.
+    """
+
+    grants: Grants
+    charged: int
+    waiting: tuple[str, ...]
+
+    def room(self, budget: int) -> int:
+        """Connections of the budget that nobody is charged for."""
+        return max(0, budget - self.charged)
+
+
+def allocate(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
+    """Shrink who must shrink, then grow who may, within what nobody is charged for.
+
+    A terminating pod gets nothing any more and keeps its charge, lowered only by its own word. Pods that hold a grant
+    come before pods that wait, and a pod that already has one more keeps it, so that nothing moves without need.
+    """
+    known = {pod.uid: pod for pod in pods}
+    held = {uid: _confirmed(grant, known[uid]) for uid, grant in grants.pods.items() if uid in known}
+    leaving = sum(_charge(held[pod.uid]) for pod in pods if pod.terminating and pod.uid in held)
+    living = [pod.uid for pod in pods if not pod.terminating]
+    targets = _targets(living, held, limits, limits.budget - leaving)
+
+    seq = grants.seq + 1
+    for uid in living:
+        if uid in held and uid in targets and targets[uid] < held[uid].cap:
+            held[uid] = Grant(cap=targets[uid], seq=seq, high=_charge(held[uid]))
+    free = limits.budget - sum(map(_charge, held.values()))
+    for uid in sorted(living, key=lambda each: each not in held):
+        have = held[uid].cap if uid in held else 0
+        more = min(targets.get(uid, 0) - have, free)
+        if more > 0 and have + more >= limits.floor:
+            grown = Grant(cap=have + more, seq=seq, high=max(have + more, held[uid].high if uid in held else 0))
+            free -= grown.high - (_charge(held[uid]) if uid in held else 0)
+            held[uid] = grown
+    waiting = tuple(uid for uid in living if uid not in held)
+    return Round(_written(grants, held, limits.static), sum(map(_charge, held.values())), waiting)
+
+
+def _charge(grant: Grant) -> int:
+    return max(grant.cap, grant.high)
+
+
+def _confirmed(grant: Grant, pod: PodUse) -> Grant:
+    """The grant as the pod's own word leaves it: never more than before."""
+    if pod.seq is None or pod.cap is None or pod.open is None or pod.seq < grant.seq:
+        return grant
+    if pod.terminating:  # it lowers its own cap as its clients leave
+        kept = min(_charge(grant), max(pod.cap, pod.open))
+        return replace(grant, cap=min(grant.cap, kept), high=kept)
+    if pod.cap <= grant.cap and pod.open <= grant.cap:
+        return replace(grant, high=grant.cap)
+    return grant
+
+
+def _targets(living: Sequence[str], held: Mapping[str, Grant], limits: Limits, available: int) -> dict[str, int]:
+    """Equal shares for as many living pods as the floor allows; holders first, larger holders get the remainder."""
+    slots = min(max(limits.slots, len(living), 1), max(0, available) // limits.floor)
+    order = sorted(living, key=lambda uid: (uid not in held, -held[uid].cap if uid in held else 0, uid))
+    each, extra = divmod(max(0, available), slots) if slots else (0, 0)
+    shares = {uid: each + (place < extra) for place, uid in enumerate(order) if place < slots}
+    # A holder beyond the slots cannot be given 0 (PgBouncer would read it as unlimited): it falls to the floor.
+    return {uid: limits.floor for uid in living if uid in held} | shares
+
+
+def _written(before: Grants, held: Mapping[str, Grant], static: int) -> Grants:
+    """The ledger to write; `before` itself where no cap changes: a high that stays written too high is safe."""
+    caps = {uid: grant.cap for uid, grant in held.items()}
+    if caps == {uid: grant.cap for uid, grant in before.pods.items()} and static == before.static:
+        return before
+    return Grants(seq=before.seq + 1, static=static, pods=dict(sorted(held.items())))
