@@ -1,61 +1,22 @@
-"""A small client of the Kubernetes API on the official client's transport. Objects are plain dicts.
+"""A small client of the Kubernetes API. Objects are plain dicts."""
 
-Why not the generated API classes: they cost 0.3 s of start and several times the CPU per request, and the transport's
-`trust_env` alone triples the cost of a request. A proxy is honoured where the kubeconfig names one.
-"""
-
-import asyncio
-import json
-import random
-import time
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
-from urllib.parse import urlencode
+from typing import Self
 
-import aiohttp
-from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import ConfigException, incluster_config, kube_config
+from kubernetes.aio.config import incluster_config, kube_config
 
-from pgbouncer_operator import __version__, naming
+from pgbouncer_operator import naming
 from pgbouncer_operator.kube import errors
-from pgbouncer_operator.kube.resources import SECRETS, Resource
+from pgbouncer_operator.kube.resources import Resource
+from pgbouncer_operator.kube.transport import APPLY, MERGE, Limits, Object, Request, Transport
 
-Object = dict[str, Any]
+__all__ = ["Kube", "Limits", "Listing", "Object", "Selection"]
 
-CONNECTIONS = 32
-ATTEMPTS = 4
-# A longer Retry-After is not waited for here: the caller stops everybody instead (engine.ratelimit.Gate).
-PATIENCE = 5.0
-APPLY = "application/apply-patch+yaml"
-MERGE = "application/merge-patch+json"
-UNSENT = "Unsent"  # the reason of an Unavailable whose request certainly did nothing
-JSON = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One HTTP request that has ended. `code` 0: no answer. `seconds` without the retries before it."""
-
-    verb: str
-    plural: str
-    code: int
-    seconds: float
-
-
-def _unobserved(_: Call) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`timeout`: seconds for one request; `chunk`: objects per page of a list; `random` in [0, 1) jitters retries."""
-
-    timeout: float = 12.0
-    chunk: int = 500
-    observe: Callable[[Call], None] = _unobserved
-    random: Callable[[], float] = random.random
+CREATED = 201
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,34 +37,13 @@ class Selection:
     cached: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    verb: str
-    method: str
-    resource: Resource
-    path: str
-    query: Mapping[str, str]
-    body: Object | None = None
-    content_type: str = JSON
-
-    @property
-    def repeatable(self) -> bool:
-        # A merge patch and an apply say what is to be, so doing them twice is doing them once. A patch that carries a
-        # resourceVersion would fail the second time with a Conflict, which is what its sender asked for.
-        return self.verb in ("get", "list", "apply", "patch")
-
-
 class Kube:
     """Reads and writes objects. Errors are those of kube.errors, and nothing else but CancelledError."""
 
-    def __init__(self, configuration: Configuration, limits: Limits) -> None:
-        """Takes a loaded configuration; see `in_cluster` and `from_kubeconfig`."""
-        configuration.connection_pool_maxsize = CONNECTIONS
-        configuration.client_session_kwargs = {"trust_env": False}
-        configuration.retries = None
-        self._client = ApiClient(configuration)
-        self._client.user_agent = f"{naming.FIELD_MANAGER}/{__version__}"
-        self._limits = limits
+    def __init__(self, transport: Transport, chunk: int = 500) -> None:
+        """`chunk`: objects per page of a list. See `in_cluster` and `from_kubeconfig`."""
+        self._transport = transport
+        self._chunk = chunk
 
     @classmethod
     def in_cluster(cls, limits: Limits, credentials: Path, environ: Mapping[str, str]) -> Self:
@@ -115,7 +55,7 @@ class Kube:
         incluster_config.InClusterConfigLoader(
             token_filename=str(credentials / "token"), cert_filename=str(credentials / "ca.crt"), environ=environ
         ).load_and_set(configuration)
-        return cls(configuration, limits)
+        return cls(Transport(configuration, limits))
 
     @classmethod
     async def from_kubeconfig(cls, limits: Limits, path: Path, context: str | None = None) -> Self:
@@ -124,15 +64,15 @@ class Kube:
         await kube_config.load_kube_config(
             config_file=str(path), context=context, client_configuration=configuration, persist_config=False
         )
-        return cls(configuration, limits)
+        return cls(Transport(configuration, limits))
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.close()
+        await self._transport.close()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
         """Read one object from the quorum. Raises NotFound."""
-        return await self._send(_Request("get", "GET", resource, resource.path(namespace, name), {}))
+        return (await self._transport.send(Request("get", "GET", resource, resource.path(namespace, name), {})))[1]
 
     async def list(self, resource: Resource, selection: Selection) -> Listing:
         """Read all objects that `selection` asks for, page by page. Starts over once if a page has expired."""
@@ -141,11 +81,36 @@ class Kube:
         except errors.Expired:
             return await self._list(resource, selection)
 
-    async def create(self, resource: Resource, body: Object) -> Object:
-        """Create an object. Raises AlreadyExists; never repeated after it may have been done."""
+    async def post(self, resource: Resource, body: Object) -> Object:
+        """Create an object that is never applied afterwards, such as an Event or a Lease. Raises AlreadyExists."""
         path = resource.path(body["metadata"].get("namespace", ""))
         query = {"fieldManager": naming.FIELD_MANAGER}
-        return await self._send(_Request("create", "POST", resource, path, query, body))
+        return (await self._transport.send(Request("create", "POST", resource, path, query, body)))[1]
+
+    async def create(self, resource: Resource, body: Object) -> Object:
+        """Create an object by server-side apply, so that later applies can remove what this one set.
+
+        After a POST they could not: the POST's fields belong to a second entry of `managedFields`, with operation
+        Update, and a field disappears only when its last owner lets go. Since an apply cannot be told to create only,
+        this looks first; an object that appears between look and apply shows by its status, 200 instead of 201, and
+        is given back by applying nothing. Raises AlreadyExists. After Unavailable it may have been created.
+        """
+        metadata = body["metadata"]
+        path = resource.path(metadata.get("namespace", ""), metadata["name"])
+        existing = errors.AlreadyExists(f"{resource.plural} {metadata['name']!r} already exists.", 409, "AlreadyExists")
+        with contextlib.suppress(errors.NotFound):
+            await self.get(resource, metadata.get("namespace", ""), metadata["name"])
+            raise existing
+        query = {"fieldManager": naming.FIELD_MANAGER, "force": "false"}
+        try:
+            code, created = await self._transport.send(Request("create", "PATCH", resource, path, query, body, APPLY))
+        except errors.Conflict:
+            raise existing from None
+        if code == CREATED:
+            return created
+        identity = {key: value for key, value in created["metadata"].items() if key in ("name", "namespace", "uid")}
+        await self.apply(resource, {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": identity})
+        raise existing
 
     async def apply(self, resource: Resource, body: Object, force: bool = True, subresource: str = "") -> Object:
         """Server-side apply of exactly the fields in `body`; fields we applied before and that are gone are removed.
@@ -155,7 +120,7 @@ class Kube:
         metadata = body["metadata"]
         path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
         query = {"fieldManager": naming.FIELD_MANAGER, "force": "true" if force else "false"}
-        return await self._send(_Request("apply", "PATCH", resource, path, query, body, APPLY))
+        return (await self._transport.send(Request("apply", "PATCH", resource, path, query, body, APPLY)))[1]
 
     async def patch_status(self, resource: Resource, body: Object) -> Object:
         """Server-side apply of `status`. Raises NotFound if the object is gone: status never creates one."""
@@ -166,7 +131,7 @@ class Kube:
         metadata = body["metadata"]
         path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
         query = {"fieldManager": naming.FIELD_MANAGER}
-        return await self._send(_Request("update", "PUT", resource, path, query, body))
+        return (await self._transport.send(Request("update", "PUT", resource, path, query, body)))[1]
 
     async def merge_patch(self, resource: Resource, body: Object, subresource: str = "") -> Object:
         """JSON merge patch: `body` names the object in `metadata` and holds what is to change; null removes.
@@ -176,7 +141,7 @@ class Kube:
         metadata = body["metadata"]
         path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
         query = {"fieldManager": naming.FIELD_MANAGER}
-        return await self._send(_Request("patch", "PATCH", resource, path, query, body, MERGE))
+        return (await self._transport.send(Request("patch", "PATCH", resource, path, query, body, MERGE)))[1]
 
     async def delete(self, resource: Resource, body: Object) -> None:
         """Delete exactly the object whose `metadata` is given: uid and resourceVersion must still be the same.
@@ -191,10 +156,10 @@ class Kube:
             "preconditions": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
         }
         path = resource.path(metadata.get("namespace", ""), metadata["name"])
-        await self._send(_Request("delete", "DELETE", resource, path, {}, options))
+        await self._transport.send(Request("delete", "DELETE", resource, path, {}, options))
 
     async def _list(self, resource: Resource, selection: Selection) -> Listing:
-        query = {"limit": str(self._limits.chunk)}
+        query = {"limit": str(self._chunk)}
         if selection.labels:
             query["labelSelector"] = selection.labels
         if selection.fields:
@@ -203,7 +168,9 @@ class Kube:
             query["resourceVersion"] = "0"
         items: list[Object] = []
         while True:
-            page = await self._send(_Request("list", "GET", resource, resource.path(selection.namespace), query))
+            _, page = await self._transport.send(
+                Request("list", "GET", resource, resource.path(selection.namespace), query)
+            )
             # Items of a list carry no kind of their own.
             items += [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"]]
             metadata = page["metadata"]
@@ -211,64 +178,3 @@ class Kube:
                 return Listing(items, int(metadata["resourceVersion"]))
             query = {**query, "continue": metadata["continue"]}
             query.pop("resourceVersion", None)  # not allowed beside a continue token
-
-    async def _send(self, request: _Request) -> Object:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return await self._once(request)
-            except errors.TooManyRequests as error:
-                pause = error.retry_after if error.retry_after is not None else 1.0
-                if attempt == ATTEMPTS or pause > PATIENCE:
-                    raise
-            except errors.Unavailable as error:
-                pause = error.retry_after or 0.1 * 2**attempt
-                if attempt == ATTEMPTS or pause > PATIENCE or not (request.repeatable or error.reason == UNSENT):
-                    raise
-            await asyncio.sleep(pause * (1.0 + 0.25 * self._limits.random()))
-        raise AssertionError("unreachable: the last attempt returns or raises")
-
-    async def _once(self, request: _Request) -> Object:
-        started = time.monotonic()
-        code = 0
-        try:
-            async with asyncio.timeout(self._limits.timeout):
-                code, headers, data = await self._transmit(request)
-        except TimeoutError:
-            raise errors.Unavailable(
-                f"The API did not answer within {self._limits.timeout:g} seconds.", reason="Timeout"
-            ) from None
-        except ConfigException as error:
-            raise errors.Unavailable(f"Cannot read our credentials: {error}.", reason=UNSENT) from None
-        except aiohttp.ClientConnectorError as error:
-            raise errors.Unavailable(f"Cannot connect to the API: {error}.", reason=UNSENT) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise errors.Unavailable(
-                f"The connection to the API broke: {type(error).__name__}.", reason="Connection"
-            ) from None
-        finally:
-            self._limits.observe(Call(request.verb, request.resource.plural, code, time.monotonic() - started))
-        if code >= 400:
-            raise errors.from_response(code, data, headers.get("Retry-After"), request.resource is SECRETS)
-        return _decode(data)
-
-    async def _transmit(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
-        headers = {"Accept": JSON, "Content-Type": request.content_type, "User-Agent": self._client.user_agent}
-        # Reads the token file again when it is time; writes the authorization header.
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"], request.path, request.method, None)
-        url = self._client.configuration.host + request.path
-        if request.query:
-            url += "?" + urlencode(request.query)
-        response = await self._client.call_api(
-            request.method, url, headers, request.body, _request_timeout=aiohttp.ClientTimeout(self._limits.timeout)
-        )
-        return response.status, response.headers, await response.read()
-
-
-def _decode(data: bytes) -> Object:
-    try:
-        answer = json.loads(data)
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise errors.Unavailable("The API answered with something that is no JSON object: a proxy may be in between.")
-    return answer

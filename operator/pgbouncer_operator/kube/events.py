@@ -11,8 +11,9 @@ from enum import StrEnum
 from pgbouncer_operator import naming
 from pgbouncer_operator.engine.ratelimit import TokenBucket
 from pgbouncer_operator.kube import errors
-from pgbouncer_operator.kube.client import Kube, Object
+from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.resources import EVENTS, Resource
+from pgbouncer_operator.kube.transport import Object
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class EventRecorder:
 
     async def _write(self, body: Object, count: int) -> None:
         try:
-            await self._kube.create(EVENTS, body)
+            await self._kube.post(EVENTS, body)
         except errors.AlreadyExists:
             again = {key: body[key] for key in ("metadata", "lastTimestamp")}
             await self._kube.merge_patch(EVENTS, {**again, "count": max(count, 2)})

@@ -6,8 +6,9 @@ from typing import Any
 
 from pgbouncer_operator.engine.leader import Lease, LeaseConflict
 from pgbouncer_operator.kube import errors
-from pgbouncer_operator.kube.client import Kube, Object
+from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.resources import LEASES
+from pgbouncer_operator.kube.transport import Object
 
 
 class KubeLeaseStore:
@@ -34,7 +35,7 @@ class KubeLeaseStore:
     async def create(self, lease: Lease) -> Lease:
         """Create the lease. Raises LeaseConflict if there is one, ApiError."""
         try:
-            return _lease(await self._kube.create(LEASES, self._body(lease)))
+            return _lease(await self._kube.post(LEASES, self._body(lease)))
         except errors.AlreadyExists as error:
             raise LeaseConflict(str(error)) from None
 
