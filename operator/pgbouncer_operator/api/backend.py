@@ -56,13 +56,13 @@ class BackendTls(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="!(has(self.mode) && self.mode == 'disable' && has(self.ca))",
+            cel='!(has(self.mode) && self.mode == "disable" && has(self.ca))',
             broken=lambda tls: "" if tls.mode == TlsMode.DISABLE and tls.ca else None,
             message="ca has no effect when mode is disable: remove ca, or choose mode verify-full",
             field="ca",
         ),
         Rule(
-            cel="!(has(self.mode) && self.mode in ['verify-ca', 'verify-full']) || has(self.ca)",
+            cel='!(has(self.mode) && self.mode in ["verify-ca", "verify-full"]) || has(self.ca)',
             broken=lambda tls: "" if tls.mode in {TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL} and not tls.ca else None,
             message="mode verify-ca and verify-full need a CA to verify with: set ca, for public CAs {system: true}",
             field="ca",

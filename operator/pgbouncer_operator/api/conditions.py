@@ -101,8 +101,8 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.BACKEND_UNREACHABLE: "Check backend.host and backend.port, that the server runs and lets the pods in.",
         Reason.BACKEND_REFUSED_LOGIN: "Correct login and password in the user's Secret, or pg_hba.conf on the server.",
         Reason.BACKEND_DATABASE_MISSING: "Create the database on the server, or correct databases[].backendName.",
-        Reason.BACKEND_WITHOUT_TLS: "Switch TLS on in PostgreSQL, or on a trusted network set backend.tls.mode disable.",
-        Reason.BACKEND_NOT_VERIFIED: "Point backend.tls.ca at the CA that signed the server's certificate for that host.",
+        Reason.BACKEND_WITHOUT_TLS: "Switch TLS on in PostgreSQL, or set backend.tls.mode to disable.",
+        Reason.BACKEND_NOT_VERIFIED: "Point backend.tls.ca at the CA of the server's certificate, and name its host.",
         Reason.BACKEND_IS_FULL: "Raise max_connections or the role's CONNECTION LIMIT, or lower serverConnections.max.",
         Reason.BACKEND_IS_POOLER: "Set backend.host to the server itself: the direct URL would lead to another pooler.",
         Reason.HOST_NOT_RESOLVED: "Correct backend.host, or create the Service or DNS record it names.",
@@ -120,7 +120,7 @@ def _one_line(text: object) -> object:
     """Fit a message into its bounds: PostgreSQL's words may have line breaks and any length, and must get through."""
     if not isinstance(text, str):
         return text
-    line = re.sub(r"[\x00-\x1f\x7f]+", " ", text).strip()
+    line = re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()
     return line if len(line) <= MESSAGE_MAX else line[: MESSAGE_MAX - 1] + "…"
 
 

@@ -15,7 +15,7 @@ from pgbouncer_operator.naming import POOL_NAME_MAX
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 NAME_RULE = Rule(
-    cel=f"self.metadata.name.size() <= {POOL_NAME_MAX} && self.metadata.name.matches(r'^{_NAME.pattern}$')",
+    cel=f'self.metadata.name.size() <= {POOL_NAME_MAX} && self.metadata.name.matches(r"^{_NAME.pattern}$")',
     broken=lambda pool: (
         None if len(pool.metadata.name) <= POOL_NAME_MAX and _NAME.fullmatch(pool.metadata.name) else ""
     ),
@@ -94,16 +94,20 @@ def _problem(detail: ErrorDetails) -> Problem:
 
 
 def _sentence(detail: ErrorDetails) -> str:
+    facts = detail.get("ctx", {})
     match detail["type"]:
         case "missing":
-            return "is required: add it"
+            text = "is required: add it"
         case "enum" | "literal_error":
-            return f"must be {detail['ctx']['expected']}"
+            text = f"must be {facts['expected']}"
         case "string_pattern_mismatch":
-            return f"must match {detail['ctx']['pattern']}"
+            text = f"must match {facts['pattern']}"
         case "model_type" | "model_attributes_type" | "dict_type":
-            return "must be an object"
-        case "rule":
-            return detail["msg"]
+            text = "must be an object"
+        case "too_short":
+            text = f"needs at least {facts['min_length']} entry"
+        case "too_long":
+            text = f"may have at most {facts['max_length']} entries"
         case _:
-            return detail["msg"].replace("Input should", "must", 1).replace("must be a valid", "must be a", 1)
+            text = detail["msg"].replace("Input should", "must", 1).replace("a valid ", "of type ", 1)
+    return text

@@ -81,7 +81,7 @@ def matches(pattern: str, message: str) -> Holds:
     """Require that the whole string matches a pattern without anchors, which means the same in RE2 and in Python."""
     compiled = re.compile(pattern)
     rule = Rule(
-        cel=f"self.matches(r'^({pattern})$')",
+        cel=f'self.matches(r"^({pattern})$")',
         broken=lambda text: None if compiled.fullmatch(text) else "",
         message=message,
     )
@@ -158,6 +158,12 @@ class Model(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: Any) -> Any:
+        """Drop nulls, as the API server does with a field that is not nullable: the default applies."""
+        return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _verify_rules(self) -> Self:

@@ -32,14 +32,14 @@ class PoolSpec(Model):
             cel="!has(self.connectionSecrets) || "
             "self.connectionSecrets.all(s, self.databases.exists(d, d.name == s.database))",
             broken=_unknown_database,
-            offender="self.connectionSecrets.filter(s, !self.databases.exists(d, d.name == s.database))[0].database",
+            offender="self.connectionSecrets.map(s, s.database).filter(n, !self.databases.exists(d, d.name == n))[0]",
             message="connectionSecrets names the database {}, which is not in spec.databases: add or correct it",
             field="connectionSecrets",
         ),
         Rule(
             cel="!has(self.connectionSecrets) || self.connectionSecrets.all(s, self.users.exists(u, u.name == s.user))",
             broken=_unknown_user,
-            offender="self.connectionSecrets.filter(s, !self.users.exists(u, u.name == s.user))[0].user",
+            offender="self.connectionSecrets.map(s, s.user).filter(n, !self.users.exists(u, u.name == n))[0]",
             message="connectionSecrets names the user {}, which is not in spec.users: add or correct it",
             field="connectionSecrets",
         ),

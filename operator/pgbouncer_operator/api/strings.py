@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 from pgbouncer_operator.api.model import Holds, IntOrString, Rule, matches
 from pgbouncer_operator.naming import GROUP
 
-PLAIN = r"[^\x00-\x1f\x7f]*"  # no control character
+PLAIN = r"[^\x00-\x1f\x7f-\x9f]*"  # no control character
 LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"  # RFC 1123 label
 DNS_NAME = r"[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?)*"
 # The grammar of resource.Quantity, https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
@@ -34,7 +34,7 @@ def _bad_host(host: str) -> str | None:
 
 
 HOST = Rule(
-    cel=f"self.contains(':') || self.matches(r'^[0-9.]+$') ? isIP(self) : self.matches(r'^{DNS_NAME}$')",
+    cel=f'self.contains(":") || self.matches(r"^[0-9.]+$") ? isIP(self) : self.matches(r"^{DNS_NAME}$")',
     broken=_bad_host,
     message="must be one DNS name or one IP address: no port, no brackets, no list, no spaces or line breaks",
 )
@@ -44,20 +44,20 @@ DATABASE_BYTES = Rule(
     message="is longer than 63 bytes, which PostgreSQL and PgBouncer cannot tell apart: shorten it",
 )
 DATABASE_RESERVED = Rule(
-    cel="!(self in ['pgbouncer', '*'])",
+    cel='!(self in ["pgbouncer", "*"])',
     broken=lambda name: "" if name in {"pgbouncer", "*"} else None,
     message="pgbouncer is PgBouncer's own console and * would escape the connection limit: choose another name",
 )
 OURS = Rule(
-    cel=f"self.all(k, !k.startsWith('{GROUP}/'))",
+    cel=f'self.all(k, !k.startsWith("{GROUP}/"))',
     broken=lambda entries: next((key for key in sorted(entries) if key.startswith(f"{GROUP}/")), None),
-    offender=f"self.filter(k, k.startsWith('{GROUP}/'))[0]",
+    offender=f'self.filter(k, k.startsWith("{GROUP}/"))[0]',
     message="{} belongs to the operator, which finds its objects by it: remove it",
 )
 
 Host = Annotated[str, StringConstraints(min_length=1, max_length=253), Holds((HOST,))]
 _UNQUOTED = matches(  # PgBouncer's ini knows no escape for a quote in a name
-    r"[^\x00-\x1f\x7f']+", "must not contain quotes (') or control characters such as line breaks: remove them"
+    r"[^\x00-\x1f\x7f-\x9f']+", "must not contain quotes (') or control characters such as line breaks: remove them"
 )
 DatabaseName = Annotated[
     str, StringConstraints(min_length=1, max_length=63), _UNQUOTED, Holds((DATABASE_BYTES, DATABASE_RESERVED))
@@ -92,5 +92,10 @@ Annotations = Annotated[dict[LabelKey, LongText], Field(max_length=64), Holds((O
 Integer = Annotated[int, Field(strict=True)]
 Quantity = Annotated[int | str, IntOrString(QUANTITY, 32, "must be a quantity such as 100m, 0.5 or 128Mi")]
 SettingValue = Annotated[
-    int | str, IntOrString(f"^{PLAIN}$", 1024, "must be an integer or a string without control characters")
+    int | str,
+    IntOrString(
+        r"^([^\x00-\x20\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f])?)?$",
+        1024,
+        "must be an integer, or a string without control characters and without blanks at its ends",
+    ),
 ]

@@ -8,9 +8,9 @@ from pgbouncer_operator.api.access import ConnectionCount
 from pgbouncer_operator.api.model import Model
 from pgbouncer_operator.api.strings import Integer
 
-Seconds = Annotated[Integer, Field(ge=0, le=2_592_000)]  # up to 30 days
+Seconds = Annotated[Integer, Field(ge=0, le=31_536_000)]  # up to a year
+UpToADay = Annotated[Integer, Field(ge=0, le=86_400)]
 AtLeastASecond = Annotated[Integer, Field(ge=1, le=86_400)]
-DrainSeconds = Annotated[Integer, Field(ge=0, le=86_400)]
 
 
 class ServerConnections(Model):
@@ -33,7 +33,7 @@ class Clients(Model):
 class Timeouts(Model):
     """How long anything may take, in whole seconds."""
 
-    query_wait_seconds: Seconds = 30
+    query_wait_seconds: UpToADay = 30
     """Seconds a query may wait for a server connection before the client gets an error; 0 waits for ever. Default: 30.
     PgBouncer's query_wait_timeout. A change takes effect by reload."""
     server_idle_seconds: Seconds = 600
@@ -59,9 +59,9 @@ class Timeouts(Model):
 class Drain(Model):
     """How a pod leaves without cutting a transaction."""
 
-    timeout_seconds: DrainSeconds = 120
+    timeout_seconds: UpToADay = 120
     """Seconds a leaving pod waits for its clients to leave by themselves. Default: 120. Deleting the pool skips this
     wait. A change rolls the pods."""
-    transaction_seconds: DrainSeconds = 60
+    transaction_seconds: UpToADay = 60
     """Seconds that transactions still running after timeoutSeconds get to finish; clients are then closed between two
     transactions. Default: 60. In session mode the deadline cuts. A change rolls the pods."""

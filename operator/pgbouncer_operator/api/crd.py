@@ -1,0 +1,140 @@
+"""The CustomResourceDefinition, made of the models and the catalogue of PgBouncer's settings.
+
+Pure and deterministic: the same models and rules give the same bytes. The files under `crds/` are this module's output.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from pgbouncer_operator.api import parameters
+from pgbouncer_operator.api.connection_pool import ConnectionPool
+from pgbouncer_operator.api.model import VALIDATIONS
+from pgbouncer_operator.api.parameters import ParameterRule
+from pgbouncer_operator.api.schema import Schema, structural
+from pgbouncer_operator.api.spec import PoolSpec
+from pgbouncer_operator.api.status import PoolStatus
+from pgbouncer_operator.naming import (
+    CATEGORY,
+    GROUP,
+    KIND,
+    LABEL_NAME,
+    MANAGED_BY,
+    PLURAL,
+    SHORT_NAMES,
+    SINGULAR,
+    VERSION,
+)
+
+NAME = f"{PLURAL}.{GROUP}"
+FILE = f"{NAME}.yaml"
+HEADER = "---\n# Generated from the models in pgbouncer_operator/api by `make generate`. Do not edit.\n"
+
+# The Service Binding specification finds kinds with `status.binding.name` by this label.
+_PROVISIONED_SERVICE = "servicebinding.io/provisioned-service"
+
+_READY = '.status.conditions[?(@.type=="Ready")]'
+# (column, type, path, wide only). A column of two numbers needs one string in status: a path cannot join.
+_COLUMNS = (
+    ("Ready", "string", f"{_READY}.status", False),
+    ("Reason", "string", f"{_READY}.reason", False),
+    ("Pods", "string", ".status.summary.pods", False),
+    ("Connections", "string", ".status.summary.connections", False),
+    ("Clients", "integer", ".status.clients.connected", False),
+    ("Waiting", "integer", ".status.serverConnections.waiting", False),
+    ("Age", "date", ".metadata.creationTimestamp", False),
+    ("Mode", "string", ".spec.poolMode", True),
+    ("Endpoint", "string", ".status.endpoint", True),
+    ("Image", "string", ".status.image", True),
+)
+
+
+def render(catalogue: Iterable[ParameterRule]) -> dict[str, Any]:
+    """Return the CRD as a JSON value. `catalogue` holds every setting that PgBouncer knows."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": NAME, "labels": {LABEL_NAME: MANAGED_BY, _PROVISIONED_SERVICE: "true"}},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "categories": [CATEGORY],
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "shortNames": list(SHORT_NAMES),
+                "singular": SINGULAR,
+            },
+            "scope": "Namespaced",
+            "versions": [_version(catalogue)],
+        },
+    }
+
+
+def to_yaml(document: Mapping[str, Any], header: str = HEADER) -> str:
+    """Return a manifest's text: sorted keys, lines of any length, since a broken rule is hard to read."""
+    plain = json.loads(json.dumps(document))  # parts that models share would otherwise become YAML aliases
+    return header + yaml.safe_dump(plain, sort_keys=True, width=10_000, allow_unicode=True, default_flow_style=None)
+
+
+def files(catalogue: Iterable[ParameterRule]) -> dict[str, str]:
+    """Return every file of `crds/` by name: the definition, and the list that `kubectl apply -k` needs."""
+    kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [FILE]}
+    return {FILE: to_yaml(render(catalogue)), "kustomization.yaml": to_yaml(kustomization)}
+
+
+def _version(catalogue: Iterable[ParameterRule]) -> dict[str, Any]:
+    return {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "additionalPrinterColumns": [_column(*column) for column in _COLUMNS],
+        "schema": {"openAPIV3Schema": _schema(catalogue)},
+        "subresources": {
+            "scale": {
+                "specReplicasPath": ".spec.replicas",
+                "statusReplicasPath": ".status.replicas",
+                "labelSelectorPath": ".status.selector",
+            },
+            "status": {},
+        },
+    }
+
+
+def _naming_known_fields(rule: ParameterRule, spec: Schema) -> ParameterRule:
+    """Forget a field that this version of the API does not have: no message may send a user to it."""
+    node: Any = spec
+    for part in rule.field.split(".") if rule.field else ():
+        node = node.get("properties", {}).get(part.removesuffix("[]"), {})
+        node = node.get("items", {}) if part.endswith("[]") else node
+    return rule if node else replace(rule, field=None)
+
+
+def _column(name: str, kind: str, path: str, wide: bool) -> dict[str, Any]:
+    column: dict[str, Any] = {"name": name, "type": kind, "jsonPath": path}
+    return {**column, "priority": 1} if wide else column
+
+
+def _schema(catalogue: Iterable[ParameterRule]) -> Schema:
+    spec = structural(PoolSpec)
+    spec["description"] = "What the pool should be. See each field for its effect, default and how a change is applied."
+    settings = [_naming_known_fields(rule, spec) for rule in catalogue]
+    spec["properties"]["parameters"][VALIDATIONS] = [rule.validation() for rule in parameters.rules(settings)]
+    status = structural(PoolStatus, defaults=False)
+    root = structural(ConnectionPool)
+    return {
+        "description": root["description"],
+        "type": "object",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": f"Version of this API: {GROUP}/{VERSION}."},
+            "kind": {"type": "string", "description": f"Kind of this object: {KIND}."},
+            "metadata": {"type": "object"},
+            "spec": spec,
+            "status": status,
+        },
+        VALIDATIONS: root[VALIDATIONS],
+    }

@@ -1,0 +1,79 @@
+"""Models → structural schema: the subset of OpenAPI that a CustomResourceDefinition may carry.
+
+What pydantic writes and Kubernetes refuses is undone here: references, titles, unions with null, `const`,
+`propertyNames`, `patternProperties`. https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+Schema = dict[str, Any]
+
+# Kubernetes has no words for these, or gives them another meaning.
+_DROPPED = frozenset({"title", "$defs", "propertyNames", "additionalProperties", "patternProperties", "const"})
+
+
+class _WithoutNull(GenerateJsonSchema):
+    """An absent field is absent in Kubernetes, never null."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+
+def structural(model: type[BaseModel], *, defaults: bool = True) -> Schema:
+    """Return the model's structural schema. `defaults=False` leaves defaults out, as status wants it."""
+    document = model.model_json_schema(by_alias=True, schema_generator=_WithoutNull)
+    return _node(document, document.get("$defs", {}), defaults)
+
+
+def _node(raw: Mapping[str, Any], definitions: Mapping[str, Any], defaults: bool) -> Schema:
+    source = _inlined(raw, definitions)
+    node = {key: value for key, value in source.items() if key not in _DROPPED}
+    if "const" in source:
+        node["enum"] = [source["const"]]
+    if "description" in node:
+        node["description"] = " ".join(node["description"].split())
+    if "properties" in node:
+        node["properties"] = {name: _node(child, definitions, defaults) for name, child in node["properties"].items()}
+    if "items" in node:
+        node["items"] = _node(node["items"], definitions, defaults)
+    if value := _map_value(source):
+        node["additionalProperties"] = _node(value, definitions, defaults)
+    if not defaults or node.get("default", ...) is None:
+        node.pop("default", None)
+    if "default" in node:
+        node["default"] = _minimal(node["default"], node)
+    return node
+
+
+def _map_value(source: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the schema of a map's values; keys with a pattern make pydantic write it as `patternProperties`."""
+    for value in source.get("patternProperties", {}).values():
+        return dict(value)
+    value = source.get("additionalProperties")
+    return value if isinstance(value, dict) else None
+
+
+def _inlined(raw: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
+    """Replace a reference by what it means; words written beside the reference win."""
+    if "$ref" not in raw:
+        return dict(raw)
+    beside = {key: value for key, value in raw.items() if key != "$ref"}
+    return {**definitions[raw["$ref"].removeprefix("#/$defs/")], **beside}
+
+
+def _minimal(default: Any, node: Mapping[str, Any]) -> Any:
+    """Leave out of an object's default what its fields' own defaults say, and what is null."""
+    if not isinstance(default, dict) or "properties" not in node:
+        return default
+    fields = node["properties"]
+    shrunk = {name: _minimal(value, fields[name]) for name, value in default.items() if value is not None}
+    return {
+        name: value
+        for name, value in shrunk.items()
+        if "default" not in fields[name] or value != fields[name]["default"]
+    }
