@@ -1,6 +1,5 @@
 """A small client of the Kubernetes API. Objects are plain dicts."""
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,6 @@ from pgbouncer_operator.kube.resources import Resource
 from pgbouncer_operator.kube.transport import APPLY, MERGE, Limits, Object, Request, Transport
 
 __all__ = ["Kube", "Limits", "Listing", "Object", "Selection"]
-
-CREATED = 201
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ class Kube:
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
         """Read one object from the quorum. Raises NotFound."""
-        return (await self._transport.send(Request("get", "GET", resource, resource.path(namespace, name), {})))[1]
+        return await self._transport.send(Request("get", "GET", resource, resource.path(namespace, name), {}))
 
     async def list(self, resource: Resource, selection: Selection) -> Listing:
         """Read all objects that `selection` asks for, page by page. Starts over once if a page has expired."""
@@ -81,36 +78,15 @@ class Kube:
         except errors.Expired:
             return await self._list(resource, selection)
 
-    async def post(self, resource: Resource, body: Object) -> Object:
-        """Create an object that is never applied afterwards, such as an Event or a Lease. Raises AlreadyExists."""
+    async def create(self, resource: Resource, body: Object) -> Object:
+        """Create an object by POST. Raises AlreadyExists; after Unavailable it may have been created.
+
+        Its fields then belong to an Update entry of `managedFields`: a later apply removes none of them until they have
+        been handed over (reconcile.field_owners).
+        """
         path = resource.path(body["metadata"].get("namespace", ""))
         query = {"fieldManager": naming.FIELD_MANAGER}
-        return (await self._transport.send(Request("create", "POST", resource, path, query, body)))[1]
-
-    async def create(self, resource: Resource, body: Object) -> Object:
-        """Create an object by server-side apply, so that later applies can remove what this one set.
-
-        After a POST they could not: the POST's fields belong to a second entry of `managedFields`, with operation
-        Update, and a field disappears only when its last owner lets go. Since an apply cannot be told to create only,
-        this looks first; an object that appears between look and apply shows by its status, 200 instead of 201, and
-        is given back by applying nothing. Raises AlreadyExists. After Unavailable it may have been created.
-        """
-        metadata = body["metadata"]
-        path = resource.path(metadata.get("namespace", ""), metadata["name"])
-        existing = errors.AlreadyExists(f"{resource.plural} {metadata['name']!r} already exists.", 409, "AlreadyExists")
-        with contextlib.suppress(errors.NotFound):
-            await self.get(resource, metadata.get("namespace", ""), metadata["name"])
-            raise existing
-        query = {"fieldManager": naming.FIELD_MANAGER, "force": "false"}
-        try:
-            code, created = await self._transport.send(Request("create", "PATCH", resource, path, query, body, APPLY))
-        except errors.Conflict:
-            raise existing from None
-        if code == CREATED:
-            return created
-        identity = {key: value for key, value in created["metadata"].items() if key in ("name", "namespace", "uid")}
-        await self.apply(resource, {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": identity})
-        raise existing
+        return await self._transport.send(Request("create", "POST", resource, path, query, body))
 
     async def apply(self, resource: Resource, body: Object, force: bool = True, subresource: str = "") -> Object:
         """Server-side apply of exactly the fields in `body`; fields we applied before and that are gone are removed.
@@ -120,7 +96,7 @@ class Kube:
         metadata = body["metadata"]
         path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
         query = {"fieldManager": naming.FIELD_MANAGER, "force": "true" if force else "false"}
-        return (await self._transport.send(Request("apply", "PATCH", resource, path, query, body, APPLY)))[1]
+        return await self._transport.send(Request("apply", "PATCH", resource, path, query, body, APPLY))
 
     async def patch_status(self, resource: Resource, body: Object) -> Object:
         """Server-side apply of `status`. Raises NotFound if the object is gone: status never creates one."""
@@ -131,7 +107,7 @@ class Kube:
         metadata = body["metadata"]
         path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
         query = {"fieldManager": naming.FIELD_MANAGER}
-        return (await self._transport.send(Request("update", "PUT", resource, path, query, body)))[1]
+        return await self._transport.send(Request("update", "PUT", resource, path, query, body))
 
     async def merge_patch(self, resource: Resource, body: Object, subresource: str = "") -> Object:
         """JSON merge patch: `body` names the object in `metadata` and holds what is to change; null removes.
@@ -141,7 +117,7 @@ class Kube:
         metadata = body["metadata"]
         path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
         query = {"fieldManager": naming.FIELD_MANAGER}
-        return (await self._transport.send(Request("patch", "PATCH", resource, path, query, body, MERGE)))[1]
+        return await self._transport.send(Request("patch", "PATCH", resource, path, query, body, MERGE))
 
     async def delete(self, resource: Resource, body: Object) -> None:
         """Delete exactly the object whose `metadata` is given: uid and resourceVersion must still be the same.
@@ -168,7 +144,7 @@ class Kube:
             query["resourceVersion"] = "0"
         items: list[Object] = []
         while True:
-            _, page = await self._transport.send(
+            page = await self._transport.send(
                 Request("list", "GET", resource, resource.path(selection.namespace), query)
             )
             # Items of a list carry no kind of their own.

@@ -79,7 +79,7 @@ class EventRecorder:
 
     async def _write(self, body: Object, count: int) -> None:
         try:
-            await self._kube.post(EVENTS, body)
+            await self._kube.create(EVENTS, body)
         except errors.AlreadyExists:
             again = {key: body[key] for key in ("metadata", "lastTimestamp")}
             await self._kube.merge_patch(EVENTS, {**again, "count": max(count, 2)})

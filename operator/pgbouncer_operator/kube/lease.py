@@ -35,7 +35,7 @@ class KubeLeaseStore:
     async def create(self, lease: Lease) -> Lease:
         """Create the lease. Raises LeaseConflict if there is one, ApiError."""
         try:
-            return _lease(await self._kube.post(LEASES, self._body(lease)))
+            return _lease(await self._kube.create(LEASES, self._body(lease)))
         except errors.AlreadyExists as error:
             raise LeaseConflict(str(error)) from None
 

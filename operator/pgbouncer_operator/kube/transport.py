@@ -92,8 +92,8 @@ class Transport:
         """Close all connections."""
         await self._client.close()
 
-    async def send(self, request: Request) -> tuple[int, Object]:
-        """The status and the object that `request` was answered with, after repeating it where that is safe."""
+    async def send(self, request: Request) -> Object:
+        """The object that `request` was answered with, after repeating it where that is safe."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await self._once(request)
@@ -108,7 +108,7 @@ class Transport:
             await asyncio.sleep(pause * (1.0 + 0.25 * self._limits.random()))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _once(self, request: Request) -> tuple[int, Object]:
+    async def _once(self, request: Request) -> Object:
         started = time.monotonic()
         code = 0
         try:
@@ -130,7 +130,7 @@ class Transport:
             self._limits.observe(Call(request.verb, request.resource.plural, code, time.monotonic() - started))
         if code >= 400:
             raise errors.from_response(code, data, headers.get("Retry-After"), request.resource is SECRETS)
-        return code, _decode(data)
+        return _decode(data)
 
     async def _transmit(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
         headers = {"Accept": JSON, "Content-Type": request.content_type, "User-Agent": self._client.user_agent}
