@@ -80,9 +80,12 @@ def make(name: str, files: dict[str, bytes], entrypoint: tuple[str, ...], archit
         "layers": [_put(blobs, f"{oci}.layer.v1.tar", layer)],
     }
     entry = _put(blobs, f"{oci}.manifest.v1+json", _json(manifest))
-    entry["annotations"] = {key: name for key in _NAME_ANNOTATIONS}
+    entry["annotations"] = dict.fromkeys(_NAME_ANNOTATIONS, name)
     entry["platform"] = {"architecture": architecture, "os": "linux"}
-    top = {"oci-layout": _json({"imageLayoutVersion": "1.0.0"}), "index.json": _json({"schemaVersion": 2, "manifests": [entry]})}
+    top = {
+        "oci-layout": _json({"imageLayoutVersion": "1.0.0"}),
+        "index.json": _json({"schemaVersion": 2, "manifests": [entry]}),
+    }
     return _tar(blobs | top, mode=0o644)
 
 

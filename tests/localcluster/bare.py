@@ -54,18 +54,22 @@ def build(layout: Layout, progress: Progress) -> None:
 
 
 def up(layout: Layout, progress: Progress) -> None:
-    """Start the cluster, or what is missing of it. A half-made or outdated one is replaced."""
+    """Start the cluster, or what is missing of it. One that does not work and cannot be repaired is replaced."""
     mounts.check(layout)
     build(layout, progress)
     holder = _usable_holder(layout)
-    if holder is None:
-        if teardown.leftovers(layout):
-            with progress.step("removing an earlier or unfinished cluster"):
-                teardown.down(layout)
-        with progress.step("making certificates, namespaces, links and cgroups"):
-            holder = _prepare(layout)
-    elif not health.waits_for(layout):
+    if holder is not None:
+        if health.waits_for(layout):
+            _start(holder, layout, progress)
         return
+    if namespaces.holders(layout) and not health.services_wait_for(layout):
+        progress.say("a cluster of an earlier version runs and is kept; `make cluster-down` makes room for a new one")
+        return
+    if teardown.leftovers(layout):
+        with progress.step("removing an earlier or unfinished cluster"):
+            teardown.down(layout)
+    with progress.step("making certificates, namespaces, links and cgroups"):
+        holder = _prepare(layout)
     _start(holder, layout, progress)
 
 
@@ -81,7 +85,7 @@ def status(layout: Layout) -> str:
     if not namespaces.holders(layout):
         return "bare: not running"
     lacking = health.waits_for(layout)
-    return f"bare: not ready, waiting for {lacking}" if lacking else f"bare: ready, Kubernetes {layout.version}"
+    return f"bare: waiting for {lacking}" if lacking else f"bare: ready, Kubernetes {layout.version}"
 
 
 def _files(layout: Layout) -> dict[Path, str]:
@@ -92,7 +96,7 @@ def _fingerprint(layout: Layout) -> str:
     # What a running cluster was made from: another one has to be made when it changes.
     files = {str(path): text for path, text in _files(layout).items()}
     programs = [recipe.fingerprint() for recipe in recipes.servers(layout.version)]
-    commands = [daemon.argv for daemon in health.all_daemons(layout)]
+    commands = [daemon.argv for daemon in health.all_daemons(layout)] + certificates.commands(layout.certificates)
     made = [files, programs, commands, mounts.commands(layout.state), network.inside(), network.outside(0)]
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
 
@@ -122,7 +126,8 @@ def _prepare(layout: Layout) -> Process:
     holder = namespaces.start_holder(layout)
     for command in network.outside(holder.pid):
         run(command)
-    for command in (*mounts.commands(layout.state), *network.inside()):
+    foreign = mounts.foreign(layout, Path(f"/proc/{holder.pid}/mounts").read_text())
+    for command in (*mounts.commands(layout.state, foreign), *network.inside()):
         run(namespaces.entered(holder, *command))
     layout.kubeconfig.touch(mode=0o600)
     layout.kubeconfig.write_text((layout.certificates / "admin.kubeconfig").read_text())
@@ -142,4 +147,4 @@ def _start(holder: Process, layout: Layout, progress: Progress) -> None:
         if inquiry.api(layout, "/api/v1/namespaces/kube-system/services/kube-dns") is None:
             applied = ["apply", "--server-side", "-f", str(layout.configuration / "dns.json")]
             run([str(layout.programs / "kubectl"), "--kubeconfig", str(layout.kubeconfig), *applied])
-        health.wait(everything, holder, layout, lambda: health.node_waits_for(layout))
+        health.wait(everything, holder, layout, lambda: health.services_wait_for(layout))

@@ -47,8 +47,8 @@ def build_pause(layout: Layout) -> None:
 
 def _build_go(recipe: Recipe, go: str, layout: Layout) -> None:
     unfinished = _unfinished(layout, recipe.program)
-    environment = {name: value for name, value in os.environ.items() if name not in ("GOFLAGS", "GOOS", "GOARCH", "GOWORK")}
-    environment |= {"CGO_ENABLED": "0", "GOWORK": "off"}
+    # Settings of a developer's own work have no say here.
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "", "GOOS": "", "GOARCH": ""}
     command = ["nice", "-n", "10", *recipe.command(go, unfinished)]
     done = subprocess.run(
         command, cwd=GO_MODULES / recipe.module, env=environment, capture_output=True, text=True, check=False

@@ -59,12 +59,32 @@ def authority_command(directory: Path) -> list[str]:
 def certificate_command(certificate: Certificate, directory: Path) -> list[str]:
     """Make one certificate, signed by the authority in `directory`. Needs OpenSSL 3."""
     usage = "serverAuth" if certificate.names else "clientAuth"
-    extensions = ["basicConstraints=critical,CA:FALSE", "keyUsage=critical,digitalSignature", f"extendedKeyUsage={usage}"]
+    extensions = [
+        "basicConstraints=critical,CA:FALSE",
+        "keyUsage=critical,digitalSignature",
+        f"extendedKeyUsage={usage}",
+    ]
     if certificate.names:
         extensions.append("subjectAltName=" + ",".join(certificate.names))
     added = [word for extension in extensions for word in ("-addext", extension)]
     signed = ["-CA", str(directory / "ca.crt"), "-CAkey", str(directory / "ca.key")]
     return [*_request(str(directory / certificate.name), certificate.subject), *signed, *added]
+
+
+def token_key_command(directory: Path) -> list[str]:
+    """Make the key that signs service account tokens.
+
+    In the form "EC PRIVATE KEY": the API server finds the public half in no other.
+    """
+    key = str(directory / "service-accounts.key")
+    return ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key]
+
+
+def commands(directory: Path) -> list[list[str]]:
+    """All commands, in order."""
+    certificates = (API_SERVER, KUBELET_SERVER, API_SERVER_TO_KUBELET, *CLIENTS)
+    signed = [certificate_command(certificate, directory) for certificate in certificates]
+    return [authority_command(directory), *signed, token_key_command(directory)]
 
 
 def _request(stem: str, subject: str) -> list[str]:
@@ -73,19 +93,15 @@ def _request(stem: str, subject: str) -> list[str]:
 
 
 def make(directory: Path, execute: Run = run) -> None:
-    """Make all of them, once, and the key that signs service account tokens."""
+    """Make all of them, and the kubeconfigs."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    execute(authority_command(directory))
-    for certificate in (API_SERVER, KUBELET_SERVER, API_SERVER_TO_KUBELET, *CLIENTS):
-        execute(certificate_command(certificate, directory))
+    for command in commands(directory):
+        execute(command)
     for client in CLIENTS:
         text = kubeconfig(*(_base64(directory / f) for f in ("ca.crt", f"{client.name}.crt", f"{client.name}.key")))
         file = directory / f"{client.name}.kubeconfig"
         file.touch(mode=0o600)
         file.write_text(text)
-    key = str(directory / "service-accounts.key")
-    # In the form "EC PRIVATE KEY": the API server takes the public half from no other.
-    execute(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key])
 
 
 def _base64(file: Path) -> str:
@@ -98,9 +114,7 @@ def kubeconfig(authority: str, certificate: str, key: str) -> str:
     document = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [
-            {"name": name, "cluster": {"server": addresses.API_URL, "certificate-authority-data": authority}}
-        ],
+        "clusters": [{"name": name, "cluster": {"server": addresses.API_URL, "certificate-authority-data": authority}}],
         "users": [{"name": name, "user": {"client-certificate-data": certificate, "client-key-data": key}}],
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
         "current-context": name,

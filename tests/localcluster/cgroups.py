@@ -1,4 +1,4 @@
-"""The cluster's own cgroup in every hierarchy, version 1 and 2, so that its pods are apart from the host's and go with it."""
+"""The cluster's own cgroup in every hierarchy, version 1 and 2: its pods are apart from the host's and go with it."""
 
 import errno
 import os
@@ -41,7 +41,7 @@ def _delegate(directory: Path) -> None:
             try:
                 (directory / "cgroup.subtree_control").write_text(f"+{controller}")
             except OSError as refused:
-                # Busy: processes sit in the root of a container's own cgroup namespace. kubelet then says what it lacks.
+                # Busy: processes sit in the root of a container's own cgroup namespace. kubelet says what it lacks.
                 if refused.errno not in (errno.EBUSY, errno.ENOTSUP, errno.EINVAL):
                     raise
 

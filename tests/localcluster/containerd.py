@@ -28,7 +28,10 @@ def cni_directory() -> str | None:
 
 
 def snapshotter(mounts: str, directory: Path) -> str:
-    """overlayfs, or native where `directory` itself lies on an overlay: such cannot be stacked. mounts: /proc/self/mounts."""
+    """overlayfs, or native where `directory` itself lies on an overlay, on which there can be no other.
+
+    mounts: the text of /proc/self/mounts.
+    """
     kinds = {Path(words[1]): words[2] for words in (line.split(" ") for line in mounts.splitlines())}
     mounted = next((kinds[path] for path in (directory, *directory.parents) if path in kinds), "")
     return "native" if mounted == "overlay" else "overlayfs"

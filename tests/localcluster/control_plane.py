@@ -30,7 +30,10 @@ def audit_policy(layout: Layout) -> Path:
 
 
 def etcd(layout: Layout) -> Daemon:
-    """etcd on the loopback of the cluster's network namespace. It does not wait for the disk: nothing here outlives a crash."""
+    """etcd on the loopback of the cluster's network namespace.
+
+    It does not wait for the disk: nothing here has to outlive a crash of the machine.
+    """
     options = {
         "name": addresses.CLUSTER_NAME,
         "data-dir": str(layout.state / "etcd"),
@@ -81,6 +84,10 @@ def controller_manager(layout: Layout) -> Daemon:
         "cluster-signing-key-file": f"{layout.certificates}/ca.key",
         "use-service-account-credentials": "true",
         "flex-volume-plugin-dir": "/var/lib/kubelet-plugins",
+        # By default 5 s and 20 requests a second: so long would a ready node, and each controller's start, wait.
+        "node-monitor-period": "1s",
+        "kube-api-qps": "200",
+        "kube-api-burst": "400",
     }
     return _daemon(layout, "kube-controller-manager", options)
 

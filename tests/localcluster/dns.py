@@ -7,11 +7,16 @@ from tests.localcluster import addresses
 from tests.localcluster.daemons import Daemon
 from tests.localcluster.layout import Layout
 
+PORTS = (("dns", "UDP"), ("dns-tcp", "TCP"))
+
 
 def corefile(layout: Layout) -> str:
-    """The cluster's names only: no route leads out of here. Every block's closing brace stands on a line of its own."""
+    """The cluster's own names; any other does not exist, since no route leads out of here.
+
+    A closing brace stands on a line of its own, or CoreDNS does not see it.
+    """
     return f"""\
-. {{
+{addresses.DOMAIN} in-addr.arpa ip6.arpa {{
     bind {addresses.NODE}
     errors
     ready {addresses.NODE}:{addresses.DNS_READY_PORT}
@@ -21,6 +26,13 @@ def corefile(layout: Layout) -> str:
         ttl 5
     }}
     cache 5
+}}
+
+. {{
+    bind {addresses.NODE}
+    template ANY ANY {{
+        rcode NXDOMAIN
+    }}
 }}
 """
 
@@ -43,7 +55,7 @@ def manifests() -> str:
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:coredns"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:coredns"}],
     }
-    ports = [{"name": name, "port": 53, "protocol": protocol} for name, protocol in (("dns", "UDP"), ("dns-tcp", "TCP"))]
+    ports = [{"name": name, "port": 53, "protocol": protocol} for name, protocol in PORTS]
     metadata = {"name": "kube-dns", "namespace": "kube-system"}
     service = {
         "apiVersion": "v1",

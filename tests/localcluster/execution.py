@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -17,12 +18,20 @@ class Run(Protocol):
 
 def run(argv: Sequence[str], /, *, text: str | None = None, environment: Mapping[str, str] | None = None) -> str:
     """Run argv with `text` as standard input. Problem carries the command and the end of what it said."""
-    try:
-        done = subprocess.run(
-            argv, input=text or "", capture_output=True, text=True, errors="replace", check=False, env=environment
-        )
-    except FileNotFoundError as missing:
-        raise Problem(f"{argv[0]}: no such program in PATH") from missing
+    # The program is looked up in the PATH that it gets, as a shell would.
+    path = None if environment is None else environment.get("PATH")
+    program = shutil.which(argv[0], path=path)
+    if program is None:
+        raise Problem(f"{argv[0]}: no such program in PATH")
+    done = subprocess.run(
+        [program, *argv[1:]],
+        input=text or "",
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env=environment,
+    )
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip())[-2000:]
         raise Problem(f"this command ended with status {done.returncode}:\n  {shlex.join(argv)}\n{said}")

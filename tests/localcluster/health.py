@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from tests.localcluster import addresses, control_plane, containerd, daemons, dns, inquiry, namespaces, node
+from tests.localcluster import addresses, containerd, control_plane, daemons, dns, inquiry, namespaces, node
 from tests.localcluster.daemons import Daemon
 from tests.localcluster.layout import Layout
 from tests.localcluster.namespaces import Process
@@ -37,7 +37,7 @@ def waits_for(layout: Layout) -> str:
     stopped = [daemon.name for daemon in all_daemons(layout) if daemon not in running]
     if stopped:
         return "running daemons: " + ", ".join(stopped)
-    return api_waits_for(layout) or node_waits_for(layout)
+    return services_wait_for(layout)
 
 
 def api_waits_for(layout: Layout) -> str:
@@ -45,8 +45,10 @@ def api_waits_for(layout: Layout) -> str:
     return "" if inquiry.api(layout, "/readyz") else "a ready API server"
 
 
-def node_waits_for(layout: Layout) -> str:
-    """What the node, Services and names lack."""
+def services_wait_for(layout: Layout) -> str:
+    """What API server, node, Services and names lack, whatever daemons they come from."""
+    if lacking := api_waits_for(layout):
+        return lacking
     if lacking := inquiry.node_waits_for(inquiry.api(layout, f"/api/v1/nodes/{addresses.NODE_NAME}")):
         return lacking
     if not inquiry.ok(addresses.PROXY_HEALTH_PORT, "/healthz"):

@@ -52,14 +52,19 @@ def configuration(layout: Layout) -> str:
     ]
     add_volumes = {"op": "add", "path": "/apiServer/extraVolumes", "value": volumes}
     as_map = [{"op": "add", "path": f"/apiServer/extraArgs/{k}", "value": v} for k, v in options.items()]
-    as_list = [{"op": "add", "path": "/apiServer/extraArgs/-", "value": {"name": k, "value": v}} for k, v in options.items()]
+    as_list = [
+        {"op": "add", "path": "/apiServer/extraArgs/-", "value": {"name": k, "value": v}} for k, v in options.items()
+    ]
     node = {
         "role": "control-plane",
         "extraMounts": [
             {"hostPath": str(control_plane.audit_policy(layout)), "containerPath": POLICY_FILE, "readOnly": True},
             {"hostPath": str(layout.audit_log.parent), "containerPath": AUDIT_DIRECTORY},
         ],
-        "kubeadmConfigPatchesJSON6902": [_patch("v1beta3", [add_volumes, *as_map]), _patch("v1beta4", [add_volumes, *as_list])],
+        "kubeadmConfigPatchesJSON6902": [
+            _patch("v1beta3", [add_volumes, *as_map]),
+            _patch("v1beta4", [add_volumes, *as_list]),
+        ],
     }
     document = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [node]}
     return json.dumps(document, indent=2, sort_keys=True) + "\n"
@@ -69,7 +74,7 @@ def _volume(name: str, path: str, kind: str, *, read_only: bool) -> dict[str, ob
     return {"name": name, "hostPath": path, "mountPath": path, "pathType": kind, "readOnly": read_only}
 
 
-def _patch(version: str, operations: list[dict[str, object]]) -> dict[str, str]:
+def _patch(version: str, operations: Sequence[Mapping[str, object]]) -> dict[str, str]:
     target = {"group": "kubeadm.k8s.io", "version": version, "kind": "ClusterConfiguration"}
     return {**target, "patch": json.dumps(operations, sort_keys=True)}
 
@@ -112,7 +117,9 @@ def load(kind: Kind, archives: Sequence[Path], progress: Progress) -> None:
             continue
         with progress.step(f"loading {', '.join(found.names)}"):
             kind.run(kind.command("load", "image-archive", str(path)))
-        record.write_text(json.dumps(loaded | dict.fromkeys(found.names, found.content), indent=2, sort_keys=True) + "\n")
+        record.write_text(
+            json.dumps(loaded | dict.fromkeys(found.names, found.content), indent=2, sort_keys=True) + "\n"
+        )
 
 
 def status(kind: Kind) -> str:

@@ -11,7 +11,7 @@ GO_MODULES = Path(__file__).parent / "go"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Paths below one cache directory: programs by Kubernetes version, which stay, and one cluster's state, which goes."""
+    """Paths below one cache directory: built programs, which stay, and the cluster's state, which goes."""
 
     cache: Path
     version: str

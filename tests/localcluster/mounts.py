@@ -1,4 +1,4 @@
-"""What the cluster sees differently from the host: its mount namespace keeps the host's directories and settings as they are."""
+"""What the cluster sees differently from the host, so that the host's own directories and settings stay as they are."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.localcluster.problem import Problem
 # Several paths below these are fixed in kubelet, containerd and the CNI library.
 PRIVATE = ("/run", "/var/log", "/var/lib")
 
-# What kubelet sets in the kernel when it starts, see setupKernelTunables in its pkg/kubelet/cm/container_manager_linux.go.
+# What kubelet sets in the kernel: setupKernelTunables in Kubernetes' pkg/kubelet/cm/container_manager_linux.go.
 # It finds its values in these files instead, and so leaves the host's alone.
 KERNEL_SETTINGS = {
     "vm/overcommit_memory": "1",
@@ -25,7 +25,9 @@ def check(layout: Layout) -> None:
     """Problem when the cluster could not see its own files."""
     for directory in PRIVATE:
         if layout.state.is_relative_to(directory):
-            raise Problem(f"{layout.state} lies in {directory}, which the cluster replaces: set XDG_CACHE_HOME elsewhere")
+            raise Problem(
+                f"{layout.state} lies in {directory}, which the cluster replaces: set XDG_CACHE_HOME elsewhere"
+            )
 
 
 def prepare(layout: Layout) -> None:
@@ -37,11 +39,23 @@ def prepare(layout: Layout) -> None:
     (layout.state / "var-lib").mkdir(exist_ok=True)
 
 
-def commands(state: Path) -> Sequence[Sequence[str]]:
-    """The mounts, to be made inside the cluster's mount namespace."""
+def commands(state: Path, foreign: Sequence[str] = ()) -> Sequence[Sequence[str]]:
+    """The mounts, to be made inside the cluster's mount namespace. foreign: mounts of the host's to let go of."""
     private = [
+        *(["umount", "--lazy", mount] for mount in foreign),
         ["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"],
         ["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/var/log"],
         ["mount", "--bind", f"{state}/var-lib", "/var/lib"],
     ]
-    return private + [["mount", "--bind", f"{state}/sys/{name}", f"/proc/sys/{name}"] for name in sorted(KERNEL_SETTINGS)]
+    return private + [
+        ["mount", "--bind", f"{state}/sys/{name}", f"/proc/sys/{name}"] for name in sorted(KERNEL_SETTINGS)
+    ]
+
+
+def foreign(layout: Layout, table: str) -> list[str]:
+    """Mounts below the cache in the text of /proc/self/mounts, innermost first.
+
+    They belong to image builds under way, and the new mount namespace would keep them busy after their end.
+    """
+    points = [line.split(" ")[1] for line in table.splitlines()]
+    return [point for point in reversed(points) if Path(point).is_relative_to(layout.cache)]

@@ -68,9 +68,9 @@ def members(holder: Process) -> list[Process]:
 
 def start_holder(layout: Layout) -> Process:
     """Make the namespaces and wait for their holder."""
-    unshare = ["unshare", "--pid", "--net", "--mount", "--propagation", "slave", "--fork", "--kill-child", "--mount-proc"]
+    options = "--pid --net --mount --propagation slave --fork --kill-child --mount-proc"
     subprocess.Popen(
-        [*unshare, *holder_command(layout)],
+        ["unshare", *options.split(), *holder_command(layout)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -85,4 +85,5 @@ def kubelet(layout: Layout) -> Daemon:
 
 def proxy(layout: Layout) -> Daemon:
     """kube-proxy, which makes Services work by nftables in the cluster's network namespace."""
-    return Daemon("kube-proxy", (str(layout.programs / "kube-proxy"), f"--config={layout.configuration}/kube-proxy.json"))
+    program = str(layout.programs / "kube-proxy")
+    return Daemon("kube-proxy", (program, f"--config={layout.configuration}/kube-proxy.json"))

@@ -65,7 +65,7 @@ def install(layout: Layout, progress: Progress) -> None:
 
 @contextmanager
 def _no_services_started() -> Iterator[None]:
-    # containerd's package starts a containerd for the whole machine; we start our own. 101: "action forbidden by policy".
+    # containerd's package starts a containerd for the whole machine; we start our own. 101: forbidden by policy.
     ours = not POLICY.exists()
     if ours:
         POLICY.write_text("#!/bin/sh\nexit 101\n")

