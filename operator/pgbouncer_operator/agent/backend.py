@@ -1,0 +1,174 @@
+"""Whether a login to PostgreSQL works, found out without a session beside the budget.
+
+First what comes before any session: the name, the port, the answer to SSLRequest, the certificate. PostgreSQL gives a
+connection its place among max_connections only after the startup packet, which is never sent here.
+Then a login through our own PgBouncer: it uses a pooled connection inside the cap, and PostgreSQL's words come back.
+"""
+
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgbouncer_operator.agent.state import Backend, BackendReason
+
+if TYPE_CHECKING:
+    from psycopg import pq
+
+TIMEOUT_SECONDS = 5.0
+NOT_SERVED = f"no server connection within {TIMEOUT_SECONDS:g} s"
+_SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where PostgreSQL is said to be, and what its TLS must be. ca: a file, or None."""
+
+    host: str
+    port: int
+    mode: str
+    ca: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One login to one database through the pool. handle: users[].name."""
+
+    database: str
+    handle: str
+    login: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """Everything one test of the backend does."""
+
+    servers: tuple[Server, ...]
+    pairs: tuple[Pair, ...]
+    socket_dir: str
+    port: int
+
+
+def run(test: Test, serves: Callable[[str], bool]) -> Backend:
+    """Test servers, then logins, one after the other; the first failure, or Ok. Takes 5 s for each at most.
+
+    serves: whether PgBouncer holds server connections of that database. A test that waits behind a busy pool's clients
+    says nothing against the backend.
+    """
+    for server in test.servers:
+        if found := reach(server):
+            return found
+    for pair in test.pairs:
+        refused = login(test, pair)
+        if refused and not (refused == NOT_SERVED and serves(pair.database)):
+            reason = BackendReason.UNREACHABLE if refused == NOT_SERVED else BackendReason.REFUSED_LOGIN
+            return Backend(reason, f"database {pair.database}, user {pair.handle}: {refused}")
+    return Backend(BackendReason.OK)
+
+
+def pairs(databases: Iterable[str], logins: Iterable[tuple[str, str, str]]) -> tuple[Pair, ...]:
+    """Which logins to try: every database once, every user once, no more. logins: (handle, login, password)."""
+    names, users = list(databases), list(logins)
+    if not names or not users:
+        return ()
+    return tuple(
+        Pair(names[index % len(names)], *users[index % len(users)]) for index in range(max(len(names), len(users)))
+    )
+
+
+def reach(server: Server) -> Backend | None:
+    """What stands between us and a session on this server, or None."""
+    where = f"{server.host}:{server.port}"
+    try:
+        socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        words = error.strerror or str(error)
+        return Backend(BackendReason.HOST_NOT_RESOLVED, f"{server.host}: {words}. Correct backend.host.")
+    try:
+        with socket.create_connection((server.host, server.port), TIMEOUT_SECONDS) as connection:
+            return None if server.mode == "disable" else _secured(server, connection, where)
+    except OSError as error:
+        words = error.strerror or str(error)
+        return Backend(
+            BackendReason.UNREACHABLE, f"{where}: {words}. Start PostgreSQL, or correct backend.host and backend.port."
+        )
+
+
+def _secured(server: Server, connection: socket.socket, where: str) -> Backend | None:
+    connection.sendall(_SSL_REQUEST)
+    answer = connection.recv(1)
+    if answer != b"S":
+        return Backend(
+            BackendReason.WITHOUT_TLS,
+            f"{where} speaks no TLS, and backend.tls.mode is {server.mode}. "
+            "Turn TLS on in PostgreSQL (ssl = on), or set backend.tls.mode to disable.",
+        )
+    if server.ca is None:
+        return None
+    import ssl  # only pools that verify pay for it
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = server.mode == "verify-full"
+    try:
+        context.load_verify_locations(server.ca)
+        with context.wrap_socket(connection, server_hostname=server.host):
+            return None
+    except ssl.SSLError as error:
+        words = getattr(error, "verify_message", "") or error.reason or str(error)
+        return Backend(
+            BackendReason.CERTIFICATE_INVALID,
+            f"{where}: {words}. Correct backend.tls.ca, or the certificate of PostgreSQL.",
+        )
+
+
+def login(test: Test, pair: Pair) -> str:
+    """Why `select 1` through the pool fails, in PostgreSQL's own words; empty when it works."""
+    import psycopg  # as late as possible: the first configuration does not wait for it
+
+    until = time.monotonic() + TIMEOUT_SECONDS
+    try:
+        with psycopg.connect(
+            host=test.socket_dir,
+            port=test.port,
+            dbname=pair.database,
+            user=pair.login,
+            password=pair.password,
+            connect_timeout=int(TIMEOUT_SECONDS),
+            application_name="pgbouncer-operator",
+            autocommit=True,
+        ) as connection:
+            return _select(connection.pgconn, until)
+    except psycopg.errors.ConnectionTimeout:
+        return NOT_SERVED
+    except psycopg.Error as error:
+        return said(str(error))
+
+
+def _select(connection: "pq.abc.PGconn", until: float) -> str:
+    """As `connection.execute`, but with an end: a query may wait in the pool's queue for long."""
+    connection.send_query(b"select 1")
+    refused = ""
+    while True:
+        while connection.is_busy():
+            left = until - time.monotonic()
+            if left <= 0 or not select.select([connection.socket], [], [], left)[0]:
+                return NOT_SERVED
+            connection.consume_input()
+        if (result := connection.get_result()) is None:
+            return refused
+        refused = refused or said(result.error_message.decode(errors="replace"))
+
+
+def said(text: str) -> str:
+    """The server's own sentence in a driver's message: without the socket's path, PgBouncer's preface and severity."""
+    line = text.strip().split("\n")[0]
+    for preface in ("failed: ", "server login failed: ", "cached error: "):
+        line = line.rpartition(preface)[2] if preface in line else line
+    for severity in ("FATAL:", "ERROR:", "FATAL"):
+        line = line.removeprefix(severity).strip()
+    return line.removesuffix(" (server_login_retry)")

@@ -1,0 +1,115 @@
+"""The running PgBouncer as its console shows it, and the commands given to it. Every session is short."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from pgbouncer_operator.agent import wire
+from pgbouncer_operator.agent.settings import Settings
+from pgbouncer_operator.agent.state import Figures
+from pgbouncer_operator.pgbouncer import ini
+
+ANSWER_SECONDS = 2.0
+CONSOLE = "pgbouncer"  # the console's own database
+
+
+class Unreachable(Exception):
+    """The console does not answer. gone: no process listens at all, so no server connection is open either."""
+
+    def __init__(self, message: str, gone: bool) -> None:
+        """Say what happened, and whether a process is there."""
+        super().__init__(message)
+        self.gone = gone
+
+
+class CommandRefused(Exception):
+    """PgBouncer refused a command; the message is its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One row of SHOW DATABASES: the limit in force and the server connections now."""
+
+    limit: int
+    open: int
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one session saw. marker and version are empty unless asked for."""
+
+    databases: Mapping[str, Database]
+    figures: Figures
+    marker: str = ""
+    version: str = ""
+
+
+def look(settings: Settings, whole: bool = False) -> Look:
+    """Connections and limits now; with `whole` also which configuration was read, and the version.
+
+    Unreachable when nobody answers, CommandRefused with PgBouncer's words.
+    """
+    with session(settings) as console:
+        shown = console.query("SHOW DATABASES")
+        databases = {
+            row["name"]: Database(int(row["max_connections"]), int(row["current_connections"]), row["paused"] == "1")
+            for row in shown
+            if row["name"] != CONSOLE
+        }
+        seen = Look(databases, figures(databases, console.query("SHOW POOLS")))
+        if not whole:
+            return seen
+        version = next(iter(console.query("SHOW VERSION")[0].values())).removeprefix("PgBouncer ")
+        return replace(seen, marker=marker(console.query("SHOW CONFIG")), version=version)
+
+
+def command(settings: Settings, *texts: str) -> None:
+    """Give commands in one session. CommandRefused with PgBouncer's words, Unreachable when nobody answers."""
+    with session(settings) as console:
+        for text in texts:
+            console.query(text)
+
+
+@contextlib.contextmanager
+def session(settings: Settings) -> Iterator[wire.Session]:
+    """A short console session. Unreachable when nobody answers, CommandRefused with PgBouncer's words."""
+    try:
+        with wire.console(str(settings.console), ANSWER_SECONDS) as console:
+            yield console
+    except (ConnectionRefusedError, FileNotFoundError) as error:
+        raise Unreachable(f"PgBouncer does not run: {error}", gone=True) from None
+    except OSError as error:
+        raise Unreachable(f"PgBouncer does not answer: {error}", gone=False) from None
+    except wire.WireError as error:
+        raise CommandRefused(str(error)) from None
+
+
+def marker(config: list[wire.Row]) -> str:
+    """The configuration's marker in the rows of SHOW CONFIG; empty when there is none."""
+    return next((row["value"] for row in config if row["key"] == ini.MARKER), "")
+
+
+def reconnect(databases: Iterable[str]) -> list[str]:
+    """The commands that renew the server connections of these databases, each between two transactions."""
+    return [f"RECONNECT {quoted(name)}" for name in databases]
+
+
+def quoted(name: str) -> str:
+    """A database's name as the console reads it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def figures(databases: Mapping[str, Database], pools: list[wire.Row]) -> Figures:
+    """Sums over every pool but the console's. A server connection that is not idle is busy."""
+    own = [row for row in pools if row["database"] != CONSOLE]
+
+    def total(*columns: str) -> int:
+        return sum(int(row[column]) for row in own for column in columns)
+
+    return Figures(
+        open=sum(each.open for each in databases.values()),
+        busy=total("sv_active", "sv_active_cancel", "sv_being_canceled"),
+        waiting=total("cl_waiting"),
+        clients=total("cl_active", "cl_waiting"),
+    )

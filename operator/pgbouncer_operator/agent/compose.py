@@ -1,0 +1,227 @@
+"""What this pod's PgBouncer should run, from the mounts, the grant and what it runs now. Pure."""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.agent.grant import Seen
+from pgbouncer_operator.agent.mounts import Mounts
+from pgbouncer_operator.agent.settings import Settings
+from pgbouncer_operator.agent.state import Problem, ProblemReason, ReloadKind
+from pgbouncer_operator.pgbouncer import grants, hba, ini, parameters, userlist
+from pgbouncer_operator.pgbouncer.intent import SYSTEM_CA, Intent
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a pod keeps for its life. stats_user: the name probes log in with. secret: makes retired passwords."""
+
+    stats_user: str
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A configuration for this pod: the composition of its ini, and the other files.
+
+    cap: the grant it was made under; the shares' sum is lower where databases have maxima of their own.
+    ca: bytes of the CA file, empty for none. It is copied, because an emptied mount must not break a start.
+    marker: what SHOW CONFIG says once PgBouncer has read this whole configuration.
+    """
+
+    composition: ini.Composition
+    cap: int
+    ca: bytes = b""
+    marker: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Render once; CompositionError when that cannot be done."""
+        object.__setattr__(self, "marker", ini.marker(self.composition))
+
+    @property
+    def shares(self) -> Mapping[str, int]:
+        """Most server connections of each database in this pod."""
+        return self.composition.shares
+
+    def files(self) -> dict[str, bytes]:
+        """Path to content, the ini last: while it is not there, nothing refers to the others."""
+        paths = self.composition.paths
+        logins = [(each.login, each.password) for each in self.composition.logins]
+        files = {
+            paths.userlist: userlist.render(logins).encode(),
+            paths.hba: hba.render(self.composition.stats_user).encode(),
+        }
+        if self.ca:
+            files[f"{paths.ca}/{self.composition.intent.server_tls.ca}"] = self.ca
+        return files | {paths.ini: ini.render(self.composition).encode()}
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What a new composition takes besides the mounts. retired: every login this PgBouncer has ever known."""
+
+    identity: Identity
+    settings: Settings
+    retired: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to run, if anything can be, and what stands between the pod and its full wish."""
+
+    candidate: Candidate | None
+    problems: tuple[Problem, ...] = ()
+
+
+def peer_id(uid: str) -> int:
+    """This pod's number among its peers, 1..16383: the same for the same uid, whatever else changes."""
+    return int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4], "big") % parameters.MAX_PEER_ID + 1
+
+
+def paths(settings: Settings) -> ini.Paths:
+    """Where PgBouncer finds its files: everything is in the run directory, nothing on a mount that may be emptied."""
+    run = str(settings.run_dir)
+    return ini.Paths(run=run, ca=f"{run}/ca", system_ca=str(settings.system_ca))
+
+
+def target(mounts: Mounts, seen: Seen, running: Candidate | None, fresh: Fresh) -> Target:
+    """The configuration to come to. Without a usable intent the running one goes on, under the present grant."""
+    if seen.cap == 0:
+        return Target(None)
+    problem = gate(mounts)
+    if problem is None:
+        try:
+            return Target(candidate(mounts, seen, fresh))
+        except (ini.CompositionError, userlist.UserlistError, grants.GrantsError) as error:
+            problem = Problem(ProblemReason.CANDIDATE_REFUSED, str(error))
+    return Target(regranted(running, seen) if running else None, (problem,))
+
+
+def gate(mounts: Mounts) -> Problem | None:
+    """Why the mounted configuration is not the one to run, or None. A half-delivered change waits."""
+    if mounts.intent is None:
+        absent = "not in " in mounts.intent_error
+        reason = ProblemReason.HALF_DELIVERED if absent else ProblemReason.CANDIDATE_REFUSED
+        return Problem(reason, mounts.intent_error)
+    if not mounts.uid:
+        return Problem(ProblemReason.HALF_DELIVERED, "the pod's uid is not mounted yet")
+    wanted = mounts.annotations.get(naming.ANNOTATION_CONFIG, "")
+    if wanted and wanted != mounts.intent.digest:
+        return Problem(
+            ProblemReason.HALF_DELIVERED,
+            f"the pod's annotation names configuration {wanted}, mounted is {mounts.intent.digest}",
+        )
+    if mounts.intent.server_tls.ca not in {"", SYSTEM_CA} and not mounts.ca:
+        return Problem(
+            ProblemReason.HALF_DELIVERED,
+            f"the CA file {mounts.intent.server_tls.ca} is not mounted: create what backend.tls.ca refers to",
+        )
+    return None
+
+
+def candidate(mounts: Mounts, seen: Seen, fresh: Fresh) -> Candidate:
+    """The mounted intent under the grant. CompositionError, UserlistError or GrantsError says what does not fit."""
+    intent = mounts.intent
+    assert intent is not None, "gate() lets no absent intent pass"
+    return Candidate(
+        ini.Composition(
+            intent=intent,
+            shares=_shares(intent, seen.cap),
+            seq=seen.seq,
+            logins=_logins(mounts, intent, fresh),
+            credentials=_credentials(mounts),
+            stats_user=fresh.identity.stats_user,
+            paths=paths(fresh.settings),
+            port=fresh.settings.port,
+            peer_id=peer_id(mounts.uid),
+        ),
+        seen.cap,
+        mounts.ca,
+    )
+
+
+def regranted(running: Candidate, seen: Seen) -> Candidate:
+    """What runs, under another grant; as it is when the cap cannot be shared by its databases."""
+    try:
+        shares = _shares(running.composition.intent, seen.cap)
+    except grants.GrantsError:
+        return running
+    return replace(running, cap=seen.cap, composition=replace(running.composition, shares=shares, seq=seen.seq))
+
+
+def shrunk(running: Candidate, clients: int) -> Candidate:
+    """A draining pod's next cap: no more than its clients can use, at least 1 a database, never more than before."""
+    cap = max(len(running.shares), min(sum(running.shares.values()), clients))
+    if cap >= running.cap:
+        return running
+    shares = grants.split(cap, list(running.shares.items()))
+    return replace(running, cap=cap, composition=replace(running.composition, shares=shares))
+
+
+def next_step(running: Candidate | None, wanted: Candidate, over: Iterable[str]) -> Candidate | None:
+    """The configuration to install now on the way to `wanted`; None to wait.
+
+    over: databases that hold more server connections than `running` allows. What one database gains another must have
+    given back first, or both together would pass the pod's cap: lowered shares go first, confirmed, then the raised.
+    """
+    if running is None or wanted.marker == running.marker:
+        return wanted
+    old, new = running.shares, wanted.shares
+    if all(share <= old.get(name, 0) for name, share in new.items()):
+        return wanted
+    if any(share < old.get(name, share) for name, share in new.items()):
+        lowered = {name: min(share, new.get(name, share)) for name, share in old.items()}
+        return replace(running, composition=replace(running.composition, shares=lowered))
+    return None if any(True for _ in over) else wanted
+
+
+def kind(running: Candidate | None, wanted: Candidate) -> ReloadKind:
+    """Whether `wanted` asks for new server connections besides a RELOAD.
+
+    A lowered share is not in here: a RECONNECT follows where connections are still over it after a moment.
+    """
+    if running is None:
+        return ReloadKind.START
+    before, after = running.composition, wanted.composition
+    renewed = running.ca != wanted.ca or before.intent.server_tls != after.intent.server_tls
+    if renewed or _databases_changed(before.intent, after.intent) or _settings_renew(before.intent, after.intent):
+        return ReloadKind.RECONNECT
+    return ReloadKind.RELOAD
+
+
+def _databases_changed(before: Intent, after: Intent) -> bool:
+    old = {each.name: replace(each, max=None) for each in before.databases}
+    return any(replace(each, max=None) != old.get(each.name, replace(each, max=None)) for each in after.databases)
+
+
+def _settings_renew(before: Intent, after: Intent) -> bool:
+    changed = {key for key, _ in before.settings.items() ^ after.settings.items()}
+    known = (parameters.lookup(key) for key in changed)
+    return any(each is not None and each.change is parameters.ChangeClass.RELOAD_RECONNECT for each in known)
+
+
+def _shares(intent: Intent, cap: int) -> dict[str, int]:
+    return grants.split(cap, [(each.name, each.max) for each in intent.databases])
+
+
+def _logins(mounts: Mounts, intent: Intent, fresh: Fresh) -> tuple[ini.Login, ...]:
+    caps = {each.name: each.max for each in intent.users}
+    present = [
+        ini.Login(user.credential.login, user.credential.password, caps[handle])
+        for handle, user in mounts.users.items()
+        if user.credential is not None
+    ]
+    # PgBouncer goes on to accept the old password of a login that left the file, so it stays with one nobody knows.
+    gone = fresh.retired - {each.login for each in present}
+    return (*present, *(ini.Login(login, _unknown_password(fresh.identity, login)) for login in sorted(gone)))
+
+
+def _unknown_password(identity: Identity, login: str) -> str:
+    return hmac.new(identity.secret, login.encode(), hashlib.sha256).hexdigest()
+
+
+def _credentials(mounts: Mounts) -> str:
+    generations = [f"{handle}={user.generation}" for handle, user in sorted(mounts.users.items())]
+    return " ".join([*generations, f"ca={hashlib.sha256(mounts.ca).hexdigest()}"])

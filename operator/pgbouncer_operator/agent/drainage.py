@@ -1,0 +1,54 @@
+"""The agent's part in a drain: it acts alone, since a terminating pod gets no grant and no configuration."""
+
+from pgbouncer_operator.agent import bouncer, compose
+from pgbouncer_operator.agent.bouncer import CommandRefused, Look, Unreachable
+from pgbouncer_operator.agent.compose import Candidate
+from pgbouncer_operator.agent.settings import Settings
+
+FLAG = "draining"  # written by drain.py
+
+
+class Drainage:
+    """Knows whether the pod drains, and what it should run then."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is known before the first `due`."""
+        self.begun = False
+        self._settings = settings
+        self._process = 0
+
+    def due(self) -> bool:
+        """Whether the pod drains now.
+
+        kubelet calls preStop also before it restarts an unhealthy container: a PgBouncer that came up after the drain
+        began serves again, and the drain is over.
+        """
+        flag = self._settings.run_dir / FLAG
+        process = self._identify()
+        if not flag.exists():
+            self.begun = False
+        elif not self.begun:
+            self.begun, self._process = True, process
+            self._resume()
+        elif process not in {0, self._process}:
+            flag.unlink()
+            self.begun = False
+        return self.begun
+
+    def next(self, running: Candidate, seen: Look) -> Candidate:
+        """What to run for the clients that are left."""
+        return compose.shrunk(running, seen.figures.clients)
+
+    def _resume(self) -> None:
+        """Clients of a paused database would wait until they are cut."""
+        try:
+            paused = [name for name, each in bouncer.look(self._settings).databases.items() if each.paused]
+            bouncer.command(self._settings, *(f"RESUME {bouncer.quoted(name)}" for name in paused))
+        except (Unreachable, CommandRefused):
+            pass  # it stops already: nobody waits any more
+
+    def _identify(self) -> int:
+        try:
+            return self._settings.console.stat().st_ino
+        except OSError:
+            return 0

@@ -1,0 +1,29 @@
+"""Files in the run directory: whole or not at all, for our own uid only."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+_MODE = 0o600
+
+
+def write(files: Mapping[str, bytes]) -> None:
+    """Write every file, in order, by a temporary one and a rename: readers see the old content or the new."""
+    for path, content in files.items():
+        target = Path(path)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        temporary.replace(target)
+
+
+def kept(path: Path, make: bytes) -> bytes:
+    """The content of `path`, or `make` written there when there is none: what a pod keeps for its life."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        write({str(path): make})
+        return make

@@ -1,0 +1,61 @@
+"""Bring a configuration into force: files, RELOAD, RECONNECT; and prove afterwards that it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pgbouncer_operator.agent import bouncer, files
+from pgbouncer_operator.agent.bouncer import CommandRefused, Look, Unreachable
+from pgbouncer_operator.agent.compose import Candidate
+from pgbouncer_operator.agent.settings import Settings
+from pgbouncer_operator.agent.state import Problem, ProblemReason, ReloadKind
+
+
+def write(candidate: Candidate) -> None:
+    """Put the files in place. A PgBouncer that starts now starts on them."""
+    files.write(candidate.files())
+
+
+def load(settings: Settings, kind: ReloadKind, databases: Mapping[str, int]) -> Problem | None:
+    """Make the running PgBouncer read its files again, and renew server connections where the change asks for it."""
+    commands = ["RELOAD"]
+    if kind is ReloadKind.RECONNECT:
+        commands += bouncer.reconnect(databases)
+    try:
+        bouncer.command(settings, *commands)
+    except Unreachable as error:
+        return Problem(ProblemReason.CONSOLE_UNREACHABLE, str(error))
+    except CommandRefused as error:
+        return Problem(ProblemReason.RELOAD_FAILED, f"PgBouncer refused to reload: {error}")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What verification found. read: the configuration was read to its last line and its limits are in force.
+
+    over: databases that still hold more server connections than they may.
+    """
+
+    read: bool
+    over: tuple[str, ...]
+    complaint: str = ""
+
+
+def verify(candidate: Candidate, seen: Look) -> Verdict:
+    """Compare what PgBouncer shows with what it should run. Pure."""
+    over = passed(candidate, seen)
+    if seen.marker != candidate.marker:
+        return Verdict(False, over, f"PgBouncer runs configuration {seen.marker or '(none)'}, not {candidate.marker}")
+    for name, share in sorted(candidate.shares.items()):
+        found = seen.databases.get(name)
+        if found is None:
+            return Verdict(False, over, f"PgBouncer does not know database {name}")
+        if found.limit != share:
+            return Verdict(False, over, f"PgBouncer allows database {name} {found.limit} connections, not {share}")
+    return Verdict(True, over)
+
+
+def passed(candidate: Candidate, seen: Look) -> tuple[str, ...]:
+    """The databases that hold more server connections than their shares. Pure."""
+    shares = sorted(candidate.shares.items())
+    return tuple(name for name, share in shares if name in seen.databases and seen.databases[name].open > share)

@@ -1,0 +1,146 @@
+"""The reload ladder: prove → install → reload → verify, one rung at a time, never waiting for connections."""
+
+import time
+from dataclasses import dataclass
+
+from pgbouncer_operator.agent import bouncer, compose, install, prove
+from pgbouncer_operator.agent.bouncer import CommandRefused, Look, Unreachable
+from pgbouncer_operator.agent.compose import Candidate
+from pgbouncer_operator.agent.settings import Settings
+from pgbouncer_operator.agent.state import Problem, ProblemReason, Reload, ReloadKind
+
+RETRY_REFUSED_SECONDS = 10.0  # a refusal is of the configuration, but the machine may have been out of memory
+RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What PgBouncer has been seen to obey."""
+
+    hash: str | None = None
+    seq: int = 0
+    cap: int = 0
+
+
+class Ladder:
+    """Brings the running PgBouncer to a wanted configuration. One thread uses it; others read its public values."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start with nothing installed by us."""
+        self.running: Candidate | None = None  # what the files say
+        self.confirmed = Confirmed()
+        self.reload: Reload | None = None
+        self.version: str | None = None
+        self.problem: Problem | None = None  # with the running configuration
+        self.refusal: Problem | None = None  # of a wanted one
+        self.over: tuple[str, ...] = ()
+        self.settled = False  # the running configuration is verified, with its limits kept
+        self._settings = settings
+        self._refused: dict[str, float] = {}
+        self._kind = ReloadKind.START
+        self._begun: float | None = None  # when the change in work was read; None when none is
+        self._installed = 0.0
+        self._loaded = 0.0
+        self._reconnected = 0.0
+        self._process = (0, 0)
+
+    def climb(self, wanted: Candidate, begun: float) -> None:
+        """Go one rung towards `wanted`, first read at `begun` (monotonic). Does nothing when it is what runs."""
+        if self.running is not None and self.running.marker == wanted.marker:
+            self._refused, self.refusal = {}, None
+            return
+        if time.monotonic() < self._refused.get(wanted.marker, 0.0):
+            return
+        step = compose.next_step(self.running, wanted, self.over)
+        if step is not None:
+            self._install(step, begun)
+
+    def refuses(self, wanted: Candidate) -> bool:
+        """Whether PgBouncer has refused this very configuration."""
+        return wanted.marker in self._refused
+
+    def check(self) -> None:
+        """Look whether PgBouncer runs what is installed; load it, or enforce its limits, where it does not."""
+        if self.running is None:
+            return
+        process = self._identify()
+        if process != self._process:
+            self.settled = False  # another process: it has read the files, but nobody has seen it
+            self._process = process
+        if self.settled:
+            return
+        try:
+            self._verify(self.running, bouncer.look(self._settings, whole=True))
+        except Unreachable as error:
+            if error.gone:
+                self.over = ()
+            self.problem = Problem(ProblemReason.CONSOLE_UNREACHABLE, f"{error}; asked again until it answers")
+        except CommandRefused as error:
+            self.problem = Problem(ProblemReason.VERIFY_FAILED, f"the console refused to show its settings: {error}")
+
+    def noticed(self, seen: Look) -> None:
+        """Take note of a look made for other reasons: a limit passed at rest is enforced as after a change."""
+        if self.running is not None and install.passed(self.running, seen):
+            self.settled = False
+
+    def _install(self, step: Candidate, begun: float) -> None:
+        try:
+            prove.prove(step, self._settings)
+        except prove.Refused as error:
+            self._refused = {step.marker: time.monotonic() + RETRY_REFUSED_SECONDS}
+            self.refusal = Problem(ProblemReason.CANDIDATE_REFUSED, f"PgBouncer refuses the configuration: {error}")
+            return
+        kind = compose.kind(self.running, step)
+        if self.settled or self._kind is not ReloadKind.RECONNECT:
+            self._kind = kind  # else the reconnect that is still owed stays owed
+        install.write(step)
+        self.running, self.settled = step, False
+        self._begun, self._installed, self._loaded = begun, time.monotonic(), 0.0
+        if kind is ReloadKind.START:  # when PgBouncer comes up is not of our making
+            self.reload = Reload(step.composition.intent.digest, self._installed - begun, kind)
+            self._begun = None
+        else:
+            self._load(step)
+
+    def _load(self, step: Candidate) -> None:
+        if time.monotonic() < self._loaded + RETRY_SECONDS:
+            return
+        self._loaded = time.monotonic()
+        # A process that was started by an earlier worker runs we do not know what: its connections are renewed too.
+        kind = ReloadKind.RECONNECT if self._kind is ReloadKind.START else self._kind
+        self.problem = install.load(self._settings, kind, step.shares)
+
+    def _verify(self, running: Candidate, seen: Look) -> None:
+        verdict = install.verify(running, seen)
+        self.version, self.over = seen.version, verdict.over
+        if not verdict.read:
+            self.problem = Problem(ProblemReason.VERIFY_FAILED, verdict.complaint)
+            self._load(running)
+            return
+        self.problem = None
+        digest = running.composition.intent.digest
+        if verdict.over:
+            self.confirmed = Confirmed(digest, self.confirmed.seq, self.confirmed.cap)
+            self._enforce(verdict.over)
+            return
+        self.settled = True
+        self.confirmed = Confirmed(digest, running.composition.seq, running.cap)
+        if self._begun is not None:
+            self.reload = Reload(digest, time.monotonic() - self._begun, self._kind)
+        self._begun, self._kind = None, ReloadKind.RELOAD
+
+    def _enforce(self, over: tuple[str, ...]) -> None:
+        """A lowered limit closes nothing by itself; renewing does, each connection at the end of its transaction."""
+        now = time.monotonic()
+        if now - self._installed < self._settings.tick or now - self._reconnected < RETRY_SECONDS:
+            return
+        self._reconnected, self._kind = now, ReloadKind.RECONNECT
+        bouncer.command(self._settings, *bouncer.reconnect(over))
+
+    def _identify(self) -> tuple[int, int]:
+        """The console's socket: every PgBouncer makes its own when it starts."""
+        try:
+            status = self._settings.console.stat()
+        except OSError:
+            return (0, 0)
+        return (status.st_ino, status.st_mtime_ns)

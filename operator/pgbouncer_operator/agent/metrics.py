@@ -1,0 +1,134 @@
+"""Prometheus metrics of the pod, read from the console at each scrape."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+
+from pgbouncer_operator.agent import bouncer, wire
+from pgbouncer_operator.agent.bouncer import CommandRefused, Unreachable
+from pgbouncer_operator.agent.settings import Settings
+from pgbouncer_operator.agent.state import ProblemReason, State
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_MICROSECONDS = 1e-6
+
+# SHOW POOLS: column → (metric, what it counts)
+POOLS = {
+    "cl_active": ("clients_active", "Clients linked to a server connection, or idle."),
+    "cl_waiting": ("clients_waiting", "Clients waiting for a server connection."),
+    "sv_active": ("servers_active", "Server connections linked to a client."),
+    "sv_idle": ("servers_idle", "Server connections ready for a client."),
+    "sv_used": ("servers_used", "Idle server connections that are checked before their next use."),
+    "sv_login": ("servers_login", "Server connections that are logging in."),
+    "maxwait": ("oldest_wait_seconds", "How long the oldest waiting client has waited."),
+}
+# SHOW DATABASES
+DATABASES = {
+    "max_connections": ("max_server_connections", "Most server connections of the database in this pod."),
+    "current_connections": ("server_connections", "Server connections of the database."),
+    "paused": ("paused", "1 while the database is paused."),
+    "disabled": ("disabled", "1 while the database refuses new clients."),
+}
+# SHOW STATS: column → (metric, factor to its unit, what it counts)
+STATS = {
+    "total_xact_count": ("transactions", 1.0, "Transactions pooled."),
+    "total_query_count": ("queries", 1.0, "Queries pooled."),
+    "total_server_assignment_count": ("server_assignments", 1.0, "Times a server connection was given to a client."),
+    "total_client_login_count": ("client_logins", 1.0, "Clients that logged in."),
+    "total_received": ("received_bytes", 1.0, "Bytes received from clients."),
+    "total_sent": ("sent_bytes", 1.0, "Bytes sent to clients."),
+    "total_xact_time": ("transaction_seconds", _MICROSECONDS, "Time in transactions, waiting for a server included."),
+    "total_query_time": ("query_seconds", _MICROSECONDS, "Time in queries, waiting for a server included."),
+    "total_wait_time": ("wait_seconds", _MICROSECONDS, "Time clients waited for a server connection."),
+}
+
+
+def render(settings: Settings, state: State) -> str:
+    """The text of a scrape. While the console is silent, the agent's own metrics only, and pgbouncer_up is 0."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Scrape(settings, state))
+    return generate_latest(registry).decode()
+
+
+class _Scrape:
+    def __init__(self, settings: Settings, state: State) -> None:
+        self._settings = settings
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            with bouncer.session(self._settings) as console:
+                pools, databases, stats = (console.query(f"SHOW {each}") for each in ("POOLS", "DATABASES", "STATS"))
+        except (Unreachable, CommandRefused):
+            yield _gauge("pgbouncer_up", "1 when PgBouncer's console answers.", 0)
+        else:
+            yield _gauge("pgbouncer_up", "1 when PgBouncer's console answers.", 1)
+            yield from of_pools(pools)
+            yield from of_databases(databases)
+            yield from of_stats(stats)
+        yield from of_agent(self._state)
+
+
+def of_pools(rows: list[wire.Row]) -> Iterator[Metric]:
+    """SHOW POOLS, one series for each database and user."""
+    for column, (name, text) in POOLS.items():
+        metric = GaugeMetricFamily(f"pgbouncer_pool_{name}", text, labels=["database", "user"])
+        for row in _own(rows, "database"):
+            waited = int(row["maxwait_us"]) * _MICROSECONDS if column == "maxwait" else 0.0
+            metric.add_metric([row["database"], row["user"]], float(row[column]) + waited)
+        yield metric
+
+
+def of_databases(rows: list[wire.Row]) -> Iterator[Metric]:
+    """SHOW DATABASES."""
+    for column, (name, text) in DATABASES.items():
+        metric = GaugeMetricFamily(f"pgbouncer_database_{name}", text, labels=["database"])
+        for row in _own(rows, "name"):
+            metric.add_metric([row["name"]], float(row[column]))
+        yield metric
+
+
+def of_stats(rows: list[wire.Row]) -> Iterator[Metric]:
+    """SHOW STATS: totals since PgBouncer started, in seconds and bytes."""
+    for column, (name, factor, text) in STATS.items():
+        metric = CounterMetricFamily(f"pgbouncer_stats_{name}", text, labels=["database"])
+        for row in _own(rows, "database"):
+            metric.add_metric([row["database"]], float(row[column]) * factor)
+        yield metric
+
+
+def of_agent(state: State) -> Iterator[Metric]:
+    """What the agent knows: the same as /state."""
+    figures = state.figures
+    for name, text, value in (
+        ("server_connections", "Server connections of this pod.", figures.open),
+        ("server_connections_busy", "Server connections at work for a client.", figures.busy),
+        ("server_connections_cap", "Most server connections this pod may hold, as verified.", state.cap),
+        ("clients", "Clients connected.", figures.clients),
+        ("clients_waiting", "Clients waiting for a server connection.", figures.waiting),
+        ("grant_sequence", "Sequence of the ledger that is in force.", state.seq),
+    ):
+        yield _gauge(f"pgbouncer_operator_agent_{name}", text, value)
+    if state.backend.ok is not None:
+        yield _gauge("pgbouncer_operator_agent_backend_ok", "1 when a login to PostgreSQL works.", state.backend.ok)
+    if state.reload is not None:
+        text = "From reading the last change to the proof that it is in force."
+        yield _gauge("pgbouncer_operator_agent_reload_seconds", text, state.reload.seconds)
+    problems = GaugeMetricFamily("pgbouncer_operator_agent_problem", "1 while it stands.", labels=["reason"])
+    standing = {each.reason for each in state.problems}
+    for reason in ProblemReason:
+        problems.add_metric([reason.value], float(reason in standing))
+    yield problems
+    facts = {"hash": state.hash or "", "phase": state.phase.value, "pgbouncer": state.pgbouncer or ""}
+    yield InfoMetricFamily("pgbouncer_operator_agent_configuration", "What the pod runs.", value=facts)
+
+
+def _own(rows: list[wire.Row], column: str) -> Iterator[wire.Row]:
+    return (row for row in rows if row[column] != bouncer.CONSOLE)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    metric = GaugeMetricFamily(name, text)
+    metric.add_metric([], float(value))
+    return metric

@@ -1,0 +1,193 @@
+"""What kubelet mounted, read into one frozen value. Nothing is decided here but whether a user's Secret can be used.
+
+kubelet replaces a volume's content by moving its `..data` link to a new directory: the link's target is the content's
+generation, and files of one generation belong together.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.agent.settings import Settings
+from pgbouncer_operator.pgbouncer import userlist
+from pgbouncer_operator.pgbouncer.grants import Grants, GrantsError
+from pgbouncer_operator.pgbouncer.intent import SYSTEM_CA, Intent, IntentError, UserIntent
+
+_ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))")
+_LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A login and its password, which no representation shows."""
+
+    login: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MountedUser:
+    """One user's Secret. credential: None when it cannot be used. message: what is wrong and what to do, or empty.
+
+    generation: target of the volume's `..data` link; it changes when the Secret does and holds nothing of it.
+    """
+
+    credential: Credential | None
+    message: str = ""
+    generation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mounts:
+    """One look at every mount. A document that is absent or wrong is None with a message.
+
+    users: by handle (users[].name), in the intent's order. ca: the mounted CA's bytes, empty when there is none.
+    """
+
+    intent: Intent | None = None
+    intent_error: str = ""
+    grants: Grants | None = None
+    grants_error: str = ""
+    users: Mapping[str, MountedUser] = field(default_factory=dict)
+    ca: bytes = b""
+    uid: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def fingerprint(settings: Settings) -> tuple[str, ...]:
+    """The generation of every mount: equal means nothing changed. Cheap enough to ask many times a second."""
+    users = str(settings.users_dir)
+    try:
+        mounted = sorted(os.listdir(users))
+    except OSError:
+        mounted = []  # no users directory: no users, which reading will tell
+    directories = (settings.config_dir, settings.grants_dir, settings.ca_dir, settings.pod_dir)
+    return (*(_generation(str(each)) for each in directories), *(_generation(f"{users}/{each}") for each in mounted))
+
+
+def read(settings: Settings, last: Mapping[str, Credential]) -> Mounts:
+    """Read every mount. `last`: the credentials that worked last by handle, kept for Secrets that became unusable."""
+    mounts = _documents(settings)
+    pod = _volume(settings.pod_dir)
+    mounts = replace(
+        mounts,
+        uid=_text(pod.get("uid")).strip(),
+        annotations=parse_annotations(_text(pod.get("annotations"))),
+    )
+    if mounts.intent is None:
+        return mounts
+    users = {each.name: _user(settings, each, last.get(each.name)) for each in mounts.intent.users}
+    name = mounts.intent.server_tls.ca
+    ca = _volume(settings.ca_dir).get(name, b"") if name not in {"", SYSTEM_CA} else b""
+    return replace(mounts, users=users, ca=ca)
+
+
+def _documents(settings: Settings) -> Mounts:
+    intent, intent_error, grants, grants_error = None, "", None, ""
+    try:
+        intent = Intent.from_json(_document(settings.config_dir, naming.INTENT_KEY))
+    except (IntentError, _Absent) as error:
+        intent_error = f"{naming.INTENT_KEY}: {error}"
+    try:
+        grants = Grants.from_json(_document(settings.grants_dir, naming.GRANTS_KEY))
+    except (GrantsError, _Absent) as error:
+        grants_error = f"{naming.GRANTS_KEY}: {error}"
+    return Mounts(intent, intent_error, grants, grants_error)
+
+
+class _Absent(Exception):
+    """A mount has not the file that is looked for."""
+
+
+def _document(directory: Path, key: str) -> str:
+    files = _volume(directory)
+    if key not in files:
+        raise _Absent(f"not in {directory}")
+    return _text(files[key])
+
+
+def _user(settings: Settings, user: UserIntent, last: Credential | None) -> MountedUser:
+    directory = settings.users_dir / user.mount
+    found = credential(user, _volume(directory))
+    generation = _generation(str(directory))
+    if isinstance(found, Credential):
+        return MountedUser(found, "", generation)
+    if last is None:
+        return MountedUser(None, found, generation)
+    return MountedUser(last, f"{found} The credentials read before stay in use.", generation)
+
+
+def credential(user: UserIntent, files: Mapping[str, bytes]) -> Credential | str:
+    """The login and password in a Secret's files, or what is wrong with them. Never a value in the message."""
+    if not files:
+        remedy = f"Create it, or correct users[{user.name}].secretRef."
+        return f"The Secret of user {user.name} does not exist or is empty. {remedy}"
+    key = user.username_key or ("username" if "username" in files or "user" not in files else "user")
+    values = []
+    for name, setting in ((key, "usernameKey"), (user.password_key, "passwordKey")):
+        if name not in files:
+            found = ", ".join(sorted(files))
+            return (
+                f"The Secret of user {user.name} has no key {name}; found: {found}. Set users[{user.name}].{setting}."
+            )
+        if complaint := _complaint(files[name]):
+            return f"Key {name} in the Secret of user {user.name} {complaint}."
+        values.append(files[name].decode())
+    login, password = values
+    if problem := userlist.check(login, password):
+        return f"In the Secret of user {user.name} {problem}."
+    return Credential(login, password)
+
+
+def _complaint(value: bytes) -> str:
+    """Why PgBouncer could not use this value, or nothing."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return "is not UTF-8"
+    return "ends with a newline: write it without one (echo -n)" if text.endswith("\n") else ""
+
+
+def parse_annotations(text: str) -> dict[str, str]:
+    """A downward API file of annotations: one `key="value"` a line, the value quoted as Go quotes strings."""
+    annotations = {}
+    for line in text.split("\n"):
+        key, _, quoted = line.partition("=")
+        if len(quoted) >= 2 and quoted[0] == quoted[-1] == '"':
+            annotations[key] = _ESCAPE.sub(_unescape, quoted[1:-1])
+    return annotations
+
+
+def _unescape(match: re.Match[str]) -> str:
+    *codes, letter = match.groups()
+    code = next((each for each in codes if each), None)
+    return chr(int(code, 16)) if code else _LETTERS.get(letter, letter)
+
+
+def _generation(directory: str) -> str:
+    try:
+        return os.readlink(f"{directory}/..data")
+    except OSError:
+        return ""
+
+
+def _volume(directory: Path) -> dict[str, bytes]:
+    """The files of a volume's present generation; none when nothing is mounted or it changes at this very moment."""
+    generation = _generation(str(directory))
+    if not generation:
+        return {}
+    files = {}
+    try:
+        for path in (directory / generation).iterdir():
+            if path.is_file():
+                files[path.name] = path.read_bytes()
+    except OSError:
+        return {}  # replaced while it was read: the next look sees the new generation
+    return files
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode(errors="replace")

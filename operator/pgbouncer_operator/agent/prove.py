@@ -1,0 +1,76 @@
+"""Prove a configuration on a throw-away PgBouncer before anything that serves sees it: about 25 ms."""
+
+import contextlib
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from pgbouncer_operator.agent import bouncer, files, wire
+from pgbouncer_operator.agent.compose import Candidate
+from pgbouncer_operator.agent.settings import Settings
+
+START_SECONDS = 5.0
+_LOOK_SECONDS = 0.002
+
+
+class Refused(Exception):
+    """PgBouncer does not take the configuration; the message is its own, without secrets."""
+
+
+def prove(candidate: Candidate, settings: Settings) -> None:
+    """Start PgBouncer on `candidate` without a TCP port, ask what it read, end it. Refused says why it cannot serve."""
+    with _directory(settings) as directory:
+        composition = candidate.composition
+        own = replace(composition.paths, run=str(directory), ca=f"{directory}/ca")
+        trial = replace(candidate, composition=replace(composition, paths=own, listen=False))
+        files.write(trial.files())
+        log = directory / "log"
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                [*settings.pgbouncer, own.ini], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
+            )
+        try:
+            found = _marker(process, directory / settings.console.name)
+        finally:
+            process.kill()
+            process.wait()
+        if found != trial.marker:
+            said = _complaint(log.read_text(errors="replace"))
+            raise Refused(scrub(said, candidate) if said else "PgBouncer stopped reading it without saying where")
+
+
+def _marker(process: subprocess.Popen[bytes], console: Path) -> str:
+    """What the process has read to the end; empty when it did not start."""
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(OSError, wire.WireError), wire.console(str(console), START_SECONDS) as session:
+            return bouncer.marker(session.query("SHOW CONFIG"))
+        time.sleep(_LOOK_SECONDS)
+    return ""
+
+
+def _complaint(log: str) -> str:
+    """The first thing PgBouncer calls an error, without its time stamp and process number."""
+    lines = [line.partition("] ")[2] or line for line in log.splitlines()]
+    levels = ("ERROR", "FATAL", "WARNING")
+    return next((line for level in levels for line in lines if line.startswith(level)), lines[0] if lines else "")
+
+
+def scrub(text: str, candidate: Candidate) -> str:
+    """`text` without any password of the candidate."""
+    for each in sorted(candidate.composition.logins, key=lambda login: -len(login.password)):
+        text = text.replace(each.password, "…")
+    return text
+
+
+@contextlib.contextmanager
+def _directory(settings: Settings) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="trial-", dir=settings.run_dir))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

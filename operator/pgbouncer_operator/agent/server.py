@@ -1,0 +1,65 @@
+"""The agent's HTTP: /state for the operator, /metrics for Prometheus, /livez and /startupz for kubelet."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Protocol
+
+from pgbouncer_operator.agent import metrics
+from pgbouncer_operator.agent.settings import Settings
+from pgbouncer_operator.agent.state import State
+
+_TEXT = "text/plain; charset=utf-8"
+
+
+class Source(Protocol):
+    """What is served: the worker."""
+
+    settings: Settings
+
+    @property
+    def ready(self) -> bool:
+        """Whether the first configuration is installed and a grant is held."""
+
+    def state(self) -> State:
+        """All that is known now."""
+
+
+def serve(source: Source) -> ThreadingHTTPServer:
+    """Serve on every address in threads of their own; returns at once. OSError when the port is taken."""
+    handler = type("Handler", (_Handler,), {"source": source})
+    server = ThreadingHTTPServer(("", source.settings.http_port), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    return server
+
+
+class _Handler(BaseHTTPRequestHandler):
+    source: Source
+    timeout = 10.0
+
+    def do_GET(self) -> None:
+        match self.path.partition("?")[0]:
+            case "/state":
+                self._answer(200, "application/json", self.source.state().to_json())
+            case "/metrics":
+                self._answer(200, metrics.CONTENT_TYPE, metrics.render(self.source.settings, self.source.state()))
+            case "/livez":
+                self._answer(200, _TEXT, "ok\n")
+            case "/startupz" if self.source.ready:
+                self._answer(200, _TEXT, "ok\n")
+            case "/startupz":
+                problems = "".join(f"{each.reason}: {each.message}\n" for each in self.source.state().problems)
+                self._answer(503, _TEXT, f"no configuration is installed yet\n{problems}")
+            case _:
+                self._answer(404, _TEXT, "here are /state, /metrics, /livez and /startupz\n")
+
+    def _answer(self, status: int, kind: str, text: str) -> None:
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
+        """Log nothing: probes and scrapes come all the time."""

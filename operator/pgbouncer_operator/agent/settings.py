@@ -1,0 +1,70 @@
+"""Where the agent finds and puts things, and its intervals: one frozen object, changed by environment variables."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from pgbouncer_operator import naming
+
+PREFIX = "PGBOUNCER_AGENT_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Directories, ports and intervals in seconds.
+
+    pgbouncer: the command that starts PgBouncer, to which a configuration's path is added.
+    port: where PgBouncer listens; http_port: where the agent does. Both on every address.
+    poll: between looks at the mounts. beat: between looks at PgBouncer when nothing changes.
+    static_after: how long a pod without a grant waits before it takes the static share.
+    tick: how long PgBouncer gets to come below a lowered cap by itself (its janitor runs every 0.333 s).
+    """
+
+    config_dir: Path = Path(naming.CONFIG_DIR)
+    grants_dir: Path = Path(naming.GRANTS_DIR)
+    users_dir: Path = Path(naming.USERS_DIR)
+    ca_dir: Path = Path(naming.CA_DIR)
+    pod_dir: Path = Path(naming.POD_DIR)
+    run_dir: Path = Path(naming.RUN_DIR)
+    system_ca: Path = Path(naming.SYSTEM_CA_FILE)
+    pgbouncer: tuple[str, ...] = (naming.PGBOUNCER_BINARY,)
+    port: int = naming.PGBOUNCER_PORT
+    http_port: int = naming.AGENT_PORT
+    poll: float = 0.05
+    beat: float = 1.0
+    static_after: float = 10.0
+    tick: float = 0.35
+
+    @staticmethod
+    def from_environment(environment: Mapping[str, str]) -> "Settings":
+        """Defaults, changed by PGBOUNCER_AGENT_<FIELD>. ValueError names the variable that cannot be read."""
+        changed: dict[str, object] = {}
+        for field in fields(Settings):
+            name = PREFIX + field.name.upper()
+            if (text := environment.get(name)) is None:
+                continue
+            try:
+                changed[field.name] = _read(field.default, text)
+            except ValueError as error:
+                raise ValueError(f"{name}={text!r}: {error}") from None
+        return Settings(**changed)  # type: ignore[arg-type]
+
+    @property
+    def console(self) -> Path:
+        """PgBouncer's Unix socket, which trusts our uid with the console."""
+        return self.run_dir / f".s.PGSQL.{self.port}"
+
+
+def _read(default: object, text: str) -> object:
+    match default:
+        case tuple():
+            return tuple(shlex.split(text))
+        case Path():
+            return Path(text)
+        case int():
+            return int(text)
+        case float():
+            return float(text)
+        case _:
+            return text

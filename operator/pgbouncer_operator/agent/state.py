@@ -1,0 +1,141 @@
+"""What the agent tells: one frozen value, and its JSON for the operator. No secret is ever in it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+PROTOCOL = 1
+
+
+class Phase(StrEnum):
+    """Where the pod stands: without a configuration, serving, or on its way out."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DRAINING = "draining"
+
+
+class ProblemReason(StrEnum):
+    """Why the pod does not do what it was told; what it did before goes on."""
+
+    CANDIDATE_REFUSED = "CandidateRefused"
+    HALF_DELIVERED = "HalfDelivered"
+    NO_GRANT = "NoGrant"
+    RELOAD_FAILED = "ReloadFailed"
+    VERIFY_FAILED = "VerifyFailed"
+    CONSOLE_UNREACHABLE = "ConsoleUnreachable"
+
+
+class BackendReason(StrEnum):
+    """What a login to PostgreSQL came to."""
+
+    UNKNOWN = "Unknown"
+    OK = "Ok"
+    HOST_NOT_RESOLVED = "HostNotResolved"
+    UNREACHABLE = "BackendUnreachable"
+    WITHOUT_TLS = "BackendWithoutTls"
+    CERTIFICATE_INVALID = "BackendCertificateInvalid"
+    REFUSED_LOGIN = "BackendRefusedLogin"
+
+
+class ReloadKind(StrEnum):
+    """How a configuration came into force."""
+
+    START = "start"
+    RELOAD = "reload"
+    RECONNECT = "reconnect"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: what, where, what to do."""
+
+    reason: ProblemReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The last test of PostgreSQL. ok is None before the first; message holds PostgreSQL's own words."""
+
+    reason: BackendReason = BackendReason.UNKNOWN
+    message: str = ""
+
+    @property
+    def ok(self) -> bool | None:
+        """Whether a login works; None when nobody has tried."""
+        return None if self.reason is BackendReason.UNKNOWN else self.reason is BackendReason.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """The last configuration that came into force: its hash, and the seconds from reading it to its proof."""
+
+    hash: str
+    seconds: float
+    kind: ReloadKind
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Connections of this PgBouncer now. open, busy: to PostgreSQL. waiting, clients: of applications."""
+
+    open: int = 0
+    busy: int = 0
+    waiting: int = 0
+    clients: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """Whether a user's Secret can be used; see mounts.MountedUser."""
+
+    ok: bool
+    message: str
+    generation: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything the agent knows of its pod. hash, seq, cap: applied and verified, not merely wanted."""
+
+    uid: str
+    version: str
+    pgbouncer: str | None = None
+    phase: Phase = Phase.WAITING
+    hash: str | None = None
+    seq: int = 0
+    cap: int = 0
+    figures: Figures = Figures()
+    problems: tuple[Problem, ...] = ()
+    users: Mapping[str, UserState] = field(default_factory=dict)
+    backend: Backend = Backend()
+    reload: Reload | None = None
+
+    def to_json(self) -> str:
+        """The document of GET /state, keys sorted."""
+        document = {
+            "protocol": PROTOCOL,
+            "uid": self.uid,
+            "version": self.version,
+            "pgbouncer": self.pgbouncer,
+            "phase": self.phase,
+            "hash": self.hash,
+            "seq": self.seq,
+            "cap": self.cap,
+            "open": self.figures.open,
+            "busy": self.figures.busy,
+            "waiting": self.figures.waiting,
+            "clients": self.figures.clients,
+            "problems": [{"reason": each.reason, "message": each.message} for each in self.problems],
+            "users": {
+                name: {"ok": each.ok, "message": each.message, "generation": each.generation}
+                for name, each in self.users.items()
+            },
+            "backend": {"ok": self.backend.ok, "reason": self.backend.reason, "message": self.backend.message},
+            "reload": None
+            if self.reload is None
+            else {"hash": self.reload.hash, "seconds": round(self.reload.seconds, 4), "kind": self.reload.kind},
+        }
+        return json.dumps(document, sort_keys=True, ensure_ascii=False) + "\n"

@@ -1,0 +1,71 @@
+"""PID 1 of the agent's container: starts the worker again when it dies, reaps orphans, passes SIGTERM on.
+
+A sidecar that is not running makes its pod NotReady, and the endpoints would go with it: so the container never ends
+because of a fault in the agent. Small on purpose: it imports nothing that could fail.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 2.0
+SETTLED_SECONDS = 10.0  # a worker that lived this long starts again without a pause to speak of
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Run until SIGTERM or SIGINT; `arguments` go to the worker. Returns the exit code of the container."""
+    return _Supervisor([sys.executable, "-m", "pgbouncer_operator.agent.worker", *arguments]).run()
+
+
+class _Supervisor:
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+        self._worker = 0
+        self._stopping = False
+
+    def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            started = time.monotonic()
+            status = self._live()
+            if self._stopping:
+                return 0
+            if time.monotonic() - started > SETTLED_SECONDS:
+                pause = FIRST_PAUSE_SECONDS
+            print(
+                f"the agent's worker ended with status {status}; next one in {pause:g} s", file=sys.stderr, flush=True
+            )
+            self._sleep(pause)
+            if self._stopping:
+                return 0
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _live(self) -> int:
+        """Start one worker and reap whatever ends until the worker has; its exit code."""
+        self._worker = os.posix_spawn(self._command[0], self._command, os.environ)
+        if self._stopping:  # the signal came while there was no worker to pass it to
+            os.kill(self._worker, signal.SIGTERM)
+        while True:
+            pid, status = os.waitpid(-1, 0)
+            if pid == self._worker:
+                self._worker = 0
+                return os.waitstatus_to_exitcode(status)
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))  # a handler does not end a sleep, so it is cut in pieces
+
+    def _stop(self, number: int, _frame: object) -> None:
+        self._stopping = True
+        if self._worker:
+            os.kill(self._worker, number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,196 @@
+"""The agent's worker: looks at the mounts and at PgBouncer, climbs the ladder, tells what it knows."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+import pgbouncer_operator
+from pgbouncer_operator.agent import bouncer, compose, grant, memory, mounts, server
+from pgbouncer_operator.agent.bouncer import CommandRefused, Look, Unreachable
+from pgbouncer_operator.agent.compose import Candidate, Fresh
+from pgbouncer_operator.agent.drainage import Drainage
+from pgbouncer_operator.agent.ladder import Ladder
+from pgbouncer_operator.agent.mounts import Mounts
+from pgbouncer_operator.agent.settings import Settings
+from pgbouncer_operator.agent.state import Figures, Phase, Problem, ProblemReason, State, UserState
+from pgbouncer_operator.agent.watch import Watch
+
+FRESH_SECONDS = 0.2  # how old the figures of /state may be
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Run until SIGTERM or SIGINT. There are no arguments; settings.py names the environment variables."""
+    if arguments:
+        print(f"the worker takes no arguments, got {' '.join(arguments)}", file=sys.stderr)
+        return 2
+    worker = Worker(Settings.from_environment(os.environ))
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    server.serve(worker)
+    worker.run(stop)
+    return 0
+
+
+class Worker:
+    """One loop in one thread; `state()` and `ready` may be asked from others."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Remember what an earlier worker of this pod left in the run directory."""
+        self.settings = settings
+        self.ladder = Ladder(settings)
+        self._identity = memory.identity(settings)
+        self._credentials = memory.credentials(settings)
+        self._retired = memory.logins(settings)
+        self._seen = memory.seen(settings)
+        self._born = time.monotonic()
+        self._read_at = self._born
+        self._fingerprint: tuple[str, ...] | None = None
+        self._mounts = Mounts()
+        self._wanted: Candidate | None = None
+        self._problems: tuple[Problem, ...] = ()
+        self._complaint = ""
+        self._beaten = 0.0
+        self._drainage = Drainage(settings)
+        self._watch = Watch(settings)
+        self._figures = Figures()
+        self._looked = 0.0
+        self._unreachable: Problem | None = None
+        self._looking = threading.Lock()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the first configuration is installed, which needs a grant: PgBouncer may start."""
+        return self.ladder.running is not None
+
+    def run(self, stop: threading.Event) -> None:
+        """Loop until `stop`."""
+        while not stop.is_set():
+            self.step()
+            stop.wait(self.settings.poll)
+
+    def step(self) -> None:
+        """One turn: everything that is due, nothing that waits."""
+        if not self._drainage.begun or not self.ready:
+            changed = self._read()
+            if self._hold() or changed:
+                self._aim()
+        if self._wanted is not None:
+            self.ladder.climb(self._wanted, self._read_at)
+            if self.ladder.refuses(self._wanted):
+                self._fall_back()
+        self.ladder.check()
+        now = time.monotonic()
+        if now - self._beaten >= self.settings.beat:
+            self._beaten = now
+            self._beat()
+
+    def state(self) -> State:
+        """All that is known now, with figures at most 0.2 s old."""
+        self.look()
+        ladder = self.ladder
+        found = (*self._problems, ladder.refusal, ladder.problem or self._unreachable)
+        return State(
+            uid=self._mounts.uid,
+            version=pgbouncer_operator.__version__,
+            pgbouncer=ladder.version,
+            phase=self._phase(),
+            hash=ladder.confirmed.hash,
+            seq=ladder.confirmed.seq,
+            cap=ladder.confirmed.cap,
+            figures=self._figures,
+            problems=tuple(each for each in found if each is not None),
+            users={
+                handle: UserState(user.credential is not None, user.message, user.generation)
+                for handle, user in self._mounts.users.items()
+            },
+            backend=self._watch.found,
+            reload=ladder.reload,
+        )
+
+    def look(self) -> Look | None:
+        """Refresh the figures unless they are fresh; what was seen, or None."""
+        with self._looking:
+            if time.monotonic() - self._looked < FRESH_SECONDS:
+                return None
+            try:
+                seen = bouncer.look(self.settings)
+            except (Unreachable, CommandRefused) as error:
+                self._unreachable = Problem(ProblemReason.CONSOLE_UNREACHABLE, f"{error}; asked again until it answers")
+                self._figures = Figures()
+                return None
+            finally:
+                self._looked = time.monotonic()
+            self._unreachable, self._figures = None, seen.figures
+            return seen
+
+    def _phase(self) -> Phase:
+        if self._drainage.begun:
+            return Phase.DRAINING
+        return Phase.WAITING if self.ladder.confirmed.hash is None else Phase.RUNNING
+
+    def _read(self) -> bool:
+        """Read the mounts when a generation changed."""
+        fingerprint = mounts.fingerprint(self.settings)
+        if fingerprint == self._fingerprint:
+            return False
+        self._read_at = time.monotonic()
+        self._mounts = mounts.read(self.settings, self._credentials)
+        self._fingerprint = fingerprint
+        usable = {handle: user.credential for handle, user in self._mounts.users.items() if user.credential is not None}
+        if usable != self._credentials:
+            self._credentials = self._credentials | usable
+            memory.keep_credentials(self.settings, self._credentials)
+        return True
+
+    def _hold(self) -> bool:
+        """Take the ledger's word; whether the cap or its sequence changed."""
+        held = grant.hold(self._mounts, self._seen, time.monotonic() - self._born, self.settings.static_after)
+        self._complaint = held.complaint
+        if held.seen == self._seen:
+            return False
+        self._seen = held.seen
+        memory.keep_seen(self.settings, held.seen)
+        return True
+
+    def _aim(self) -> None:
+        """Compose what should run now."""
+        running = self.ladder.running
+        if running is not None:
+            self._retired |= {each.login for each in running.composition.logins}
+        fresh = Fresh(self._identity, self.settings, self._retired)
+        aim = compose.target(self._mounts, self._seen, running, fresh)
+        self._wanted = aim.candidate
+        complaint = (Problem(ProblemReason.NO_GRANT, self._complaint),) if self._complaint else ()
+        self._problems = (*aim.problems, *complaint)
+
+    def _fall_back(self) -> None:
+        """A refused configuration does not keep a grant from being obeyed: what runs goes on under the new cap."""
+        running = self.ladder.running
+        if running is None:
+            return
+        regranted = compose.regranted(running, self._seen)
+        if regranted.marker != running.marker:
+            self.ladder.climb(regranted, self._read_at)
+
+    def _beat(self) -> None:
+        """What is looked at when nothing changes."""
+        self._looked = 0.0
+        seen = self.look()
+        if seen is None or self.ladder.running is None:
+            return
+        self.ladder.noticed(seen)
+        drained = self._drainage.begun
+        if self._drainage.due():
+            self._wanted = self._drainage.next(self.ladder.running, seen)
+        elif drained:
+            self._aim()  # PgBouncer was restarted, not stopped: back to what it should run
+        elif self.ladder.settled:
+            self._watch.look(self.ladder.running, self._mounts, seen.figures)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
