@@ -166,8 +166,15 @@ def _drop_older(engine: images_engine.Engine, name: str, built: Built) -> None:
 def _buildah(progress: Progress) -> images_engine.Engine:
     """buildah, installed if need be, with the base image in its storage."""
     images_debian.require(images_debian.PACKAGES, progress.say)
-    engine = images_engine.buildah(CACHE / "buildah")
-    images_engine.import_base(engine, images_debian.archive(CACHE, progress), BASE)
+    base = images_debian.archive(CACHE, progress)
+    storage = images_debian.home(CACHE) / "buildah"
+    try:
+        engine = images_engine.buildah(storage)
+        images_engine.import_base(engine, base, BASE)
+    except Problem:  # a storage that someone's kill left half-written: it can all be made again
+        shutil.rmtree(storage, ignore_errors=True)
+        engine = images_engine.buildah(storage)
+        images_engine.import_base(engine, base, BASE)
     return engine
 
 

@@ -34,14 +34,19 @@ def recipe() -> str:
     return hashlib.sha256(repr((GENERATION, SUITE, sorted(SETTINGS.items()), EMPTIED)).encode()).hexdigest()[:8]
 
 
+def home(cache: Path) -> Path:
+    """The directory below `cache` for this base and for all that is derived from it."""
+    return cache / f"base-{SUITE}-{recipe()}"
+
+
 def archive(cache: Path, progress: Progress) -> Path:
     """The base's tar archive, made if it is not in `cache`; Problem says what is missing."""
-    found = cache / f"base-{SUITE}-{recipe()}" / "rootfs.tar"
+    found = home(cache) / "rootfs.tar"
     if found.exists():
         return found
-    found.parent.mkdir(parents=True, exist_ok=True)
-    for left in found.parent.iterdir():  # of a builder that was killed
-        shutil.rmtree(left)
+    for left in cache.glob("base-*"):  # of other recipes, or of a builder that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    found.parent.mkdir(parents=True)
     with (
         progress.step(f"Debian {SUITE} as the images' base"),
         tempfile.TemporaryDirectory(dir=found.parent) as scratch,
@@ -64,12 +69,18 @@ def bootstrap(tree: Path) -> None:
     run([*private, "debootstrap", *minimal, SUITE, str(tree), mirror(), script], environment=quiet)
     for name, text in SETTINGS.items():
         (tree / name).write_text(text, encoding="utf-8")
-    documents = (path for path in tree.glob("usr/share/doc/*/*") if path.name != "copyright")
-    for entry in (*documents, *(path for name in EMPTIED for path in (tree / name).iterdir())):
+    for entry in _unread(tree):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+def _unread(tree: Path) -> list[Path]:
+    """What nobody reads in a container: documents but for licences, manuals, translations, logs, apt's lists."""
+    packages = [path for path in (tree / "usr/share/doc").iterdir() if not path.is_symlink()]
+    documents = [path for package in packages for path in package.iterdir() if path.name != "copyright"]
+    return documents + [path for name in EMPTIED for path in (tree / name).iterdir()]
 
 
 def require(programs: tuple[str, ...], say: Callable[[str], None]) -> None:

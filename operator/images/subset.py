@@ -1,0 +1,25 @@
+"""Prints the part of a hashed lock that some packages need: `python3 subset.py LOCK NAME...`. Standard library only.
+
+The pool's image runs the agent alone, so it installs a few packages of the operator's lock, with the same hashes.
+"""
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==", re.MULTILINE)
+
+
+def subset(lock: str, names: Iterable[str]) -> str:
+    """The lock's entries of `names`, in the lock's order; LookupError for a name that it does not have."""
+    starts = list(ENTRY.finditer(lock))
+    ends = [*(start.start() for start in starts[1:]), len(lock)]
+    entries = {start["name"].lower(): lock[start.start() : end] for start, end in zip(starts, ends, strict=True)}
+    if unknown := sorted(set(names) - set(entries)):
+        raise LookupError(f"not in the lock: {', '.join(unknown)}; write it again with `make lock`")
+    return "".join(entry for name, entry in entries.items() if name in names)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(subset(Path(sys.argv[1]).read_text(encoding="utf-8"), sys.argv[2:]))
