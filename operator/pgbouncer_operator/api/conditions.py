@@ -10,12 +10,14 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from pgbouncer_operator.api.model import Model
 from pgbouncer_operator.api.strings import Integer
 
 MESSAGE_MAX = 1024
+# The CRD takes any word: an operator that is newer than the CRD must still be able to write its status.
+_WORD = WithJsonSchema({"type": "string", "maxLength": 64, "pattern": "^[A-Za-z]+$"})
 
 
 class ConditionType(StrEnum):
@@ -127,11 +129,11 @@ def _one_line(text: object) -> object:
 class Condition(Model):
     """One observation of the pool. The order of the list carries no meaning."""
 
-    type: ConditionType
+    type: Annotated[ConditionType, _WORD]
     """What is observed, such as Ready or BackendReachable."""
     status: ConditionStatus
     """True, False or Unknown: whether it holds."""
-    reason: Reason
+    reason: Annotated[Reason, _WORD]
     """Why, in one word. The documentation lists all of them with a remedy."""
     message: Annotated[str, BeforeValidator(_one_line), StringConstraints(max_length=MESSAGE_MAX)] = ""
     """Why, in a sentence that says where and what to do. Never holds a password."""

@@ -85,11 +85,9 @@ def _follows(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
 
 
 def _problem(detail: ErrorDetails) -> Problem:
-    path = ""
-    for part in detail["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    if field := detail.get("ctx", {}).get("field"):
-        path += f".{field}"
+    field = detail.get("ctx", {}).get("field", "")
+    parts = detail["loc"] if field == "" else (*detail["loc"], field)
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return Problem(path.removeprefix("."), _sentence(detail))
 
 

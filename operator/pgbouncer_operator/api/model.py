@@ -110,11 +110,7 @@ class IntOrString:
         return core_schema.no_info_plain_validator_function(verify)
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        either: JsonSchemaValue = {
-            "x-kubernetes-int-or-string": True,
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-        }
-        return {**either, "maxLength": self.max_length, "pattern": self.pattern}
+        return {"x-kubernetes-int-or-string": True, "maxLength": self.max_length, "pattern": self.pattern}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +122,11 @@ class ListMap:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def unique(items: tuple[Any, ...]) -> tuple[Any, ...]:
             seen: set[str] = set()
-            for item in items:
+            for index, item in enumerate(items):
                 value = getattr(item, self.key)
                 if value in seen:
                     text = f"two entries have the {self.key} {value}; give each entry its own"
-                    raise PydanticCustomError("rule", "{text}", {"text": text, "field": ""})
+                    raise PydanticCustomError("rule", "{text}", {"text": text, "field": index})
                 seen.add(value)
             return items
 

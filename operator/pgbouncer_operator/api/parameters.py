@@ -153,7 +153,7 @@ def _numbers(rows: list[ParameterRule], pattern: str) -> Rule | None:
             (phrases[row.name] for row in rows if row.name in parameters and not fits(row, parameters[row.name])), None
         ),
         offender=f"{_table({name: quote(phrase) for name, phrase in phrases.items()})}[{offender}]",
-        message="{}, or be left out",
+        message="{}: correct it or remove it",
     )
 
 
@@ -181,7 +181,7 @@ def _words(rows: list[ParameterRule]) -> Rule:
             (name for name in names if name in parameters and not whole.fullmatch(str(parameters[name]))), None
         ),
         offender=f"{_list(names)}.filter(k, k in self && !({good}))[0]",
-        message=f"{{}} must be {expectation}, or be left out",
+        message=f"{{}} must be {expectation}: correct it or remove it",
     )
 
 

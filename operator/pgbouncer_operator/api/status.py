@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError, WithJsonSchema
 
 from pgbouncer_operator.api.conditions import Condition
 from pgbouncer_operator.api.model import ListMap, Model
@@ -85,7 +85,7 @@ class LastChange(Model):
 
     what: LongText
     """The fields that changed, by name; never a value."""
-    how: How
+    how: Annotated[How, WithJsonSchema({"type": "string", "maxLength": 64})]
     """Reload (nothing restarts) or Roll (pods are replaced one after the other)."""
     seconds: Annotated[Integer, Field(ge=0)]
     """Whole seconds until the last pod confirmed it."""

@@ -1,0 +1,202 @@
+"""Pools that are good and pools that are bad, in one table for everybody who judges pools.
+
+The models judge them in `tests/unit/api`, a real API server in `tests/controlplane`: both must give the same answer.
+"""
+# ruff: noqa: E501  one row a line, or nobody reads the table
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pgbouncer_operator.api.parameters import Audience, ParameterRule, ParameterType
+from pgbouncer_operator.pgbouncer.parameters import CATALOGUE
+
+Object = dict[str, Any]
+Change = Callable[[Object], object]
+
+
+def settings() -> list[ParameterRule]:
+    """The catalogue as the API wants it: plain data."""
+    return [
+        ParameterRule(
+            name=row.name,
+            type=ParameterType(row.type.value),
+            minimum=row.minimum,
+            maximum=row.maximum,
+            choices=row.choices,
+            field=row.field,
+            audience=Audience(row.audience.value),
+        )
+        for row in CATALOGUE
+    ]
+
+
+def pool(change: Change | None = None, name: str = "shop-pool") -> Object:
+    """The first example of the README, changed by `change(spec)`."""
+    body: Object = {
+        "apiVersion": "pgbouncer-operator.io/v1alpha1",
+        "kind": "ConnectionPool",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "backend": {"host": "postgres"},
+            "databases": [{"name": "shop"}],
+            "users": [{"name": "shop", "secretRef": {"name": "shop-db"}}],
+            "serverConnections": {"max": 25},
+        },
+    }
+    if change:
+        change(body["spec"])
+    return copy.deepcopy(body)
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A pool that must be refused: what the user is told, and `server` where the API server has its own words."""
+
+    sentence: str
+    body: Object
+    field: str
+    message: str
+    server: str | None = None
+
+
+def put(**fields: Any) -> Change:
+    """Replace fields of the spec."""
+    return lambda spec: spec.update(copy.deepcopy(fields))
+
+
+def database(**fields: Any) -> Change:
+    """Replace fields of the only database."""
+    return lambda spec: spec["databases"][0].update(fields)
+
+
+def user(**fields: Any) -> Change:
+    """Replace fields of the only user."""
+    return lambda spec: spec["users"][0].update(fields)
+
+
+def backend(**fields: Any) -> Change:
+    """Replace fields of the backend."""
+    return lambda spec: spec["backend"].update(fields)
+
+
+def parameters(**fields: Any) -> Change:
+    """Set parameters."""
+    return put(parameters=fields)
+
+
+SECRET: Object = {"name": "shop-app", "database": "shop", "user": "shop"}
+CA: Object = {"secretKeyRef": {"name": "shop-ca", "key": "ca.crt"}}
+
+GOOD: tuple[tuple[str, Object], ...] = (
+    ("the first example", pool()),
+    ("an IPv4 address", pool(backend(host="198.18.0.1"))),
+    ("an IPv6 address", pool(backend(host="2001:db8::1"))),
+    ("a host name with dots and an underscore", pool(backend(host="main_db.Example.com"))),
+    ("the longest name", pool(name="a" * 40)),
+    ("no pods", pool(put(replicas=0))),
+    ("more pods than fit", pool(put(replicas=500))),
+    ("TLS off", pool(backend(tls={"mode": "disable"}))),
+    ("a CA without a mode", pool(backend(tls={"ca": CA}))),
+    ("a public CA", pool(backend(tls={"mode": "verify-full", "ca": {"system": True}}))),
+    ("a CA in a ConfigMap", pool(backend(tls={"ca": {"configMapKeyRef": {"name": "rds-ca", "key": "ca.pem"}}}))),
+    ("an unused CA with require", pool(backend(tls={"mode": "require", "ca": CA}))),
+    ("a database name with blanks, @ and umlauts", pool(database(name="mein Läden@2", backendName="läden"))),
+    ("two ports for one database", pool(put(databases=[{"name": "a"}, {"name": "b", "backendName": "a", "poolMode": "session"}]))),
+    ("caps", pool(lambda spec: (database(serverConnections={"max": 5})(spec), user(serverConnections={"max": 5})(spec)))),
+    ("a null where a default applies", pool(put(drain=None, clients={"maxPerPod": None}))),
+    ("numbers as strings", pool(parameters(max_prepared_statements="500", server_check_delay="1.5", tcp_keepalive="1"))),
+    ("numbers", pool(parameters(max_prepared_statements=500, server_check_delay=1, tcp_keepalive=1))),
+    ("texts and lists", pool(parameters(server_reset_query="RESET ALL", ignore_startup_parameters="options, search_path"))),
+    ("connection Secrets", pool(put(connectionSecrets=[SECRET, {**SECRET, "name": "m", "endpoint": "Backend"}]))),
+    ("no connection Secrets", pool(put(connectionSecrets=[]))),
+    ("a dressed Service", pool(put(service={"port": 5432, "labels": {"a.b/c": "d"}, "annotations": {"a": "b: {c}"}, "externalHost": "db.example.com"}))),
+    ("a shaped pod", pool(put(pod={
+        "resources": {"requests": {"cpu": 1, "memory": "1e6"}, "limits": {"memory": "256Mi"}},
+        "nodeSelector": {"kubernetes.io/arch": "arm64"},
+        "tolerations": [{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}],
+        "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
+        "priorityClassName": "high", "labels": {"team": "shop"}, "annotations": {"note": "ü"},
+        "imagePullSecrets": [{"name": "registry"}],
+    }))),
+    ("a field of a later version", pool(put(sizing={"mode": "Demand"}))),
+)  # fmt: skip
+
+HOST = "must be one DNS name or one IP address: no port, no brackets, no list, no spaces or line breaks"
+UNQUOTED = "must not contain quotes (') or control characters such as line breaks: remove them"
+RESERVED = "pgbouncer is PgBouncer's own console and * would escape the connection limit: choose another name"
+OBJECT_NAME = "must be a name of lower-case letters, digits, '-' and '.'"
+KEY_NAME = "must be a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'"
+HANDLE = "must be lower-case letters, digits and '-', and start and end with a letter or digit"
+POOL_NAME = (
+    "metadata.name must be at most 40 characters, lower-case letters, digits and '-', starting with a letter, because "
+    "the Service and the pods are named after it: choose another name"
+)
+ONE_CA = "ca needs exactly one of secretKeyRef, configMapKeyRef and system: keep one and remove the others"
+SETTING = "must be an integer, or a string without control characters and without blanks at its ends"
+
+BAD: tuple[Bad, ...] = (
+    Bad("a name that is too long", pool(name="a" * 41), "", POOL_NAME),
+    Bad("a name that starts with a digit", pool(name="1pool"), "", POOL_NAME),
+    Bad("a name with a dot", pool(name="shop.pool"), "", POOL_NAME),
+    Bad("a newline in a host", pool(backend(host="postgres\nadmin_users=shop")), "spec.backend.host", HOST),
+    Bad("a host with a port", pool(backend(host="postgres:5432")), "spec.backend.host", HOST),
+    Bad("a list of hosts", pool(backend(host="a,b")), "spec.backend.host", HOST),
+    Bad("a socket directory as host", pool(backend(host="/run/postgresql")), "spec.backend.host", HOST),
+    Bad("half an IPv4 address", pool(backend(host="10.0.0.999")), "spec.backend.host", HOST),
+    Bad("half an IPv6 address", pool(backend(host="2001:db8")), "spec.backend.host", HOST),
+    Bad("an IPv6 address with a zone", pool(backend(host="fe80::1%eth0")), "spec.backend.host", HOST),
+    Bad("no host", pool(lambda spec: spec["backend"].pop("host")), "spec.backend.host", "is required: add it", "Required value"),
+    Bad("a port as text", pool(backend(port="5432")), "spec.backend.port", "must be of type integer", 'spec.backend.port in body must be of type integer: "string"'),
+    Bad("a port out of range", pool(backend(port=70000)), "spec.backend.port", "must be less than or equal to 65535", "spec.backend.port in body should be less than or equal to 65535"),
+    Bad("an unknown TLS mode", pool(backend(tls={"mode": "prefer"})), "spec.backend.tls.mode", "must be 'disable', 'require', 'verify-ca' or 'verify-full'", 'supported values: "disable", "require", "verify-ca", "verify-full"'),
+    Bad("a CA with TLS off", pool(backend(tls={"mode": "disable", "ca": CA})), "spec.backend.tls.ca", "ca has no effect when mode is disable: remove ca, or choose mode verify-full"),
+    Bad("verification without a CA", pool(backend(tls={"mode": "verify-full"})), "spec.backend.tls.ca", "mode verify-ca and verify-full need a CA to verify with: set ca, for public CAs {system: true}"),
+    Bad("a CA of no source", pool(backend(tls={"ca": {}})), "spec.backend.tls.ca", ONE_CA),
+    Bad("a CA of two sources", pool(backend(tls={"ca": {**CA, "system": True}})), "spec.backend.tls.ca", ONE_CA),
+    Bad("a CA that is not the system's", pool(backend(tls={"ca": {"system": False}})), "spec.backend.tls.ca.system", "must be True", 'supported values: "true"'),
+    Bad("a CA key with a slash", pool(backend(tls={"ca": {"secretKeyRef": {"name": "a", "key": "../b"}}})), "spec.backend.tls.ca.secretKeyRef.key", KEY_NAME),
+    Bad("a database named like the console", pool(database(name="pgbouncer")), "spec.databases[0].name", RESERVED),
+    Bad("a catch-all database", pool(database(name="*")), "spec.databases[0].name", RESERVED),
+    Bad("a newline in a database name", pool(database(name="a\nb")), "spec.databases[0].name", UNQUOTED),
+    Bad("a quote in a database name", pool(database(name="o'shop")), "spec.databases[0].name", UNQUOTED),
+    Bad("a C1 control character in a database name", pool(database(name="a\x85b")), "spec.databases[0].name", UNQUOTED),
+    Bad("a quote in a backend's database name", pool(database(backendName="o'shop")), "spec.databases[0].backendName", UNQUOTED),
+    Bad("a database name of too many bytes", pool(database(name="ü" * 32)), "spec.databases[0].name", "is longer than 63 bytes, which PostgreSQL and PgBouncer cannot tell apart: shorten it"),
+    Bad("an unknown pool mode", pool(database(poolMode="Transaction")), "spec.databases[0].poolMode", "must be 'session', 'transaction' or 'statement'", 'supported values: "session", "transaction", "statement"'),
+    Bad("two databases of one name", pool(put(databases=[{"name": "a"}, {"name": "a"}])), "spec.databases[1]", "two entries have the name a; give each entry its own", 'Duplicate value: {"name":"a"}'),
+    Bad("no database", pool(put(databases=[])), "spec.databases", "needs at least 1 entry", "spec.databases in body should have at least 1 items"),
+    Bad("no users", pool(lambda spec: spec.pop("users")), "spec.users", "is required: add it", "Required value"),
+    Bad("a user with capitals", pool(user(name="Shop")), "spec.users[0].name", HANDLE),
+    Bad("a Secret with a newline in its name", pool(user(secretRef={"name": "a\nb"})), "spec.users[0].secretRef.name", OBJECT_NAME),
+    Bad("a password key with a blank", pool(user(passwordKey="pass word")), "spec.users[0].passwordKey", KEY_NAME),
+    Bad("no connections", pool(put(serverConnections={"max": 0})), "spec.serverConnections.max", "must be greater than or equal to 1", "spec.serverConnections.max in body should be greater than or equal to 1"),
+    Bad("no limit", pool(lambda spec: spec.pop("serverConnections")), "spec.serverConnections", "is required: add it", "Required value"),
+    Bad("a number where an object belongs", pool(put(serverConnections=25)), "spec.serverConnections", "must be an object", 'spec.serverConnections in body must be of type object: "integer"'),
+    Bad("negative pods", pool(put(replicas=-1)), "spec.replicas", "must be greater than or equal to 0", "spec.replicas in body should be greater than or equal to 0"),
+    Bad("a negative timeout", pool(put(timeouts={"querySeconds": -1})), "spec.timeouts.querySeconds", "must be greater than or equal to 0", "spec.timeouts.querySeconds in body should be greater than or equal to 0"),
+    Bad("a connection Secret for no database", pool(put(connectionSecrets=[{**SECRET, "database": "web"}])), "spec.connectionSecrets", "connectionSecrets names the database web, which is not in spec.databases: add or correct it"),
+    Bad("a connection Secret for no user", pool(put(connectionSecrets=[{**SECRET, "user": "web"}])), "spec.connectionSecrets", "connectionSecrets names the user web, which is not in spec.users: add or correct it"),
+    Bad("an unknown endpoint", pool(put(connectionSecrets=[{**SECRET, "endpoint": "Direct"}])), "spec.connectionSecrets[0].endpoint", "must be 'Pool' or 'Backend'", 'supported values: "Pool", "Backend"'),
+    Bad("an unknown setting", pool(parameters(server_idle_timout=5)), "spec.parameters", "server_idle_timout is not a setting of PgBouncer: correct its spelling, in lower case, or remove it"),
+    Bad("a setting in capitals", pool(parameters(TCP_KEEPALIVE=1)), "spec.parameters", "TCP_KEEPALIVE is not a setting of PgBouncer: correct its spelling, in lower case, or remove it"),
+    Bad("a setting with a field of its own", pool(parameters(pool_mode="session")), "spec.parameters", "pool_mode follows from spec.poolMode: set that field and remove it here"),
+    Bad("a setting that follows from a field", pool(parameters(server_tls_sslmode="prefer")), "spec.parameters", "server_tls_sslmode follows from spec.backend.tls.mode: set that field and remove it here"),
+    Bad("a setting of the operator", pool(parameters(auth_type="trust")), "spec.parameters", "auth_type belongs to the operator, which needs its own value to work: remove it"),
+    Bad("a setting out of range", pool(parameters(pkt_buf=1)), "spec.parameters", "pkt_buf must be an integer from 2048 to 65536: correct it or remove it"),
+    Bad("a setting out of range as text", pool(parameters(pkt_buf="65537")), "spec.parameters", "pkt_buf must be an integer from 2048 to 65536: correct it or remove it"),
+    Bad("a number with a leading zero", pool(parameters(pkt_buf="04096")), "spec.parameters", "pkt_buf must be an integer from 2048 to 65536: correct it or remove it"),
+    Bad("a number as words", pool(parameters(pkt_buf="four")), "spec.parameters", "pkt_buf must be an integer from 2048 to 65536: correct it or remove it"),
+    Bad("seconds with a unit", pool(parameters(server_check_delay="5m")), "spec.parameters", "server_check_delay must be a number of seconds, without a unit, from 0 to 86400: correct it or remove it"),
+    Bad("a boolean of another language", pool(parameters(tcp_keepalive="on")), "spec.parameters", "tcp_keepalive must be 0 or 1: correct it or remove it"),
+    Bad("a list with blanks for commas", pool(parameters(ignore_startup_parameters="a b")), "spec.parameters", "ignore_startup_parameters must be names and commas: correct it or remove it"),
+    Bad("a TLS version of the past", pool(parameters(server_tls_protocols="tlsv1.0")), "spec.parameters", "server_tls_protocols must be words with commas between them, of secure, tlsv1.2, tlsv1.3: correct it or remove it"),
+    Bad("a newline in a setting", pool(parameters(server_reset_query="SELECT 1\nadmin_users=x")), "spec.parameters.server_reset_query", SETTING, "should match"),
+    Bad("a fraction that is no text", pool(parameters(server_check_delay=1.5)), "spec.parameters.server_check_delay", SETTING, "must be of type integer,string"),
+    Bad("a label of the operator", pool(put(pod={"labels": {"pgbouncer-operator.io/pool": "x"}})), "spec.pod.labels", "pgbouncer-operator.io/pool belongs to the operator, which finds its objects by it: remove it"),
+    Bad("an annotation of the operator", pool(put(service={"annotations": {"pgbouncer-operator.io/config": "x"}})), "spec.service.annotations", "pgbouncer-operator.io/config belongs to the operator, which finds its objects by it: remove it"),
+    Bad("a newline in an annotation", pool(put(pod={"annotations": {"a": "b\nc"}})), "spec.pod.annotations.a", "must match ^[^\\x00-\\x1f\\x7f-\\x9f]*$", "should match"),
+    Bad("an amount of memory in words", pool(put(pod={"resources": {"limits": {"memory": "much"}}})), "spec.pod.resources.limits.memory", "must be a quantity such as 100m, 0.5 or 128Mi", "should match"),
+    Bad("an external host with a port", pool(put(service={"externalHost": "a:1"})), "spec.service.externalHost", HOST),
+)  # fmt: skip
