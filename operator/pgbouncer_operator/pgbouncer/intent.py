@@ -168,8 +168,8 @@ def _database(document: Document) -> DatabaseIntent:
 
 def _user(document: Document) -> UserIntent:
     mount = document.text("mount")
-    if not (mount.isascii() and mount.isdigit()):
-        raise document.error("mount", f"is {mount!r}, it must be a number: the name of a directory")
+    if not _is_file_name(mount):
+        raise document.error("mount", f"is {mount!r}, it must be the name of a directory: letters, digits, '-', '_', '.'")
     return UserIntent(
         name=document.text("name"),
         mount=mount,
