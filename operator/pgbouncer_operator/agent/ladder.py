@@ -11,6 +11,7 @@ from pgbouncer_operator.agent.state import Problem, ProblemReason, Reload, Reloa
 
 RETRY_REFUSED_SECONDS = 10.0  # a refusal is of the configuration, but the machine may have been out of memory
 RETRY_SECONDS = 0.5
+PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Ladder:
         self._installed = 0.0
         self._loaded = 0.0
         self._reconnected = 0.0
+        self._lost = 0.0
         self._process = (0, 0)
 
     def climb(self, wanted: Candidate, begun: float) -> None:
@@ -59,6 +61,14 @@ class Ladder:
         """Whether PgBouncer has refused this very configuration."""
         return wanted.marker in self._refused
 
+    def busy(self, wanted: Candidate | None) -> bool:
+        """Whether a change is under way, so that the next look is due soon."""
+        if time.monotonic() - max(self._installed, self._lost) > PATIENCE_SECONDS:
+            return False  # PgBouncer is down, or a long transaction holds on: once in a beat is enough
+        return not self.settled or (
+            wanted is not None and self.running is not None and wanted.marker != self.running.marker
+        )
+
     def check(self) -> None:
         """Look whether PgBouncer runs what is installed; load it, or enforce its limits, where it does not."""
         if self.running is None:
@@ -66,7 +76,7 @@ class Ladder:
         process = self._identify()
         if process != self._process:
             self.settled = False  # another process: it has read the files, but nobody has seen it
-            self._process = process
+            self._process, self._lost = process, time.monotonic()
         if self.settled:
             return
         try:

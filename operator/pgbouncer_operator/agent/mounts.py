@@ -6,7 +6,7 @@ generation, and files of one generation belong together.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -57,15 +57,20 @@ class Mounts:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-def fingerprint(settings: Settings) -> tuple[str, ...]:
-    """The generation of every mount: equal means nothing changed. Cheap enough to ask many times a second."""
+def volumes(settings: Settings) -> list[str]:
+    """The directories of every volume that is mounted."""
     users = str(settings.users_dir)
+    found = [settings.config_dir, settings.grants_dir, settings.pod_dir, settings.ca_dir]
     try:
         mounted = sorted(os.listdir(users))
     except OSError:
         mounted = []  # no users directory: no users, which reading will tell
-    directories = (settings.config_dir, settings.grants_dir, settings.ca_dir, settings.pod_dir)
-    return (*(_generation(str(each)) for each in directories), *(_generation(f"{users}/{each}") for each in mounted))
+    return [*(str(each) for each in found), *(f"{users}/{each}" for each in mounted)]
+
+
+def fingerprint(volumes: Sequence[str]) -> tuple[str, ...]:
+    """The generation of every volume: equal means nothing changed. Cheap enough to ask many times a second."""
+    return tuple(_generation(each) for each in volumes)
 
 
 def read(settings: Settings, last: Mapping[str, Credential]) -> Mounts:

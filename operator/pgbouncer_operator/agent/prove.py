@@ -29,7 +29,7 @@ def prove(candidate: Candidate, settings: Settings) -> None:
         trial = replace(candidate, composition=replace(composition, paths=own, listen=False))
         files.write(trial.files())
         log = directory / "log"
-        with log.open("wb") as sink:
+        with log.open("wb") as sink, _startable():
             process = subprocess.Popen(
                 [*settings.pgbouncer, own.ini], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
             )
@@ -41,6 +41,14 @@ def prove(candidate: Candidate, settings: Settings) -> None:
         if found != trial.marker:
             said = _complaint(log.read_text(errors="replace"))
             raise Refused(scrub(said, candidate) if said else "PgBouncer stopped reading it without saying where")
+
+
+@contextlib.contextmanager
+def _startable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Refused(f"PgBouncer cannot be started: {error}") from None
 
 
 def _marker(process: subprocess.Popen[bytes], console: Path) -> str:

@@ -8,6 +8,7 @@ from pgbouncer_operator.agent import metrics
 from pgbouncer_operator.agent.settings import Settings
 from pgbouncer_operator.agent.state import State
 
+_NEVER = 86400.0  # how often to look whether to shut down: the server ends with its process
 _TEXT = "text/plain; charset=utf-8"
 
 
@@ -29,7 +30,7 @@ def serve(source: Source) -> ThreadingHTTPServer:
     handler = type("Handler", (_Handler,), {"source": source})
     server = ThreadingHTTPServer(("", source.settings.http_port), handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(_NEVER,), name="http", daemon=True).start()
     return server
 
 

@@ -16,7 +16,7 @@ class Settings:
 
     pgbouncer: the command that starts PgBouncer, to which a configuration's path is added.
     port: where PgBouncer listens; http_port: where the agent does. Both on every address.
-    poll: between looks at the mounts. beat: between looks at PgBouncer when nothing changes.
+    poll: between looks while something is being changed. beat: between looks when nothing is.
     static_after: how long a pod without a grant waits before it takes the static share.
     tick: how long PgBouncer gets to come below a lowered cap by itself (its janitor runs every 0.333 s).
     """

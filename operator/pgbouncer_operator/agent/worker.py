@@ -14,6 +14,7 @@ from pgbouncer_operator.agent.compose import Candidate, Fresh
 from pgbouncer_operator.agent.drainage import Drainage
 from pgbouncer_operator.agent.ladder import Ladder
 from pgbouncer_operator.agent.mounts import Mounts
+from pgbouncer_operator.agent.notice import Notice
 from pgbouncer_operator.agent.settings import Settings
 from pgbouncer_operator.agent.state import Figures, Phase, Problem, ProblemReason, State, UserState
 from pgbouncer_operator.agent.watch import Watch
@@ -26,12 +27,16 @@ def main(arguments: Sequence[str] = ()) -> int:
     if arguments:
         print(f"the worker takes no arguments, got {' '.join(arguments)}", file=sys.stderr)
         return 2
-    worker = Worker(Settings.from_environment(os.environ))
-    stop = threading.Event()
+    settings = Settings.from_environment(os.environ)
+    worker, notice, stop = Worker(settings), Notice(settings.poll), threading.Event()
+    signal.set_wakeup_fd(notice.waker)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    notice.watch([*mounts.volumes(settings), str(settings.run_dir)])  # a pod's volumes are what they are
     server.serve(worker)
-    worker.run(stop)
+    while not stop.is_set():
+        worker.step()
+        notice.wait(worker.pause)
     return 0
 
 
@@ -66,11 +71,12 @@ class Worker:
         """Whether the first configuration is installed, which needs a grant: PgBouncer may start."""
         return self.ladder.running is not None
 
-    def run(self, stop: threading.Event) -> None:
-        """Loop until `stop`."""
-        while not stop.is_set():
-            self.step()
-            stop.wait(self.settings.poll)
+    @property
+    def pause(self) -> float:
+        """Seconds until the next turn, if nothing is noticed before."""
+        if self.ladder.busy(self._wanted):
+            return self.settings.poll
+        return max(0.0, self._beaten + self.settings.beat - time.monotonic())
 
     def step(self) -> None:
         """One turn: everything that is due, nothing that waits."""
@@ -134,7 +140,7 @@ class Worker:
 
     def _read(self) -> bool:
         """Read the mounts when a generation changed."""
-        fingerprint = mounts.fingerprint(self.settings)
+        fingerprint = mounts.fingerprint(mounts.volumes(self.settings))
         if fingerprint == self._fingerprint:
             return False
         self._read_at = time.monotonic()

@@ -1,0 +1,43 @@
+"""Sleep until a volume or the run directory changes: inotify, because even idle polling costs CPU in every pod."""
+
+import contextlib
+import ctypes
+import errno
+import os
+import select
+from collections.abc import Iterable
+
+_CREATED_OR_MOVED_IN = (
+    0x100 | 0x80
+)  # IN_CREATE | IN_MOVED_TO: a new `..data` link, PgBouncer's socket, the drain's flag
+
+
+class Notice:
+    """Wakes its one waiter. Without inotify (a limit of the node) it degrades to short sleeps: nothing is ever missed.
+
+    kubelet renames on the node's side of the mount; inotify follows the inode, so it is seen inside as well.
+    """
+
+    def __init__(self, fallback: float) -> None:
+        """fallback: the longest sleep in seconds while inotify does not work."""
+        self._fallback = fallback
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._inotify = self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._wake, self.waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)  # for signal.set_wakeup_fd
+        self._complete = False
+
+    def watch(self, directories: Iterable[str]) -> None:
+        """Watch these directories besides those watched already; one that is not there is not missed."""
+        self._complete = self._inotify >= 0
+        for directory in directories:
+            added = self._libc.inotify_add_watch(self._inotify, os.fsencode(directory), _CREATED_OR_MOVED_IN)
+            if added < 0 and ctypes.get_errno() != errno.ENOENT:
+                self._complete = False
+
+    def wait(self, seconds: float) -> None:
+        """Return at a change, a signal, or after `seconds`."""
+        sources = [self._wake] + ([self._inotify] if self._inotify >= 0 else [])
+        for source in select.select(sources, [], [], seconds if self._complete else min(seconds, self._fallback))[0]:
+            with contextlib.suppress(BlockingIOError):
+                while len(os.read(source, 65536)) == 65536:
+                    pass  # only that something happened matters
