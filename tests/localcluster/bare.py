@@ -145,6 +145,7 @@ def _start(holder: Process, layout: Layout, progress: Progress) -> None:
     with progress.step("starting controllers, scheduler, kubelet, kube-proxy and CoreDNS"):
         daemons.start(everything, holder, layout)
         if inquiry.api(layout, "/api/v1/namespaces/kube-system/services/kube-dns") is None:
-            applied = ["apply", "--server-side", "-f", str(layout.configuration / "dns.json")]
-            run([str(layout.programs / "kubectl"), "--kubeconfig", str(layout.kubeconfig), *applied])
+            kubectl = [str(layout.programs / "kubectl"), "--kubeconfig", str(layout.kubeconfig)]
+            apply = ["apply", "--server-side", "-f", str(layout.configuration / "dns.json")]
+            run(namespaces.entered(holder, *kubectl, *apply))  # inside, so that it cannot outlive the cluster
         health.wait(everything, holder, layout, lambda: health.services_wait_for(layout))

@@ -49,7 +49,9 @@ def _build_go(recipe: Recipe, go: str, layout: Layout) -> None:
     unfinished = _unfinished(layout, recipe.program)
     # Settings of a developer's own work have no say here.
     environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "", "GOOS": "", "GOARCH": ""}
-    command = ["nice", "-n", "10", *recipe.command(go, unfinished)]
+    # A build that outlived a killed `up` would write where the next one builds.
+    bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    command = [*bound, "nice", "-n", "10", *recipe.command(go, unfinished)]
     done = subprocess.run(
         command, cwd=GO_MODULES / recipe.module, env=environment, capture_output=True, text=True, check=False
     )

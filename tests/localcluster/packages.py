@@ -57,8 +57,9 @@ def install(layout: Layout, progress: Progress) -> None:
         raise Problem(f"install what these Debian packages hold, there is no apt-get here: {' '.join(wanted)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with progress.step(f"apt-get install {' '.join(wanted)}"), _no_services_started():
-        run(["apt-get", "update", "-q"], environment=environment)
-        run(["apt-get", "install", "-q", "-y", "--no-install-recommends", *wanted], environment=environment)
+        apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]  # seconds, for another that is at it
+        run([*apt, "update"], environment=environment)
+        run([*apt, "install", "-y", "--no-install-recommends", *wanted], environment=environment)
     if still := missing(layout):
         raise Problem(f"still missing after their installation: {' '.join(still)}")
 

@@ -1,0 +1,31 @@
+from pathlib import Path
+
+from tests.localcluster import layout
+
+
+def test_the_cache_is_below_the_xdg_cache_directory_when_one_is_set() -> None:
+    assert layout.from_environment({"XDG_CACHE_HOME": "/big/cache"}).cache == Path("/big/cache/pgbouncer-operator")
+
+
+def test_the_cache_is_below_the_home_directory_otherwise() -> None:
+    assert layout.from_environment({}).cache == Path.home() / ".cache" / "pgbouncer-operator"
+
+
+def test_removing_the_state_keeps_the_built_programs_and_the_lock() -> None:
+    found = layout.from_environment({})
+
+    for kept in (found.programs, found.recipes, found.lock):
+        assert not kept.is_relative_to(found.state)
+
+
+def test_all_that_belongs_to_one_cluster_is_in_its_state_directory() -> None:
+    found = layout.from_environment({})
+
+    for gone in (found.certificates, found.configuration, found.logs, found.kubeconfig, found.audit_log):
+        assert gone.is_relative_to(found.state)
+
+
+def test_the_version_is_the_one_that_the_go_module_pins() -> None:
+    text = (layout.GO_MODULES / "kubernetes" / "go.mod").read_text()
+
+    assert f"require k8s.io/kubernetes {layout.kubernetes_version()}\n" in text

@@ -1,0 +1,34 @@
+"""`make cluster` runs before there is any virtual environment."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+import tests.localcluster
+
+PACKAGE = Path(tests.localcluster.__file__).parent
+MODULES = sorted(
+    file for file in PACKAGE.glob("*.py") if file.name != "fixture.py" and not file.name.startswith("test_")
+)
+
+
+def imported(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: file.name)
+def test_a_module_imports_nothing_that_has_to_be_installed(file: Path) -> None:
+    foreign = {
+        name
+        for name in imported(file)
+        if name.split(".")[0] not in sys.stdlib_module_names and not f"{name}.".startswith("tests.localcluster.")
+    }
+
+    assert foreign == set()
