@@ -8,6 +8,8 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
@@ -16,6 +18,8 @@ import kopf
 from pgbouncer_operator.kube.resources import Resource
 
 logger = logging.getLogger(__name__)
+
+TOKEN_LIFE = timedelta(minutes=30)
 
 # What a watch brings: the kind, the object, and whether it is gone.
 Deliver = Callable[[Resource, Mapping[str, Any], bool], None]
@@ -64,7 +68,7 @@ class Watch:
 
     selectors: Mapping[Resource, str]
     namespaces: tuple[str, ...]
-    login: Callable[[], kopf.ConnectionInfo]
+    login: Callable[[Mapping[str, Any]], kopf.ConnectionInfo]
 
 
 def registry(watch: Watch, deliver: Deliver) -> kopf.OperatorRegistry:
@@ -74,8 +78,8 @@ def registry(watch: Watch, deliver: Deliver) -> kopf.OperatorRegistry:
         _register(registered, resource, deliver)
 
     @kopf.on.login(registry=registered)
-    def login(**_: Any) -> kopf.ConnectionInfo:
-        return watch.login()
+    def on_login(**given: Any) -> kopf.ConnectionInfo:
+        return watch.login(given)
 
     return registered
 
@@ -106,6 +110,30 @@ def settings(watch: Watch, random: Random) -> kopf.OperatorSettings:
             group, _, version = resource.api_version.rpartition("/")
             chosen.watching.label_selectors[group, version, resource.plural] = selector
     return chosen
+
+
+def login_outside(given: Mapping[str, Any]) -> kopf.ConnectionInfo:
+    """Where the API server is and who we are, by the kubeconfig that KUBECONFIG names."""
+    found = kopf.login_with_kubeconfig(**given)
+    if found is None:
+        raise kopf.LoginError("The kubeconfig has no current context. Choose one with `kubectl config use-context`.")
+    return found
+
+
+def login_inside(credentials: Path, environment: Mapping[str, str]) -> kopf.ConnectionInfo:
+    """The same inside a cluster. A mounted token is read again before it expires (it lives an hour).
+
+    kopf's own log-in of a service account asks the cluster's DNS for the API server; the environment does not fail.
+    """
+    host = environment["KUBERNETES_SERVICE_HOST"]
+    server = f"https://[{host}]" if ":" in host else f"https://{host}"
+    return kopf.ConnectionInfo(
+        server=f"{server}:{environment['KUBERNETES_SERVICE_PORT']}",
+        ca_path=credentials / "ca.crt",
+        scheme="Bearer",
+        token=(credentials / "token").read_text().strip(),
+        expiration=datetime.now(UTC) + TOKEN_LIFE,
+    )
 
 
 class Watcher:

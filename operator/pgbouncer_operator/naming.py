@@ -28,6 +28,8 @@ COMPONENT = "connection-pooler"
 ANNOTATION_APPLIED = f"{GROUP}/applied"
 # On the Deployment: hash of the inputs from the spec that the pod template was made of, and the template's version.
 ANNOTATION_TEMPLATE = f"{GROUP}/template"
+# On the pod template: hash of the settings that PgBouncer reads only at its start, so that a change of them rolls.
+ANNOTATION_RESTART = f"{GROUP}/restart"
 # On pods, read by the agent through the downward API.
 ANNOTATION_CONFIG = f"{GROUP}/config"
 ANNOTATION_POKE = f"{GROUP}/poke"

@@ -31,7 +31,7 @@ def decide(seen: Observed, wanted: Desired, budget: int) -> Capacity:
     rollout = _rollout(seen, wanted)
     rolling = rollout is not None and (_inputs_differ(rollout, wanted) or rollout.existing > rollout.updated)
     slots = max(len(seen.living), fit.replicas + (fit.surge if rolling else 0))
-    grants = seen.ledger.grants if seen.ledger else Grants(seq=1, static=fit.static, pods={})
+    grants = seen.ledger.grants if seen.ledger else Grants(seq=1, static=0, pods={})
     decided = allocate(grants, _uses(seen), Limits(budget, fit.floor, slots, fit.static))
     newcomers = decided.room(budget) // fit.static if fit.static else 0
     holders = len(seen.living) - len(decided.waiting)

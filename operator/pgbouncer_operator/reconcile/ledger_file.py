@@ -1,40 +1,47 @@
 """Reading the ledger back from its ConfigMap. Pure.
 
-A ledger that somebody spoiled by hand is unknown, not empty: then every pod is charged with all it may have had.
+A ledger that somebody spoiled or deleted by hand is unknown, not empty: then every pod is charged with all it may have
+had.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.pgbouncer.grants import Grant, Grants, GrantsError
 from pgbouncer_operator.reconcile.agent_state import AgentState
 from pgbouncer_operator.reconcile.observed import Ledger
-from pgbouncer_operator.reconcile.projections import ChildView
+from pgbouncer_operator.reconcile.pokes import told_seq
+from pgbouncer_operator.reconcile.projections import ChildView, PodView
 
 MOST = 10_000  # the highest serverConnections.max there is
 
 
-def ledger(child: ChildView | None, states: Mapping[str, AgentState | None]) -> Ledger | None:
-    """The ledger as it stands, None before the first one."""
+def ledger(
+    child: ChildView | None, pods: Sequence[PodView], states: Mapping[str, AgentState | None]
+) -> Ledger | None:
+    """The ledger as it stands, None before the first one. resource_version 0: it is gone and must be made anew."""
     if child is None:
-        return None
+        known = any(told_seq(pod) for pod in pods) or any(state.seq for state in states.values() if state is not None)
+        return Ledger(_recovered(pods, states), 0) if known else None
     text = child.unpack().get("data", {}).get(naming.GRANTS_KEY, "")
     try:
         return Ledger(Grants.from_json(text), child.resource_version)
     except GrantsError:
-        return Ledger(_recovered(states), child.resource_version)
+        return Ledger(_recovered(pods, states), child.resource_version)
 
 
-def _recovered(states: Mapping[str, AgentState | None]) -> Grants:
+def _recovered(pods: Sequence[PodView], states: Mapping[str, AgentState | None]) -> Grants:
     """What the pods say they hold; a pod that does not answer may hold anything, so nobody grows until it does.
 
-    Agents refuse a lower sequence, so it goes on from the highest that one has seen.
+    Agents refuse a lower sequence, so it goes on from the highest that any pod has seen or was told of.
     """
-    seq = max((state.seq for state in states.values() if state is not None), default=0) + 1
-    pods = {}
-    for uid, state in states.items():
+    known = {pod.uid: state for pod in pods if (state := states.get(pod.uid)) is not None}
+    seq = max([*(state.seq for state in known.values()), *map(told_seq, pods)], default=0) + 1
+    found = {}
+    for pod in pods:
+        state = known.get(pod.uid)
         if state is None:
-            pods[uid] = Grant(cap=1, seq=seq, high=MOST)
+            found[pod.uid] = Grant(cap=MOST, seq=seq, high=MOST)
         elif state.cap:
-            pods[uid] = Grant(cap=state.cap, seq=seq, high=max(state.cap, state.open))
-    return Grants(seq=seq, static=0, pods=pods)
+            found[pod.uid] = Grant(cap=state.cap, seq=seq, high=max(state.cap, state.open))
+    return Grants(seq=seq, static=0, pods=found)

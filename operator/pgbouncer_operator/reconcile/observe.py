@@ -10,7 +10,7 @@ from typing import Any
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.access import User
 from pgbouncer_operator.api.conditions import Reason
-from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec, parse
+from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.status import previous
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube, Object
@@ -19,6 +19,7 @@ from pgbouncer_operator.reconcile.agents import Agents
 from pgbouncer_operator.reconcile.ledger_file import ledger
 from pgbouncer_operator.reconcile.observed import Credentials, Memory, Missing, Observed, Reading, WrittenSecret
 from pgbouncer_operator.reconcile.projections import PoolView
+from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.reconcile.triggers import Key
 from pgbouncer_operator.reconcile.world import World
 from pgbouncer_operator.resources.connection_secret import Login, connection_secrets
@@ -57,7 +58,7 @@ class Observer:
             children=children,
             pods=pods,
             states=states,
-            ledger=ledger(children.get(("ConfigMap", naming.grants_config_map(view.name))), states),
+            ledger=ledger(children.get(("ConfigMap", naming.grants_config_map(view.name))), pods, states),
             credentials=None,
             secrets=None,
             memory=memory,
@@ -94,7 +95,7 @@ class Observer:
 def _parse(view: PoolView) -> ConnectionPool | InvalidSpec:
     metadata = {"name": view.name, "namespace": view.namespace, "uid": view.uid, "generation": view.generation}
     try:
-        return parse({"metadata": metadata, "spec": _loads(view.spec)})
+        return read({"metadata": metadata, "spec": _loads(view.spec)})
     except InvalidSpec as error:
         return error
 

@@ -54,7 +54,7 @@ def _permitted(seen: Observed, steps: list[Step]) -> tuple[Step, ...]:
 def _ledger(seen: Observed, pool: ConnectionPool, capacity: Capacity) -> list[Step]:
     grants = capacity.round.grants
     body = dress(pool, grants_config_map(pool.metadata.name, grants))
-    if seen.ledger is None:
+    if seen.ledger is None or not seen.ledger.resource_version:
         # Made with the first pods, which wait for it: one write instead of two.
         return [Step(Action.CREATE, body)] if grants.pods else []
     if grants is seen.ledger.grants:
@@ -77,15 +77,18 @@ def _children(seen: Observed, wanted: Desired) -> list[Step]:
 
 
 def _deployment(seen: Observed, wanted: Desired, capacity: Capacity) -> list[Step]:
-    """Create, roll, scale or repair. Another template from a newer operator with the same inputs rolls nothing."""
+    """Create, roll, scale or repair. Another template from a newer operator with the same inputs rolls nothing.
+
+    A roll that waits for room does not hold up scaling: pods that go are what makes the room.
+    """
     body = _with_replicas(wanted.deployment, capacity.replicas)
     child = _child(seen, body)
     if child is None or child.rollout is None:
         return [Step(Action.CREATE, body)]
     ours: str = body["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE]
     theirs = child.rollout.template
-    if ours.partition(".")[0] != theirs.partition(".")[0]:
-        return [Step(Action.APPLY, _exactly(body, child), posted=child.posted)] if capacity.may_roll else []
+    if ours.partition(".")[0] != theirs.partition(".")[0] and capacity.may_roll:
+        return [Step(Action.APPLY, _exactly(body, child), posted=child.posted)]
     if ours == theirs:
         return [Step(Action.APPLY, _exactly(body, child), posted=child.posted)] if _differs(child, body) else []
     scaling = {"replicas": body["spec"]["replicas"], "strategy": body["spec"]["strategy"]}

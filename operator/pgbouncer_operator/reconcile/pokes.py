@@ -39,11 +39,16 @@ def follows(state: AgentState | None, digest: str, seq: int) -> bool:
     return state is not None and state.digest == digest and state.seq >= seq
 
 
+def told_seq(pod: PodView) -> int:
+    """The round of the ledger that the pod was last told of; 0 when it was told of none."""
+    return max(0, _parse(pod.poke)[0])
+
+
 def _value(seen: Observed, pod: PodView, digest: str, seq: int) -> str | None:
     """The annotation's next value `<seq>-<credentials>-<attempt>`; None when the pod needs no poke now."""
-    told_seq, told_credentials, attempt = _parse(pod.poke)
+    seq_told, told_credentials, attempt = _parse(pod.poke)
     credentials = seen.credentials.version if seen.credentials else told_credentials
-    if pod.config != digest or told_seq != seq or told_credentials != credentials:
+    if pod.config != digest or seq_told != seq or told_credentials != credentials:
         return f"{seq}-{credentials}-0"
     state = seen.states.get(pod.uid)
     if state is None or follows(state, digest, seq):

@@ -7,6 +7,8 @@ from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import ConnectionPool
+from pgbouncer_operator.pgbouncer import parameters
+from pgbouncer_operator.pgbouncer.parameter import ChangeClass
 from pgbouncer_operator.resources.pod_volumes import agent_mounts, volumes
 from pgbouncer_operator.sizing.fit import Fit
 
@@ -59,8 +61,16 @@ def template_annotation(pool: ConnectionPool, template: dict[str, Any], platform
         "drain": spec.drain.wire(),
         "pod": spec.pod.wire(),
         "endpointDelay": platform.endpoint_delay,
+        "restart": _restart_settings(pool),
     }
     return f"{_hash(inputs)}.{_hash(template)}"
+
+
+def _restart_settings(pool: ConnectionPool) -> dict[str, str | int]:
+    """The settings that PgBouncer reads only when it starts; a reload passes over them in silence."""
+    given = pool.spec.parameters or {}
+    rows = {name: parameters.lookup(name) for name in given}
+    return {name: given[name] for name, row in sorted(rows.items()) if row and row.change is ChangeClass.ROLL}
 
 
 def _hash(value: object) -> str:
@@ -100,6 +110,7 @@ def _template(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
         "annotations": {
             "kubectl.kubernetes.io/default-container": naming.CONTAINER_PGBOUNCER,
             **(wanted.annotations or {}),
+            naming.ANNOTATION_RESTART: _hash(_restart_settings(pool)),
         },
     }
     return {"metadata": metadata, "spec": spec}

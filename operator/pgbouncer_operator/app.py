@@ -1,0 +1,198 @@
+"""The operator as a process: health server, leader election, watches in a thread of their own, workers.
+
+Wiring only. The order matters: health answers first, then the lease, one list of everything, watches and work.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pgbouncer_operator import __version__, log, naming
+from pgbouncer_operator.engine.leader import Elector, LeaseLost, LeaseTiming
+from pgbouncer_operator.engine.ratelimit import Backoff, TokenBucket
+from pgbouncer_operator.engine.workers import WorkerOptions, Workers
+from pgbouncer_operator.engine.workqueue import Lane, WorkQueue
+from pgbouncer_operator.handlers import Watch, Watcher, login_inside, login_outside
+from pgbouncer_operator.health import HealthServer, Vitals
+from pgbouncer_operator.kube import errors
+from pgbouncer_operator.kube.client import Kube
+from pgbouncer_operator.kube.events import EventRecorder
+from pgbouncer_operator.kube.lease import KubeLeaseStore
+from pgbouncer_operator.kube.resources import Resource
+from pgbouncer_operator.kube.transport import Limits
+from pgbouncer_operator.metrics import Metrics
+from pgbouncer_operator.reconcile.agents import Agents
+from pgbouncer_operator.reconcile.apply import Applier
+from pgbouncer_operator.reconcile.observe import Observer
+from pgbouncer_operator.reconcile.reconcile import Reconciler
+from pgbouncer_operator.reconcile.triggers import Key, delay, pool_of
+from pgbouncer_operator.reconcile.world import WATCHED, World, project, selector
+from pgbouncer_operator.resources.deployment import Platform
+from pgbouncer_operator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+EVENTS_RATE, EVENTS_BURST, EVENTS_QUIET = 5.0, 100, 300.0
+
+
+def run(settings: Settings, kubeconfig: Path | None) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. kubeconfig: None inside a cluster."""
+    log.configure(settings.log_level, settings.log_format)
+    logger.info("Starting", extra={"version": __version__, "identity": settings.identity})
+    try:
+        asyncio.run(_Operator(settings, kubeconfig).run())
+    except LeaseLost as error:
+        logger.error("Lost the lease; the process ends so that nothing is written late", extra={"error": str(error)})
+        return 1
+    return 0
+
+
+@dataclass(slots=True)
+class _Operator:
+    settings: Settings
+    kubeconfig: Path | None
+    metrics: Metrics = field(default_factory=Metrics)
+    world: World = field(default_factory=World)
+    queue: WorkQueue[Key] = field(default_factory=WorkQueue)
+
+    async def run(self) -> None:
+        """Serve health, then lead as long as we hold the lease."""
+        kube = await self._connect()
+        vitals = Vitals()
+        server = HealthServer(self.settings.http_port, vitals, self.metrics)
+        await server.start()
+        leading = asyncio.ensure_future(self._elect(kube, vitals))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, leading.cancel)
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await leading
+        finally:
+            await server.stop()
+            await kube.close()
+
+    async def _connect(self) -> Kube:
+        limits = Limits(observe=self.metrics.called)
+        if self.kubeconfig is None:
+            return Kube.in_cluster(limits, SERVICE_ACCOUNT, os.environ)
+        return await Kube.from_kubeconfig(limits, self.kubeconfig)
+
+    async def _elect(self, kube: Kube, vitals: Vitals) -> None:
+        async def lead() -> None:
+            await self._lead(kube, vitals)
+
+        if not self.settings.leader_election:
+            return await lead()
+        store = KubeLeaseStore(kube, self.settings.namespace, naming.LEASE_NAME, _utc)
+        elector = Elector(store, self.settings.identity, random.random, LeaseTiming())
+        vitals.elector = elector
+        return await elector.run(lead)
+
+    async def _lead(self, kube: Kube, vitals: Vitals) -> None:
+        """List everything, then watch and work until cancelled."""
+        loop = asyncio.get_running_loop()
+        agents = Agents.open()
+        workers = self._workers(kube, agents)
+        vitals.workers = workers
+        await self._sync(kube)
+        vitals.synced = True
+        watcher = Watcher(self._watch(), _Inbox(self, loop).deliver, random.Random())
+        watcher.start()
+        vitals.watching = lambda: watcher.alive
+        try:
+            for key in tuple(self.world.pools.keys()):
+                self.queue.add(key, Lane.RESYNC)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(workers.run(), name="workers")
+                group.create_task(self._resync(kube), name="resync")
+        finally:
+            await asyncio.to_thread(watcher.stop, 5.0)
+            await agents.close()
+
+    def _workers(self, kube: Kube, agents: Agents) -> Workers[Key]:
+        loop = asyncio.get_running_loop()
+        events = EventRecorder(kube, TokenBucket(EVENTS_RATE, EVENTS_BURST, loop.time), _utc, EVENTS_QUIET)
+        platform = Platform(self.settings.pool_image, self.settings.image_pull_policy, self.settings.endpoint_delay)
+        observer = Observer(kube, agents, self.world, loop.time, _stamp, self.settings.connection_secrets)
+        reconciler = Reconciler(observer, Applier(kube, self.world, events), platform)
+        options = WorkerOptions(
+            count=self.settings.workers,
+            finished=self.metrics.reconciled,
+            pause_for=_retry_after,
+            expected=(TimeoutError, errors.ApiError),
+        )
+        return Workers(self.queue, reconciler.reconcile, Backoff(random.random), options)
+
+    def _watch(self) -> Watch:
+        selectors = {resource: selector(resource) for resource in WATCHED}
+        if self.kubeconfig is not None:
+            return Watch(selectors, self.settings.namespaces, login_outside)
+        return Watch(selectors, self.settings.namespaces, lambda _: login_inside(SERVICE_ACCOUNT, os.environ))
+
+    async def _sync(self, kube: Kube) -> None:
+        """The first list of everything; patient, because the CRD may come after us."""
+        pauses = Backoff[str](random.random, base=1.0, cap=15.0)
+        while True:
+            try:
+                await self.world.sync(kube, self.settings.namespaces)
+                return
+            except errors.ApiError as error:
+                logger.warning("Cannot list yet; it is tried again", extra={"error": str(error)})
+                await asyncio.sleep(pauses.delay("list"))
+
+    async def _resync(self, kube: Kube) -> None:
+        """List everything now and then: a watch that was cut too long misses deletions."""
+        while True:
+            await asyncio.sleep(self.settings.resync * random.uniform(0.8, 1.2))
+            try:
+                touched = await self.world.sync(kube, self.settings.namespaces)
+            except errors.ApiError as error:
+                logger.warning("Could not list; the next time comes", extra={"error": str(error)})
+                continue
+            for key in touched:
+                self.queue.add(key, Lane.RESYNC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inbox:
+    """Takes news in the watches' thread and hands them to the workers' loop, which owns stores and queue."""
+
+    operator: _Operator
+    loop: asyncio.AbstractEventLoop
+
+    def deliver(self, resource: Resource, body: Mapping[str, Any], gone: bool) -> None:
+        """Called in the watches' thread; the costly part, the projection, is done there."""
+        try:
+            view = project(resource, {"apiVersion": resource.api_version, "kind": resource.kind, **body})
+        except (KeyError, TypeError, ValueError) as error:
+            logger.error("Could not read an object", extra={"kind": resource.kind, "error": repr(error)})
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed: we are stopping
+            self.loop.call_soon_threadsafe(self._take, view, gone)
+
+    def _take(self, view: Any, gone: bool) -> None:
+        world, key = self.operator.world, pool_of(view)
+        matters = world.remove(view) if gone else world.put(view)
+        if matters and key is not None:
+            self.operator.queue.add_after(key, delay(view))
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
+
+def _stamp() -> str:
+    return _utc().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _retry_after(error: Exception) -> float | None:
+    return error.retry_after if isinstance(error, errors.TooManyRequests) else None

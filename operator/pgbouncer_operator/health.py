@@ -1,0 +1,78 @@
+"""/livez, /readyz and /metrics of the operator."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from pgbouncer_operator.engine.leader import Elector
+from pgbouncer_operator.engine.workers import Workers
+from pgbouncer_operator.metrics import CONTENT_TYPE, Metrics
+from pgbouncer_operator.reconcile.triggers import Key
+
+STUCK_SECONDS = 180.0  # a reconcile times out after 120 s
+SILENT_SECONDS = 60.0  # the elector turns every 2 s
+
+
+@dataclass(slots=True)
+class Vitals:
+    """What tells whether the process is well, filled in by the process as it starts."""
+
+    elector: Elector | None = None
+    workers: Workers[Key] | None = None
+    synced: bool = False
+    watching: Callable[[], bool] | None = None
+
+    def ailment(self) -> str | None:
+        """Why the process should be restarted; None while it is well."""
+        now = asyncio.get_running_loop().time()
+        if self.elector and self.elector.last_tick and now - self.elector.last_tick > SILENT_SECONDS:
+            return "the elector is silent"
+        if self.workers and self.workers.busiest() > STUCK_SECONDS:
+            return "a reconcile is stuck"
+        if self.watching and not self.watching():
+            return "the watches have ended"
+        return None
+
+    def unready(self) -> str | None:
+        """Why the process is not ready; None when it leads with everything listed, or stands by."""
+        leads = self.elector is None or self.elector.leads()
+        return "not everything is listed yet" if leads and not self.synced else None
+
+
+class HealthServer:
+    """Serves on every address."""
+
+    def __init__(self, port: int, vitals: Vitals, metrics: Metrics) -> None:
+        """Nothing is served before `start`."""
+        self._port = port
+        self._vitals = vitals
+        self._metrics = metrics
+        application = web.Application()
+        application.add_routes(
+            [web.get("/livez", self._livez), web.get("/readyz", self._readyz), web.get("/metrics", self._text)]
+        )
+        self._runner = web.AppRunner(application, access_log=None)
+
+    async def start(self) -> None:
+        """Listen. Raises OSError if the port is taken."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, port=self._port).start()
+
+    async def stop(self) -> None:
+        """Close."""
+        await self._runner.cleanup()
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        return _verdict(self._vitals.ailment())
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        return _verdict(self._vitals.unready())
+
+    async def _text(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _verdict(trouble: str | None) -> web.Response:
+    return web.Response(text=f"{trouble or 'ok'}\n", status=503 if trouble else 200)

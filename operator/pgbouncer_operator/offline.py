@@ -1,0 +1,178 @@
+"""What can be said of a pool without a cluster: its objects and files, its faults, and the CRD. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api import crd as definition
+from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
+from pgbouncer_operator.api.parameters import Audience, ParameterRule, ParameterType
+from pgbouncer_operator.pgbouncer import grants, hba, ini, parameters, userlist
+from pgbouncer_operator.pgbouncer.composition import Composition, Login
+from pgbouncer_operator.pgbouncer.grants import Grants
+from pgbouncer_operator.reconcile.specification import read
+from pgbouncer_operator.resources import connection_secret
+from pgbouncer_operator.resources.deployment import Platform
+from pgbouncer_operator.resources.desired import Desired, desired, dress
+from pgbouncer_operator.resources.grants import grants_config_map
+
+PLACEHOLDER_UID = "00000000-0000-0000-0000-000000000000"
+POD = "11111111-1111-1111-1111-111111111111"
+ENDPOINT_DELAY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What to print, and what is wrong: sentences for standard error."""
+
+    text: str
+    problems: tuple[str, ...]
+
+
+def check(manifest: str) -> Result:
+    """One line for each pool that is right, one sentence for each fault."""
+    lines, problems = [], []
+    for body in _pools(manifest):
+        name = _name(body)
+        pool = _read(body)
+        if isinstance(pool, InvalidSpec):
+            problems += [f"{name}: {problem}" for problem in pool.problems]
+            continue
+        wanted = desired(pool, _platform(""))
+        if wanted.fit.shortage:
+            problems.append(f"{name}: {wanted.fit.shortage}")
+        else:
+            lines.append(f"{name}: ok, {_summary(pool, wanted)}\n")
+    if not lines and not problems:
+        problems.append(f"The manifest holds no {naming.KIND} of {naming.API_VERSION}.")
+    return Result("".join(lines), tuple(problems))
+
+
+def render(manifest: str, image: str) -> Result:
+    """Every object as YAML, then the files of one pod as comments; logins and passwords are placeholders."""
+    parts, problems = [], []
+    for body in _pools(manifest):
+        pool = _read(body)
+        if isinstance(pool, InvalidSpec):
+            problems += [f"{_name(body)}: {problem}" for problem in pool.problems]
+            continue
+        wanted = desired(pool, _platform(image))
+        parts += [_yaml(each) for each in objects(pool, wanted)]
+        parts += [_comment(name, text) for name, text in files(wanted).items()]
+    if not parts and not problems:
+        problems.append(f"The manifest holds no {naming.KIND} of {naming.API_VERSION}.")
+    return Result("".join(f"---\n{part}" for part in parts), tuple(problems))
+
+
+def objects(pool: ConnectionPool, wanted: Desired) -> list[dict[str, Any]]:
+    """Every object of a pool at rest, with placeholders for what only a cluster knows."""
+    ledger = Grants(seq=1, static=wanted.fit.static, pods={})
+    bodies = [
+        wanted.config_map,
+        dress(pool, grants_config_map(pool.metadata.name, ledger)),
+        wanted.service,
+        wanted.pod_disruption_budget,
+        wanted.deployment,
+    ]
+    for entry in connection_secret.connection_secrets(pool):
+        login = connection_secret.Login(f"<login of {entry.user}>", f"<password of {entry.user}>")
+        bodies.append(dress(pool, connection_secret.connection_secret(pool, entry, login)))
+    return bodies
+
+
+def files(wanted: Desired) -> dict[str, str]:
+    """The files of one pod that holds its share, by name. Empty where not even one pod fits."""
+    cap = wanted.fit.static * (wanted.fit.replicas + wanted.fit.surge) // max(1, wanted.fit.replicas)
+    if cap < wanted.fit.floor:
+        return {}
+    databases = [(each.name, each.max) for each in wanted.intent.databases]
+    composition = Composition(
+        intent=wanted.intent,
+        shares=grants.split(cap, databases),
+        seq=1,
+        logins=tuple(Login(f"<login of {each.name}>", "<password>", each.max) for each in wanted.intent.users),
+        credentials="",
+        stats_user="random",
+    )
+    return {
+        "pgbouncer.ini": ini.render(composition),
+        "userlist.txt": userlist.render([(each.login, each.password) for each in composition.logins]),
+        "hba.conf": hba.render(composition.stats_user),
+    }
+
+
+def crd() -> str:
+    """The CustomResourceDefinition as YAML."""
+    return definition.to_yaml(definition.render(parameter_rules()))
+
+
+def parameter_rules() -> tuple[ParameterRule, ...]:
+    """The catalogue as the API needs it: the two packages do not know each other."""
+    return tuple(
+        ParameterRule(
+            name=row.name,
+            type=ParameterType(row.type.value),
+            minimum=row.minimum,
+            maximum=row.maximum,
+            choices=row.choices,
+            field=row.field,
+            audience=Audience(row.audience.value),
+        )
+        for row in parameters.CATALOGUE
+    )
+
+
+def _pools(manifest: str) -> Iterator[Mapping[str, Any]]:
+    for body in yaml.safe_load_all(manifest):
+        if isinstance(body, Mapping) and body.get("kind") == naming.KIND:
+            yield body
+
+
+def _read(body: Mapping[str, Any]) -> ConnectionPool | InvalidSpec:
+    given = body.get("metadata")
+    metadata = {"namespace": "default", "uid": PLACEHOLDER_UID, **(given if isinstance(given, Mapping) else {})}
+    try:
+        return read({**body, "metadata": metadata})
+    except InvalidSpec as error:
+        return error
+
+
+def _platform(image: str) -> Platform:
+    return Platform(image, "IfNotPresent", ENDPOINT_DELAY)
+
+
+def _name(body: Mapping[str, Any]) -> str:
+    metadata = body.get("metadata")
+    return str(metadata.get("name", "?")) if isinstance(metadata, Mapping) else "?"
+
+
+def _summary(pool: ConnectionPool, wanted: Desired) -> str:
+    most, pods = pool.spec.server_connections.max, wanted.fit.replicas
+    return f"{pods} pods share {most} server connections"
+
+
+def _yaml(body: Mapping[str, Any]) -> str:
+    return yaml.dump(body, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+
+
+def _comment(name: str, text: str) -> str:
+    return "".join(f"# {line}".rstrip() + "\n" for line in (f"file {name} of one pod:", *text.splitlines()))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Long strings as blocks, and no anchors: people read this."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write every part out."""
+        del data
+        return True
+
+
+def _block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _block)
