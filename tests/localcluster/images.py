@@ -94,12 +94,13 @@ def push(registry: str, tag: str | None = None) -> dict[str, str]:
     """Build operator and pool, push them as REGISTRY/operator and REGISTRY/pool, and return their names there."""
     progress = Progress()
     released = build(RELEASED, progress)
-    engine = images_engine.answering() or _buildah(progress)
     named = {}
-    for name, built in released.items():
-        named[name] = f"{registry.rstrip('/')}/{name}:{tag or built.reference.rpartition(':')[2]}"
-        with progress.step(f"pushing {named[name]}"):
-            images_engine.push(engine, built.archive, built.reference, named[name])
+    with _only_builder():
+        engine = images_engine.answering() or _buildah(progress)
+        for name, built in released.items():
+            named[name] = f"{registry.rstrip('/')}/{name}:{tag or built.reference.rpartition(':')[2]}"
+            with progress.step(f"pushing {named[name]}"):
+                images_engine.push(engine, built.archive, built.reference, named[name])
     return named
 
 
