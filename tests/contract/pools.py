@@ -130,16 +130,16 @@ OBJECT_NAME = "must be a name of lower-case letters, digits, '-' and '.'"
 KEY_NAME = "must be a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'"
 HANDLE = "must be lower-case letters, digits and '-', and start and end with a letter or digit"
 POOL_NAME = (
-    "metadata.name must be at most 40 characters, lower-case letters, digits and '-', starting with a letter, because "
+    "must be at most 40 characters, lower-case letters, digits and '-', starting with a letter, because "
     "the Service and the pods are named after it: choose another name"
 )
 ONE_CA = "ca needs exactly one of secretKeyRef, configMapKeyRef and system: keep one and remove the others"
 SETTING = "must be an integer, or a string without control characters and without blanks at its ends"
 
 BAD: tuple[Bad, ...] = (
-    Bad("a name that is too long", pool(name="a" * 41), "", POOL_NAME),
-    Bad("a name that starts with a digit", pool(name="1pool"), "", POOL_NAME),
-    Bad("a name with a dot", pool(name="shop.pool"), "", POOL_NAME),
+    Bad("a name that is too long", pool(name="a" * 41), "metadata.name", POOL_NAME),
+    Bad("a name that starts with a digit", pool(name="1pool"), "metadata.name", POOL_NAME),
+    Bad("a name with a dot", pool(name="shop.pool"), "metadata.name", POOL_NAME),
     Bad("a newline in a host", pool(backend(host="postgres\nadmin_users=shop")), "spec.backend.host", HOST),
     Bad("a host with a port", pool(backend(host="postgres:5432")), "spec.backend.host", HOST),
     Bad("a list of hosts", pool(backend(host="a,b")), "spec.backend.host", HOST),

@@ -201,8 +201,10 @@ def test_every_rule_says_what_to_do(path: str, entry: Mapping[str, str]) -> None
 
 @pytest.mark.parametrize(("path", "entry"), ALL_RULES)
 def test_a_rules_field_path_is_a_field(path: str, entry: Mapping[str, str]) -> None:
-    if field := entry.get("fieldPath", "").removeprefix("."):
-        assert field in at(path)["properties"]
+    node = at(path) if path else ROOT
+    for name in filter(None, entry.get("fieldPath", "").split(".")):
+        node = node["properties"][name]
+    assert node["type"]
 
 
 @pytest.mark.parametrize(("path", "node"), PARTS, ids=[path for path, _ in PARTS])

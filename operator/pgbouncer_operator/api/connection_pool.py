@@ -19,8 +19,9 @@ NAME_RULE = Rule(
     broken=lambda pool: (
         None if len(pool.metadata.name) <= POOL_NAME_MAX and _NAME.fullmatch(pool.metadata.name) else ""
     ),
-    message=f"metadata.name must be at most {POOL_NAME_MAX} characters, lower-case letters, digits and '-', starting "
+    message=f"must be at most {POOL_NAME_MAX} characters, lower-case letters, digits and '-', starting "
     "with a letter, because the Service and the pods are named after it: choose another name",
+    field="metadata.name",
 )
 
 

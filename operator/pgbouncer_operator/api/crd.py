@@ -132,7 +132,7 @@ def _schema(catalogue: Iterable[ParameterRule]) -> Schema:
         "properties": {
             "apiVersion": {"type": "string", "description": f"Version of this API: {GROUP}/{VERSION}."},
             "kind": {"type": "string", "description": f"Kind of this object: {KIND}."},
-            "metadata": {"type": "object"},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 253}}},
             "spec": spec,
             "status": status,
         },

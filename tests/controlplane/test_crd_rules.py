@@ -1,0 +1,199 @@
+"""The CRD on a real API server: it is accepted with all its rules, and judges pools as the models do.
+
+The definition is registered under a group of this file's own, so that no other test or installed chart is disturbed.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from tests.contract.pools import BAD, GOOD, SECRET, Bad, Object, pool, put, settings
+from tests.localcluster.fixture import Cluster, cluster
+from tests.localcluster.problem import Problem
+from tests.localcluster.waiting import until
+from tests.unit.api.test_status import FULL
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api import crd
+
+__all__ = ["cluster"]  # pytest finds the fixture by its name here
+
+pytestmark = pytest.mark.controlplane
+
+GROUP = "rules.example.com"
+RESOURCE = f"{naming.PLURAL}.{GROUP}"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The API server with the definition in it."""
+
+    cluster: Cluster
+
+    def kubectl(self, *arguments: str, body: Object | None = None) -> str:
+        return self.cluster.kubectl(*arguments, input=json.dumps(body) if body else None)
+
+    def verdict(self, body: Object) -> list[str]:
+        """Every error that the server has about a pool; nothing is stored."""
+        try:
+            self.kubectl("create", "--dry-run=server", "--validate=ignore", "--filename=-", body=moved(body))
+        except Problem as refusal:
+            return errors(str(refusal))
+        return []
+
+
+def moved(body: Object) -> Object:
+    return {**copy.deepcopy(body), "apiVersion": f"{GROUP}/{naming.VERSION}"}
+
+
+def errors(text: str) -> list[str]:
+    """Split what kubectl says of an invalid object: one error behind a colon, or a list with bullets."""
+    _, found, said = text.partition(" is invalid: ")
+    assert found, text
+    if not said.lstrip().startswith("* "):
+        return [said.strip()]
+    return [error.strip() for error in said.lstrip().removeprefix("* ").split("\n* ")]
+
+
+@pytest.fixture(scope="module")
+def server(cluster: Cluster) -> Iterator[Server]:
+    document = crd.render(settings())
+    document["metadata"]["name"] = RESOURCE
+    document["spec"]["group"] = GROUP
+    here = Server(cluster)
+    here.kubectl("delete", "crd", RESOURCE, "--ignore-not-found")
+    here.kubectl("create", "--filename=-", body=document)
+    here.kubectl("wait", "--for=condition=Established", f"crd/{RESOURCE}", "--timeout=60s")
+    until(lambda: "" if served(here) else f"the API server serves {RESOURCE}", seconds=60)
+    yield here
+    here.kubectl("delete", "crd", RESOURCE)
+
+
+def served(here: Server) -> bool:
+    try:
+        here.kubectl("get", RESOURCE)
+    except Problem:
+        return False
+    return True
+
+
+@pytest.fixture
+def stored(server: Server) -> Iterator[Server]:
+    """The server with the first example in it."""
+    server.kubectl("create", "--filename=-", body=moved(pool()))
+    yield server
+    server.kubectl("delete", RESOURCE, "shop-pool")
+
+
+def test_the_definition_is_accepted_with_every_rule_in_its_cost_budget(server: Server) -> None:
+    conditions = json.loads(server.kubectl("get", "crd", RESOURCE, "--output=json"))["status"]["conditions"]
+    states = {condition["type"]: condition["status"] for condition in conditions}
+    assert states["Established"] == "True"
+    assert states["NamesAccepted"] == "True"
+    assert "NonStructuralSchema" not in states
+
+
+@pytest.mark.parametrize(("sentence", "body"), GOOD, ids=[sentence for sentence, _ in GOOD])
+def test_the_server_accepts_a_good_pool(server: Server, sentence: str, body: Object) -> None:
+    assert server.verdict(body) == [], sentence
+
+
+@pytest.mark.parametrize("bad", BAD, ids=[bad.sentence for bad in BAD])
+def test_the_server_refuses_a_bad_pool_with_the_field_and_the_remedy(server: Server, bad: Bad) -> None:
+    said = server.verdict(bad.body)
+    named = [error for error in said if error.startswith(f"{bad.field}: ")]
+    assert any((bad.server or bad.message) in error for error in named), said
+    if bad.server is None:
+        assert len(said) == 1
+        assert said[0].endswith(f": {bad.message}")
+
+
+def test_a_misspelt_field_is_refused_by_kubectl(server: Server) -> None:
+    with pytest.raises(Problem, match=r'unknown field "spec[.]poolmode"'):
+        server.kubectl("create", "--dry-run=server", "--filename=-", body=moved(pool(put(poolmode="session"))))
+
+
+def test_defaults_are_written_into_the_object(stored: Server) -> None:
+    spec = json.loads(stored.kubectl("get", RESOURCE, "shop-pool", "--output=json"))["spec"]
+    assert spec["backend"] == {"host": "postgres", "port": 5432}
+    assert spec["poolMode"] == "transaction"
+    assert spec["replicas"] == 2
+    assert spec["timeouts"]["queryWaitSeconds"] == 30
+    assert spec["drain"] == {"timeoutSeconds": 120, "transactionSeconds": 60}
+    assert spec["pod"] == {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}}}
+
+
+def test_an_autoscaler_may_ask_for_more_pods_than_fit(stored: Server) -> None:
+    stored.kubectl("scale", RESOURCE, "shop-pool", "--replicas=1000")
+    assert stored.kubectl("get", RESOURCE, "shop-pool", "--output=jsonpath={.spec.replicas}") == "1000"
+
+
+def test_a_full_status_is_accepted_and_shown_in_one_line(stored: Server) -> None:
+    report(stored, FULL.wire())
+    heads, values = table(stored.kubectl("get", RESOURCE))
+    assert heads == ["NAME", "READY", "REASON", "PODS", "CONNECTIONS", "CLIENTS", "WAITING", "AGE"]
+    assert values[:-1] == ["shop-pool", "True", "Ready", "2/2", "7/25", "412", "0"]
+    heads, values = table(stored.kubectl("get", RESOURCE, "--output=wide"))
+    assert heads[-3:] == ["MODE", "ENDPOINT", "IMAGE"]
+    assert values[-3:] == ["transaction", "shop-pool.shop.svc:6432", "pgbouncer:1.26.1"]
+
+
+def test_status_is_kept_whole(stored: Server) -> None:
+    report(stored, FULL.wire())
+    assert json.loads(stored.kubectl("get", RESOURCE, "shop-pool", "--output=json"))["status"] == FULL.wire()
+
+
+def test_the_scale_subresource_shows_pods_and_selector(stored: Server) -> None:
+    report(stored, FULL.wire())
+    path = f"/apis/{GROUP}/{naming.VERSION}/namespaces/default/{naming.PLURAL}/shop-pool/scale"
+    scale = json.loads(stored.kubectl("get", "--raw", path))
+    assert scale["spec"]["replicas"] == 2
+    assert scale["status"] == {"replicas": 2, "selector": "pgbouncer-operator.io/pool=shop-pool"}
+
+
+def test_two_teams_apply_users_side_by_side(stored: Server) -> None:
+    for team in ("web", "jobs"):
+        body = moved(pool(put(users=[{"name": team, "secretRef": {"name": team}}])))
+        stored.kubectl("apply", "--server-side", f"--field-manager={team}", "--filename=-", body=body)
+    names = stored.kubectl("get", RESOURCE, "shop-pool", "--output=jsonpath={.spec.users[*].name}")
+    assert names.split() == ["shop", "web", "jobs"]
+
+
+def test_a_rule_over_two_lists_holds_on_updates_too(stored: Server) -> None:
+    change = json.dumps({"spec": {"connectionSecrets": [{**SECRET, "user": "gone"}]}})
+    with pytest.raises(Problem, match="connectionSecrets names the user gone"):
+        stored.kubectl("patch", RESOURCE, "shop-pool", "--type=merge", f"--patch={change}")
+
+
+def test_kubectl_explains_every_field(server: Server) -> None:
+    told = server.kubectl("explain", f"{naming.PLURAL}.spec", "--recursive", f"--api-version={GROUP}/{naming.VERSION}")
+    words = {line.split()[0] for line in told.splitlines() if line.strip()}
+    document = json.loads(server.kubectl("get", "--raw", f"/openapi/v3/apis/{GROUP}/{naming.VERSION}"))
+    schema = next(part for name, part in document["components"]["schemas"].items() if name.endswith(f".{naming.KIND}"))
+    fields = list(described(schema["properties"]["spec"]))
+    assert len(fields) > 60
+    for name, description in fields:
+        assert name in words
+        assert len(description) >= 20, name
+
+
+def described(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, child in node.get("properties", {}).items():
+        yield name, child.get("description", "")
+        yield from described(child)
+    if "items" in node:
+        yield from described(node["items"])
+
+
+def report(here: Server, status: Object) -> None:
+    change = json.dumps({"status": status})
+    here.kubectl("patch", RESOURCE, "shop-pool", "--subresource=status", "--type=merge", f"--patch={change}")
+
+
+def table(text: str) -> tuple[list[str], list[str]]:
+    heads, *rows = text.splitlines()
+    (row,) = [row for row in rows if row.startswith("shop-pool ")]
+    return heads.split(), row.split()
