@@ -73,6 +73,7 @@ class Elector:
         self._timing = timing
         self._known: Lease | None = None
         self._seen_at = 0.0  # when we first saw the lease as it is known
+        self._tried = False  # whether a write of ours may have made us the holder, answered or not
         self._proven_at: float | None = None  # start of the last write that made or kept us leader
         self.last_tick = 0.0  # loop time of the last turn of our loop, for the liveness probe
 
@@ -90,8 +91,8 @@ class Elector:
 
         Raises LeaseLost, after `lead` was cancelled and has ended, if the lease was lost meanwhile.
         """
-        await self.acquire()
         try:
+            await self.acquire()
             await self._lead_and_renew(lead)
         finally:
             await self.release()
@@ -133,11 +134,10 @@ class Elector:
                 logger.warning("Could not renew the lease; it is tried again", extra={"error": str(error)})
 
     async def release(self) -> None:
-        """Give the lease back if we can still prove that it is ours. Never raises but CancelledError."""
-        if not self.leads() or self._known is None:
-            self._proven_at = None
-            return
+        """Give the lease back if it is ours, known to us or not. Never raises but CancelledError."""
         self._proven_at = None
+        if not self._tried:
+            return
         with contextlib.suppress(Exception):
             async with asyncio.timeout(self._timing.retry):
                 latest = await self._store.get()
@@ -167,6 +167,7 @@ class Elector:
         started = self._now()
         lease = await self._store.get()
         if lease is None:
+            self._tried = True
             taken = await self._store.create(Lease(self._identity, self._timing.duration))
         else:
             if self._known is None or lease.version != self._known.version:
@@ -174,6 +175,7 @@ class Elector:
             expired = self._now() >= self._seen_at + lease.duration
             if lease.holder not in ("", self._identity) and not expired:
                 return False
+            self._tried = True
             transitions = lease.transitions + (lease.holder != self._identity)
             taken = await self._store.update(
                 replace(lease, holder=self._identity, duration=self._timing.duration, transitions=transitions)

@@ -55,13 +55,13 @@ class Kube:
         return cls(Transport(configuration, limits))
 
     @classmethod
-    async def from_kubeconfig(cls, limits: Limits, path: Path, context: str | None = None) -> Self:
+    async def from_kubeconfig(cls, limits: Limits, path: Path, context: str | None = None, chunk: int = 500) -> Self:
         """A client with a kubeconfig file. Raises ConfigException if it cannot be used."""
         configuration = Configuration()
         await kube_config.load_kube_config(
             config_file=str(path), context=context, client_configuration=configuration, persist_config=False
         )
-        return cls(Transport(configuration, limits))
+        return cls(Transport(configuration, limits), chunk)
 
     async def close(self) -> None:
         """Close all connections."""

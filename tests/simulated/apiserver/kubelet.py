@@ -46,6 +46,7 @@ class Node:
         self._api = api
         self._ip_of = ip_of or self._next_ip
         self._born = 0
+        self._started = 0
         self._pods_of: dict[Key, dict[str, int]] = defaultdict(dict)  # by deployment: names of pods and their ages
         self._todo: deque[Callable[[], None]] = deque()
         self._working = False
@@ -175,7 +176,8 @@ class Node:
         return self._api.storage.exists(plural, key)
 
     def _next_ip(self, _: Object) -> str:
-        return f"127.0.{self._born // 250}.{self._born % 250 + 2}"
+        self._started += 1
+        return f"127.0.{self._started // 250}.{self._started % 250 + 2}"
 
 
 def _pod(deployment: Object, template: str, number: int) -> Object:

@@ -41,6 +41,10 @@ class Call:
     agent: str
 
 
+class _Stream(web.StreamResponse):
+    """A watch's answer: noted when it begins, because nobody knows when it ends."""
+
+
 class ApiServer:
     """The server. Its `storage` may be written directly: that is what other users do."""
 
@@ -148,12 +152,13 @@ class ApiServer:
             headers = {"Retry-After": str(refused.retry_after)} if refused.retry_after is not None else {}
             response = web.json_response(refused.status(), status=refused.code, headers=headers)
         finally:
-            if target is not None:
-                code = response.status if response is not None else 0
-                agent = request.headers.get("User-Agent", "")
-                plural = target.kind.resource.plural
-                self.calls.append(Call(target.verb, plural, target.key, target.subresource, code, agent))
+            if target is not None and not isinstance(response, _Stream):
+                self._note(request, target, response.status if response is not None else 0)
         return response
+
+    def _note(self, request: web.Request, target: Target, code: int) -> None:
+        agent = request.headers.get("User-Agent", "")
+        self.calls.append(Call(target.verb, target.kind.resource.plural, target.key, target.subresource, code, agent))
 
     async def _act(self, request: web.Request, target: Target) -> web.StreamResponse:
         action = self.faults.next(target.verb, target.kind.resource.plural, target.key[1])
@@ -240,8 +245,9 @@ class ApiServer:
             request.query.get("allowWatchBookmarks") == "true",
             float(timeout) if timeout else None,
         )
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response = _Stream(headers={"Content-Type": "application/json"})
         await response.prepare(request)
+        self._note(request, target, 200)
         try:
             async for line in self.watches.stream(question):
                 await response.write(line)

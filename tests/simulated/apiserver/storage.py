@@ -122,7 +122,8 @@ class Storage:
             self._commit(kind, key, _Row(body, row.owners), "MODIFIED")
             if kind.resource.plural == "namespaces":
                 self._empty(key[1])
-        return copy.deepcopy(self._row(kind, key).body)
+            return copy.deepcopy(body)
+        return copy.deepcopy(row.body)
 
     def forget_history(self, plural: str) -> None:
         """Compact: a watch from before now is too old."""
@@ -147,6 +148,7 @@ class Storage:
             row.body["metadata"]["namespace"] = key[0]
         if kind.generation:
             row.body["metadata"]["generation"] = 1
+        kinds.default(kind, row.body)
         self._check(kind, row.body)
         self._commit(kind, key, row, "ADDED")
         self.created[row.body["metadata"]["uid"]] = int(row.body["metadata"]["resourceVersion"])
@@ -156,8 +158,9 @@ class Storage:
 
     def _store(self, kind: Kind, key: Key, row: _Row, intent: Intent) -> Object:
         before = self._row(kind, key)
-        self._check(kind, row.body)
+        kinds.default(kind, row.body)
         kinds.validate_change(kind, before.body, row.body)
+        self._check(kind, row.body)
         if (
             kind.generation
             and not intent.subresource
@@ -230,7 +233,6 @@ class Storage:
             listener(kind, change)
 
     def _check(self, kind: Kind, body: Object) -> None:
-        kinds.default(kind, body)
         kinds.validate(kind, body)
         for admit in self.admission:
             if (objection := admit(kind, body)) is not None:
