@@ -1,0 +1,159 @@
+"""Reading what kubelet mounted."""
+
+from pathlib import Path
+
+import pytest
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.agent import mounts
+from pgbouncer_operator.agent.mounts import Credential
+from pgbouncer_operator.agent.settings import Settings
+from pgbouncer_operator.pgbouncer.grants import Grant, Grants
+from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls, UserIntent
+
+USER = UserIntent("shop", "shop")
+INTENT = Intent("ns/shop", {}, (DatabaseIntent("shop", "postgres"),), (USER,), ServerTls("verify-full", "ca.crt"))
+
+
+def volume(directory: Path, generation: str, **files: bytes) -> None:
+    """A volume with one generation of files, as kubelet makes it."""
+    target = directory / generation
+    target.mkdir(parents=True)
+    for name, content in files.items():
+        (target / name.replace("__", ".")).write_bytes(content)
+    (directory / "..data").unlink(missing_ok=True)
+    (directory / "..data").symlink_to(generation)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    found = Settings(**{f"{name}_dir": tmp_path / name for name in ("config", "grants", "users", "ca", "pod", "run")})
+    volume(found.config_dir, "..1", current__json=INTENT.to_json().encode())
+    volume(found.grants_dir, "..1", grants__json=Grants(3, 8, {"uid-1": Grant(5, 3, 5)}).to_json().encode())
+    volume(found.users_dir / "shop", "..7", username=b"shop", password=b"s3cret")
+    volume(found.ca_dir, "..1", ca__crt=b"PEM")
+    volume(found.pod_dir, "..1", uid=b"uid-1", annotations=f'{naming.ANNOTATION_CONFIG}="abc"'.encode())
+    return found
+
+
+def test_everything_mounted_is_read(settings: Settings) -> None:
+    found = mounts.read(settings, {})
+    assert (found.intent, found.intent_error, found.grants_error) == (INTENT, "", "")
+    assert found.grants is not None
+    assert found.grants.pods["uid-1"].cap == 5
+    assert found.users["shop"] == mounts.MountedUser(Credential("shop", "s3cret"), "", "..7")
+    assert (found.ca, found.uid, found.annotations) == (b"PEM", "uid-1", {naming.ANNOTATION_CONFIG: "abc"})
+
+
+def test_a_password_is_in_no_representation(settings: Settings) -> None:
+    assert "s3cret" not in repr(mounts.read(settings, {}))
+
+
+def test_an_emptied_secret_keeps_the_credentials_read_before_and_says_so(settings: Settings) -> None:
+    volume(settings.users_dir / "shop", "..8")
+    found = mounts.read(settings, {"shop": Credential("shop", "s3cret")}).users["shop"]
+    assert found.credential == Credential("shop", "s3cret")
+    assert "does not exist or is empty" in found.message
+    assert found.message.endswith("The credentials read before stay in use.")
+    assert found.generation == "..8"
+
+
+def test_a_secret_that_was_never_there_gives_no_credential(settings: Settings) -> None:
+    volume(settings.users_dir / "shop", "..8")
+    found = mounts.read(settings, {}).users["shop"]
+    assert found.credential is None
+    assert "Create it, or correct users[shop].secretRef." in found.message
+
+
+@pytest.mark.parametrize(("missing", "where"), [("config_dir", "intent"), ("grants_dir", "grants")])
+def test_a_document_that_is_not_mounted_is_named(settings: Settings, missing: str, where: str) -> None:
+    (getattr(settings, missing) / "..data").unlink()
+    found = mounts.read(settings, {})
+    assert getattr(found, where) is None
+    assert "not in" in getattr(found, f"{where}_error")
+
+
+def test_a_document_that_is_no_json_is_named_with_its_fault(settings: Settings) -> None:
+    volume(settings.config_dir, "..2", current__json=b"{")
+    found = mounts.read(settings, {})
+    assert found.intent is None
+    assert found.intent_error.startswith("current.json: the document is not JSON")
+
+
+def test_the_fingerprint_changes_with_any_volume_and_only_then(settings: Settings) -> None:
+    before = mounts.fingerprint(mounts.volumes(settings))
+    assert mounts.fingerprint(mounts.volumes(settings)) == before
+    volume(settings.users_dir / "shop", "..8", username=b"shop", password=b"other")
+    assert mounts.fingerprint(mounts.volumes(settings)) != before
+
+
+CREDENTIALS = [
+    ("the usual keys", USER, {"username": b"a", "password": b"b"}, Credential("a", "b")),
+    ("user where there is no username", USER, {"user": b"a", "password": b"b"}, Credential("a", "b")),
+    ("username before user", USER, {"user": b"x", "username": b"a", "password": b"b"}, Credential("a", "b")),
+    ("named keys", UserIntent("shop", "shop", "u", "p"), {"u": b"a", "p": b"b"}, Credential("a", "b")),
+    (
+        "any character that is none of control",
+        USER,
+        {"username": "ü".encode(), "password": b"'\"\\ ;#"},
+        Credential("ü", "'\"\\ ;#"),
+    ),
+    (
+        "no password",
+        USER,
+        {"uri": b"x", "username": b"a"},
+        "The Secret of user shop has no key password; found: uri, username. Set users[shop].passwordKey.",
+    ),
+    (
+        "no login",
+        USER,
+        {"password": b"b"},
+        "The Secret of user shop has no key username; found: password. Set users[shop].usernameKey.",
+    ),
+    (
+        "a newline at the end",
+        USER,
+        {"username": b"a", "password": b"hush\n"},
+        "Key password in the Secret of user shop ends with a newline: write it without one (echo -n).",
+    ),
+    (
+        "not UTF-8",
+        USER,
+        {"username": b"a", "password": b"\xff"},
+        "Key password in the Secret of user shop is not UTF-8.",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("user", "files", "expected"), [case[1:] for case in CREDENTIALS], ids=[case[0] for case in CREDENTIALS]
+)
+def test_a_secret_becomes_a_credential_or_a_remedy(
+    user: UserIntent, files: dict[str, bytes], expected: Credential | str
+) -> None:
+    assert mounts.credential(user, files) == expected
+
+
+@pytest.mark.parametrize("password", [b"hu\nsh", b"", b"hush\x00", b"\xffhush", b"h" * 5000])
+def test_a_password_that_cannot_be_used_is_refused_without_being_told(password: bytes) -> None:
+    found = mounts.credential(USER, {"username": b"a", "password": password})
+    assert isinstance(found, str)
+    assert "hush" not in found
+    assert "hhh" not in found
+    assert "shop" in found
+
+
+ANNOTATIONS = [
+    ("nothing", "", {}),
+    ("two lines", 'a/b="1"\nc="2"', {"a/b": "1", "c": "2"}),
+    ("escapes of Go", r'a="x\ny\t\"\\\x41\u00fc\U0001f600"', {"a": 'x\ny\t"\\Aü😀'}),
+    ("an equals sign in the value", 'a="b=c"', {"a": "b=c"}),
+    ("a line that is none", 'broken\na="1"', {"a": "1"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [case[1:] for case in ANNOTATIONS], ids=[case[0] for case in ANNOTATIONS]
+)
+def test_annotations_are_read_as_the_downward_api_writes_them(text: str, expected: dict[str, str]) -> None:
+    assert mounts.parse_annotations(text) == expected

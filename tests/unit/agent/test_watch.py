@@ -1,0 +1,81 @@
+"""When the backend is tested, and what is made of the answer."""
+
+import pytest
+
+from pgbouncer_operator.agent.backend import Pair, pairs, said
+from pgbouncer_operator.agent.state import Backend, BackendReason, Figures
+from pgbouncer_operator.agent.watch import Last, after, due
+
+OK, REFUSED = Backend(BackendReason.OK), Backend(BackendReason.REFUSED_LOGIN, "no")
+REST, STARVED, BUSY = Figures(), Figures(waiting=3), Figures(open=5, busy=5, waiting=3)
+
+CASES = [
+    ("never tested", Last(), "a", REST, 0.0, True),
+    ("another configuration", Last("a", OK, 0.0), "b", REST, 0.1, True),
+    ("at rest a server that works is left alone", Last("a", OK, 0.0), "a", REST, 1e6, False),
+    ("a busy pool proves itself", Last("a", OK, 0.0), "a", BUSY, 1e6, False),
+    ("clients wait and nothing is open", Last("a", OK, 0.0), "a", STARVED, 1.0, True),
+    ("what failed is tested again", Last("a", REFUSED, 0.0, pause=4.0), "a", REST, 4.0, True),
+    ("but not before its pause", Last("a", REFUSED, 0.0, pause=4.0), "a", REST, 3.9, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("last", "subject", "figures", "now", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_the_backend_is_tested_after_changes_and_while_something_is_wrong(
+    last: Last, subject: str, figures: Figures, now: float, expected: bool
+) -> None:
+    assert due(last, subject, figures, now) is expected
+
+
+def test_pauses_grow_to_ten_seconds_while_the_same_thing_stays_wrong() -> None:
+    last, pauses = Last(), []
+    for number in range(6):
+        last = after(last, "a", REFUSED, float(number))
+        pauses.append(last.pause)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+    assert after(last, "a", OK, 9.0).pause == 1.0
+    assert after(last, "b", REFUSED, 9.0).pause == 1.0
+
+
+def user(handle: str) -> tuple[str, str, str]:
+    return (handle, f"login-{handle}", "s3cret")
+
+
+PAIRS = [
+    ("one of each", ["shop"], ["a"], [("shop", "a")]),
+    ("more databases than users", ["shop", "blog", "log"], ["a", "b"], [("shop", "a"), ("blog", "b"), ("log", "a")]),
+    ("more users than databases", ["shop"], ["a", "b"], [("shop", "a"), ("shop", "b")]),
+    ("nobody to log in as", ["shop"], [], []),
+]
+
+
+@pytest.mark.parametrize(
+    ("databases", "users", "expected"), [case[1:] for case in PAIRS], ids=[case[0] for case in PAIRS]
+)
+def test_every_database_and_every_user_is_tried_once(
+    databases: list[str], users: list[str], expected: list[tuple[str, str]]
+) -> None:
+    found = pairs(databases, [user(each) for each in users])
+    assert [(each.database, each.handle) for each in found] == expected
+    assert not [each for each in found if "s3cret" in repr(each)]
+    assert all(isinstance(each, Pair) for each in found)
+
+
+SOCKET = 'connection to server on socket "/run/pgbouncer/.s.PGSQL.6432" failed: FATAL:  '
+SAID = [
+    (f'connection failed: {SOCKET}password authentication failed for "a"', 'password authentication failed for "a"'),
+    (f'{SOCKET}server login failed: FATAL database "x" does not exist', 'database "x" does not exist'),
+    (
+        f"{SOCKET}server login has been failing, cached error: too many clients already (server_login_retry)\nmore",
+        "too many clients already",
+    ),
+    ("ERROR:  query_wait_timeout", "query_wait_timeout"),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("message", "words"), SAID)
+def test_postgresqls_own_words_are_told(message: str, words: str) -> None:
+    assert said(message) == words
