@@ -157,7 +157,9 @@ def main() -> int:
     parser.add_argument("--reconnecting", type=int, default=0, help="of the clients: connect for each transaction")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--think", type=float, default=0.5, help="mean seconds between two transactions of a client")
-    parser.add_argument("--lifetime", type=float, default=-1, help="seconds after which a client connects anew; -1 never")
+    parser.add_argument(
+        "--lifetime", type=float, default=-1, help="seconds after which a client connects anew; -1 never"
+    )
     parser.add_argument("--worker", type=int, default=0, help="a number that marks this process's rows")
     parser.add_argument("--hold", action="store_true", help="a refused client gives up")
     parser.add_argument("--prepare", action="store_true", help="only make the table")

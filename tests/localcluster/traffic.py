@@ -1,0 +1,179 @@
+"""Load in the cluster: pods of the `clients` image whose account is followed line by line."""
+
+import json
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.localcluster.deploy import Site
+from tests.localcluster.problem import Problem
+
+Account = Mapping[str, Any]
+SUMS = ("connected", "most_connected", "refused", "committed", "failed", "in_transaction")
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Clients to start: how many pods, the arguments of each, and the Secret's key that holds the URL."""
+
+    name: str
+    pods: int
+    arguments: Sequence[str]
+    secret: str
+    key: str = "DATABASE_URL"
+
+    def manifest(self, number: int, image: str) -> dict[str, Any]:
+        """One pod."""
+        security = {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        reference = {"secretKeyRef": {"name": self.secret, "key": self.key}}
+        container = {
+            "name": "load",
+            "image": image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["python3", "-m", "load.clients", "--worker", str(number), *self.arguments],
+            "env": [{"name": "DATABASE_URL", "valueFrom": reference}],
+            "securityContext": security,
+        }
+        spec = {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [container],
+        }
+        metadata = {"name": f"{self.name}-{number}", "labels": {"traffic": self.name}}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+@dataclass(slots=True)
+class Running:
+    """Started clients; `account` is the sum of what all have seen so far."""
+
+    site: Site
+    namespace: str
+    name: str
+    latest: dict[int, Account] = field(default_factory=dict)
+    followers: list[threading.Thread] = field(default_factory=list)
+
+    def account(self) -> dict[str, Any]:
+        """Sums over the pods, the worst latencies, and every error with its count."""
+        seen = list(self.latest.values())
+        total: dict[str, Any] = {key: sum(each[key] for each in seen) for key in SUMS}
+        total |= {key: max((each[key] or 0 for each in seen), default=0) for key in ("p50", "p99")}
+        errors: dict[str, int] = {}
+        for each in seen:
+            for message, count in each["errors"].items():
+                errors[message] = errors.get(message, 0) + count
+        return {**total, "errors": errors}
+
+    @property
+    def finished(self) -> bool:
+        """Whether every pod has said its last line."""
+        return not any(follower.is_alive() for follower in self.followers)
+
+    def wait(self) -> dict[str, Any]:
+        """Wait for the end, remove the pods, and give the account. Problem when a pod did not get to its end."""
+        for follower in self.followers:
+            follower.join()
+        unfinished = [number for number in range(len(self.followers)) if not self.latest.get(number, {}).get("done")]
+        if unfinished:
+            said = self.site.kubectl("logs", "-n", self.namespace, f"{self.name}-{unfinished[0]}", "--tail=20")
+            raise Problem(f"the clients in pod {self.name}-{unfinished[0]} did not get to their end:\n{said}")
+        self.site.kubectl("delete", "pod", "-n", self.namespace, "-l", f"traffic={self.name}", "--wait=false")
+        return self.account()
+
+
+def start(site: Site, namespace: str, traffic: Traffic) -> Running:
+    """Start the pods and follow their accounts."""
+    running = Running(site, namespace, traffic.name)
+    site.kubectl("delete", "pod", "-n", namespace, "-l", f"traffic={traffic.name}", "--ignore-not-found", "--wait=true")
+    bodies = [traffic.manifest(number, site.reference("clients")) for number in range(traffic.pods)]
+    site.kubectl(
+        "apply", "-n", namespace, "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": bodies})
+    )
+    names = [f"pod/{traffic.name}-{number}" for number in range(traffic.pods)]
+    site.kubectl(
+        "wait", "-n", namespace, "--for=jsonpath={.status.containerStatuses[0].started}", "--timeout=60s", *names
+    )
+    for number in range(traffic.pods):
+        follower = threading.Thread(target=_follow, args=(running, number), daemon=True)
+        running.followers.append(follower)
+        follower.start()
+    return running
+
+
+def _follow(running: Running, number: int) -> None:
+    command = ["kubectl", "logs", "-f", "-n", running.namespace, f"{running.name}-{number}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(running.site.env)) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("{"):
+                running.latest[number] = json.loads(line)
+
+
+@dataclass(slots=True)
+class Census:
+    """PostgreSQL's own count of the login's sessions, ten times a second: every value, in order."""
+
+    counts: list[int] = field(default_factory=list)
+    process: "subprocess.Popen[str] | None" = None
+
+    @property
+    def peak(self) -> int:
+        """The most sessions ever counted."""
+        return max(self.counts, default=0)
+
+    @property
+    def now(self) -> int:
+        """The latest count."""
+        return self.counts[-1] if self.counts else 0
+
+    def stop(self) -> None:
+        """Count no more."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+COUNT = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop' AND backend_type = 'client backend' \\watch 0.1\n"
+
+
+def census(site: Site, namespace: str) -> Census:
+    """Start counting, in one session of the superuser, for whom PostgreSQL keeps slots."""
+    found = Census()
+    command = [
+        "kubectl",
+        "exec",
+        "-i",
+        "-n",
+        namespace,
+        "deployment/postgres",
+        "--",
+        "psql",
+        "-h",
+        "/tmp",
+        "-U",
+        "postgres",
+    ]
+    found.process = subprocess.Popen(
+        [*command, "-XqAt"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(site.env)
+    )
+    process = found.process
+    assert process.stdin is not None
+    process.stdin.write(COUNT)
+    process.stdin.flush()
+
+    def collect() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip().isdecimal():
+                found.counts.append(int(line))
+
+    threading.Thread(target=collect, daemon=True).start()
+    return found
