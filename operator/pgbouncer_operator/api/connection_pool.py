@@ -87,13 +87,15 @@ def _follows(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
 
 def _problem(detail: ErrorDetails) -> Problem:
     field = detail.get("ctx", {}).get("field", "")
-    parts = detail["loc"] if field == "" else (*detail["loc"], field)
+    parts = [part for part in (*detail["loc"], field) if part not in {"", "[key]"}]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return Problem(path.removeprefix("."), _sentence(detail))
 
 
 def _sentence(detail: ErrorDetails) -> str:
     facts = detail.get("ctx", {})
+    if "[key]" in detail["loc"]:  # how pydantic marks that the key of a map is wrong, not its value
+        return "is no key that Kubernetes takes: use letters, digits, '-', '_', '.', and a DNS name and '/' in front"
     match detail["type"]:
         case "missing":
             text = "is required: add it"

@@ -129,6 +129,12 @@ def test_half_an_object_is_refused_like_any_other_fault(body: Object) -> None:
         parse(body)
 
 
+def test_a_key_that_kubernetes_would_refuse_is_named() -> None:
+    (fault,) = judge(pool(put(pod={"labels": {"two words": "x"}})))
+    assert fault.field == "spec.pod.labels.two words"
+    assert fault.message.startswith("is no key that Kubernetes takes")
+
+
 def test_writing_a_parsed_spec_gives_what_was_read() -> None:
     spec = parse(GOOD[-2][1]).spec
     again = parse({"metadata": {"name": "a"}, "spec": spec.wire()}).spec
