@@ -1,0 +1,36 @@
+from pgbouncer_operator.kube.transport import Call
+from pgbouncer_operator.metrics import Metrics
+
+
+def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"pgbouncer_operator_{name}", labels)
+
+
+def test_requests_are_counted_by_verb_kind_and_code() -> None:
+    metrics = Metrics()
+    for code in (200, 200, 409, 0):
+        metrics.called(Call("apply", "configmaps", code, 0.02))
+    assert sample(metrics, "api_requests_total", verb="apply", resource="configmaps", code="200") == 2
+    assert sample(metrics, "api_requests_total", verb="apply", resource="configmaps", code="0") == 1
+    assert sample(metrics, "api_request_seconds_count", verb="apply") == 4
+
+
+def test_reconciles_are_counted_by_result_and_no_pool_becomes_a_label() -> None:
+    metrics = Metrics()
+    metrics.reconciled(("ns", "secret-project"), 0.1, None)
+    metrics.reconciled(("ns", "secret-project"), 0.1, ValueError("x"))
+    assert sample(metrics, "reconciles_total", result="done") == 1
+    assert sample(metrics, "reconciles_total", result="failed") == 1
+    assert b"secret-project" not in metrics.text()
+
+
+def test_two_operators_in_one_process_do_not_share_counts() -> None:
+    first, second = Metrics(), Metrics()
+    first.called(Call("get", "pods", 200, 0.1))
+    assert sample(second, "api_requests_total", verb="get", resource="pods", code="200") is None
+
+
+def test_the_processs_own_memory_and_cpu_are_told() -> None:
+    text = Metrics().text()
+    assert b"process_resident_memory_bytes" in text
+    assert b"process_cpu_seconds_total" in text
