@@ -49,9 +49,12 @@ class Candidate:
         """Path to content, the ini last: while it is not there, nothing refers to the others."""
         paths = self.composition.paths
         logins = [(each.login, each.password) for each in self.composition.logins]
+        # Even where trusted a user must be listed. Its name is random and stays in this pod, so its hash is a secret.
+        prober = self.composition.stats_user
+        logins.append((prober, hashlib.sha256(prober.encode()).hexdigest()))
         files = {
             paths.userlist: userlist.render(logins).encode(),
-            paths.hba: hba.render(self.composition.stats_user).encode(),
+            paths.hba: hba.render(prober).encode(),
         }
         if self.ca:
             files[f"{paths.ca}/{self.composition.intent.server_tls.ca}"] = self.ca
@@ -214,7 +217,7 @@ def _logins(mounts: Mounts, intent: Intent, fresh: Fresh) -> tuple[ini.Login, ..
         if user.credential is not None
     ]
     # PgBouncer goes on to accept the old password of a login that left the file, so it stays with one nobody knows.
-    gone = fresh.retired - {each.login for each in present}
+    gone = fresh.retired - {each.login for each in present} - {fresh.identity.stats_user}
     return (*present, *(ini.Login(login, _unknown_password(fresh.identity, login)) for login in sorted(gone)))
 
 
