@@ -24,4 +24,3 @@ NODE_NAME = "local"
 CLUSTER_NAME = "pgbouncer-operator"
 HOST_LINK = "pgbouncerop0"  # link names have at most 15 characters
 INNER_LINK = "host0"
-CGROUP = "pgbouncer-operator"

@@ -122,7 +122,7 @@ def _prepare(layout: Layout) -> Process:
         path.write_text(text)
     layout.audit_log.parent.mkdir(parents=True)
     mounts.prepare(layout)
-    cgroups.make()
+    cgroups.make(layout.cgroup)
     holder = namespaces.start_holder(layout)
     for command in network.outside(holder.pid):
         run(command)

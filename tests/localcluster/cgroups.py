@@ -4,7 +4,6 @@ import errno
 import os
 from pathlib import Path
 
-from tests.localcluster.addresses import CGROUP
 from tests.localcluster.waiting import until
 
 WANTED = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids")
@@ -16,22 +15,22 @@ def hierarchies(mounts: str) -> dict[Path, str]:
     return {Path(words[1]): words[2] for words in lines if words[2] in ("cgroup", "cgroup2")}
 
 
-def directories() -> dict[Path, str]:
-    """Our directory in each hierarchy → the hierarchy's type."""
-    return {mount / CGROUP: kind for mount, kind in hierarchies(Path("/proc/self/mounts").read_text()).items()}
+def directories(name: str) -> dict[Path, str]:
+    """The directory of the cgroup `name` in each hierarchy → the hierarchy's type."""
+    return {mount / name: kind for mount, kind in hierarchies(Path("/proc/self/mounts").read_text()).items()}
 
 
-def make() -> None:
-    """Make our directory everywhere."""
-    for directory, kind in directories().items():
+def make(name: str) -> None:
+    """Make its directory in every hierarchy."""
+    for directory, kind in directories(name).items():
         directory.mkdir(exist_ok=True)
         if kind == "cgroup2":
             _delegate(directory.parent)
             _delegate(directory)
         # Version 1: nothing can be moved into a cpuset that names no CPU or no memory node.
-        for name in ("cpuset.cpus", "cpuset.mems"):
-            if kind == "cgroup" and (directory / name).exists() and not (directory / name).read_text().strip():
-                (directory / name).write_text((directory.parent / name).read_text())
+        for set_ in ("cpuset.cpus", "cpuset.mems"):
+            if kind == "cgroup" and (directory / set_).exists() and not (directory / set_).read_text().strip():
+                (directory / set_).write_text((directory.parent / set_).read_text())
 
 
 def _delegate(directory: Path) -> None:
@@ -46,21 +45,21 @@ def _delegate(directory: Path) -> None:
                     raise
 
 
-def left() -> list[str]:
-    """Our directories that exist."""
-    return [str(directory) for directory in directories() if directory.exists()]
+def left(name: str) -> list[str]:
+    """Those of its directories that exist."""
+    return [str(directory) for directory in directories(name) if directory.exists()]
 
 
-def remove() -> None:
-    """Remove our directories; the kernel needs a moment after the last process ended."""
+def remove(name: str) -> None:
+    """Remove its directories; the kernel needs a moment after the last process ended."""
 
     def attempt() -> str:
-        for directory in directories():
+        for directory in directories(name):
             for below, _, _ in os.walk(directory, topdown=False):
                 try:
                     os.rmdir(below)
                 except OSError:  # still busy: the next attempt
                     break
-        return "the removal of " + ", ".join(left()) if left() else ""
+        return "the removal of " + ", ".join(left(name)) if left(name) else ""
 
     until(attempt, 20, pause=0.05)

@@ -33,7 +33,7 @@ def run(argv: Sequence[str], /, *, text: str | None = None, environment: Mapping
         env=environment,
     )
     if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip())[-2000:]
+        said = f"{done.stdout.strip()}\n{done.stderr.strip()}".strip()[-2000:]
         raise Problem(f"this command ended with status {done.returncode}:\n  {shlex.join(argv)}\n{said}")
     return done.stdout
 

@@ -1,5 +1,6 @@
 """Where the cluster's files are."""
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -50,6 +51,11 @@ class Layout:
     def logs(self) -> Path:
         """One log for each daemon, and the audit log."""
         return self.state / "logs"
+
+    @property
+    def cgroup(self) -> str:
+        """The name of the cluster's cgroup, another for each cache directory."""
+        return f"pgbouncer-operator-{hashlib.sha256(bytes(self.cache)).hexdigest()[:8]}"
 
     @property
     def kubeconfig(self) -> Path:

@@ -67,14 +67,15 @@ def members(holder: Process) -> list[Process]:
 
 
 def start_holder(layout: Layout) -> Process:
-    """Make the namespaces and wait for their holder."""
+    """Make the namespaces and wait for their holder. It gets a session of its own: a Ctrl-C on `up` is not for it."""
     options = "--pid --net --mount --propagation slave --fork --kill-child --mount-proc"
-    subprocess.Popen(
-        ["unshare", *options.split(), *holder_command(layout)],
+    command = ["setsid", "--fork", "unshare", *options.split(), *holder_command(layout)]
+    subprocess.run(
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # a Ctrl-C that ends `up` is not for the cluster
+        check=False,  # setsid ends before unshare does anything
         env=plain_environment(PATH),
         cwd="/",
     )

@@ -27,7 +27,7 @@ def kubelet_configuration(layout: Layout) -> dict[str, object]:
         "clusterDomain": addresses.DOMAIN,
         "resolvConf": str(layout.configuration / "resolv.conf"),
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{addresses.CGROUP}",
+        "cgroupRoot": f"/{layout.cgroup}",
         "failCgroupV1": False,
         "failSwapOn": False,
         "oomScoreAdj": 0,

@@ -13,8 +13,8 @@ STILL_SECONDS = 30.0
 class Progress:
     """Prints one line when a step starts and one when it ended, with its seconds and those since the start."""
 
-    def __init__(self, out: TextIO = sys.stderr, clock: Callable[[], float] = time.monotonic) -> None:
-        self._out = out
+    def __init__(self, out: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._out = out or sys.stderr
         self._clock = clock
         self._start = clock()
 

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from tests.localcluster import addresses, cgroups, namespaces
+from tests.localcluster.execution import succeeds
 from tests.localcluster.layout import Layout
 
 
@@ -16,7 +17,7 @@ def down(layout: Layout) -> None:
     subprocess.run(["ip", "link", "delete", addresses.HOST_LINK], capture_output=True, check=False)
     for mount in _mounts(layout):
         subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
-    cgroups.remove()
+    cgroups.remove(layout.cgroup)
     if layout.state.exists() and not _mounts(layout):
         shutil.rmtree(layout.state)
 
@@ -30,11 +31,11 @@ def leftovers(layout: Layout) -> list[str]:
         if process.pid != ours and any(str(layout.state) in word for word in process.argv)
     ]
     found += [f"mount {mount}" for mount in _mounts(layout)]
-    if Path("/sys/class/net", addresses.HOST_LINK).exists():
+    if succeeds(["ip", "link", "show", "dev", addresses.HOST_LINK]):
         found.append(f"link {addresses.HOST_LINK}")
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=False).stdout.splitlines()
     found += [f"route {line}" for line in routes if addresses.NODE in line or addresses.HOST_LINK in line]
-    found += [f"cgroup {directory}" for directory in cgroups.left()]
+    found += [f"cgroup {directory}" for directory in cgroups.left(layout.cgroup)]
     if layout.state.exists():
         found.append(f"directory {layout.state}")
     return found

@@ -30,14 +30,14 @@ def options(daemon: Daemon) -> dict[str, str]:
 
 
 def test_all_addresses_are_of_the_benchmarking_range_and_no_two_ranges_overlap() -> None:
-    link = ipaddress.ip_network(f"{addresses.HOST}/{addresses.LINK_BITS}", strict=False)
-    ranges = [link, ipaddress.ip_network(addresses.PODS), ipaddress.ip_network(addresses.SERVICES)]
+    link = ipaddress.IPv4Network(f"{addresses.HOST}/{addresses.LINK_BITS}", strict=False)
+    ranges = [link, ipaddress.IPv4Network(addresses.PODS), ipaddress.IPv4Network(addresses.SERVICES)]
 
-    assert all(one.subnet_of(ipaddress.ip_network("198.18.0.0/15")) for one in ranges)
+    assert all(one.subnet_of(ipaddress.IPv4Network("198.18.0.0/15")) for one in ranges)
     assert not any(one.overlaps(other) for one in ranges for other in ranges if one is not other)
-    assert ipaddress.ip_address(addresses.NODE) in link
-    assert ipaddress.ip_address(addresses.KUBERNETES_SERVICE) == ipaddress.ip_network(addresses.SERVICES)[1]
-    assert ipaddress.ip_address(addresses.DNS_SERVICE) in ipaddress.ip_network(addresses.SERVICES)
+    assert ipaddress.IPv4Address(addresses.NODE) in link
+    assert ipaddress.IPv4Address(addresses.KUBERNETES_SERVICE) == ipaddress.IPv4Network(addresses.SERVICES)[1]
+    assert ipaddress.IPv4Address(addresses.DNS_SERVICE) in ipaddress.IPv4Network(addresses.SERVICES)
 
 
 def test_the_kernel_takes_the_links_names() -> None:
@@ -84,8 +84,13 @@ def test_the_daemons_write_their_state_below_the_state_directory_only() -> None:
 
 
 def test_kubelet_puts_pods_into_the_clusters_own_cgroup_which_we_make() -> None:
-    assert node.kubelet_configuration(FILES)["cgroupRoot"] == f"/{addresses.CGROUP}"
-    assert {directory.name for directory in cgroups.directories()} <= {addresses.CGROUP}
+    made = {f"/{directory.name}" for directory in cgroups.directories(FILES.cgroup)}
+
+    assert made <= {node.kubelet_configuration(FILES)["cgroupRoot"]}
+
+
+def test_two_caches_have_two_cgroups() -> None:
+    assert FILES.cgroup != Layout(Path("/other"), "v1.2.3").cgroup
 
 
 def test_pods_ask_the_service_whose_endpoint_is_coredns() -> None:
