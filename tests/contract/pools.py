@@ -9,27 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pgbouncer_operator.api.parameters import Audience, ParameterRule, ParameterType
-from pgbouncer_operator.pgbouncer.parameters import CATALOGUE
-
 Object = dict[str, Any]
 Change = Callable[[Object], object]
-
-
-def settings() -> list[ParameterRule]:
-    """The catalogue as the API wants it: plain data."""
-    return [
-        ParameterRule(
-            name=row.name,
-            type=ParameterType(row.type.value),
-            minimum=row.minimum,
-            maximum=row.maximum,
-            choices=row.choices,
-            field=row.field,
-            audience=Audience(row.audience.value),
-        )
-        for row in CATALOGUE
-    ]
 
 
 def pool(change: Change | None = None, name: str = "shop-pool") -> Object:

@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.contract.pools import pool, settings
+from tests.contract.pools import pool
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api import crd
 from pgbouncer_operator.api.conditions import ConditionType, Reason
 from pgbouncer_operator.api.connection_pool import parse
+from pgbouncer_operator.offline import parameter_rules
 from pgbouncer_operator.pgbouncer.parameters import CATALOGUE, Audience, Type
 
 Node = dict[str, Any]
 
 CRDS = Path(__file__).parents[2] / "crds"
-DOCUMENT = crd.render(settings())
+DOCUMENT = crd.render(parameter_rules())
 VERSION = DOCUMENT["spec"]["versions"][0]
 ROOT: Node = VERSION["schema"]["openAPIV3Schema"]
 SPEC: Node = ROOT["properties"]["spec"]
@@ -50,18 +51,18 @@ def at(path: str) -> Node:
     return dict(PARTS)[path]
 
 
-@pytest.mark.parametrize("name", crd.files(settings()))
+@pytest.mark.parametrize("name", crd.files(parameter_rules()))
 def test_the_committed_files_are_what_the_models_give(name: str) -> None:
     text = (CRDS / name).read_text(encoding="utf-8")
-    assert text == crd.files(settings())[name], "run `make generate`"
+    assert text == crd.files(parameter_rules())[name], "run `make generate`"
 
 
 def test_nothing_else_lies_beside_the_generated_files() -> None:
-    assert {path.name for path in CRDS.iterdir()} == set(crd.files(settings()))
+    assert {path.name for path in CRDS.iterdir()} == set(crd.files(parameter_rules()))
 
 
 def test_rendering_twice_gives_the_same_bytes() -> None:
-    assert crd.to_yaml(crd.render(settings())) == crd.to_yaml(crd.render(reversed(settings())))
+    assert crd.to_yaml(crd.render(parameter_rules())) == crd.to_yaml(crd.render(reversed(parameter_rules())))
 
 
 def test_the_definition_stays_below_60_kilobytes() -> None:

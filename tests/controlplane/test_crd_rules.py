@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.contract.pools import BAD, GOOD, SECRET, Bad, Object, pool, put, settings
+from tests.contract.pools import BAD, GOOD, SECRET, Bad, Object, pool, put
 from tests.localcluster.fixture import Cluster, cluster
 from tests.localcluster.problem import Problem
 from tests.localcluster.waiting import until
@@ -18,6 +18,7 @@ from tests.unit.api.test_status import FULL
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api import crd
+from pgbouncer_operator.offline import parameter_rules
 
 __all__ = ["cluster"]  # pytest finds the fixture by its name here
 
@@ -60,7 +61,7 @@ def errors(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def server(cluster: Cluster) -> Iterator[Server]:
-    document = crd.render(settings())
+    document = crd.render(parameter_rules())
     document["metadata"]["name"] = RESOURCE
     document["spec"]["group"] = GROUP
     here = Server(cluster)

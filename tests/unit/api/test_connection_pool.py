@@ -1,12 +1,17 @@
 """Reading a ConnectionPool: what is accepted, what is refused and in which words, and what the values mean."""
 
+import copy
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
-from tests.contract.pools import BAD, CA, GOOD, Bad, Object, backend, database, parameters, pool, put, settings, user
+from tests.contract.pools import BAD, CA, GOOD, Bad, Object, backend, database, parameters, pool, put, user
 
 from pgbouncer_operator.api.access import PoolMode
 from pgbouncer_operator.api.backend import TlsMode
 from pgbouncer_operator.api.connection_pool import InvalidSpec, Problem, parse
 from pgbouncer_operator.api.parameters import problems
+from pgbouncer_operator.offline import parameter_rules
 
 
 def judge(body: Object) -> list[Problem]:
@@ -14,7 +19,7 @@ def judge(body: Object) -> list[Problem]:
         parsed = parse(body)
     except InvalidSpec as refusal:
         return list(refusal.problems)
-    return list(problems(parsed.spec.parameters or {}, settings()))
+    return list(problems(parsed.spec.parameters or {}, parameter_rules()))
 
 
 @pytest.mark.parametrize(("sentence", "body"), GOOD, ids=[sentence for sentence, _ in GOOD])
@@ -141,3 +146,36 @@ def test_writing_a_parsed_spec_gives_what_was_read() -> None:
     assert again == spec
     assert "users" in spec.wire()
     assert "connectionSecrets" not in spec.wire()
+
+
+def leaves(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where the strings are, by path."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from leaves(child, (*path, key))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from leaves(child, (*path, index))
+    elif isinstance(value, str):
+        yield path
+
+
+EVERYWHERE = {
+    path: body
+    for _, body in GOOD
+    for path in leaves(body["spec"], ("spec",))
+    if "sizing" not in path  # a field of a later version is not read at all
+}
+
+
+@pytest.mark.parametrize("path", EVERYWHERE, ids=lambda path: ".".join(map(str, path)))
+@pytest.mark.parametrize("bad", ["\n", "\r", "\t", "\x00", "\x1b", "\x7f", "\x85"], ids=ascii)
+def test_a_control_character_is_refused_wherever_a_string_stands(path: tuple[str | int, ...], bad: str) -> None:
+    body = copy.deepcopy(EVERYWHERE[path])
+    node: Any = body
+    for part in path[:-1]:
+        node = node[part]
+    for text in (f"{node[path[-1]]}{bad}", f"{bad}{node[path[-1]]}"):
+        node[path[-1]] = text
+        with pytest.raises(InvalidSpec):
+            parse(body)
