@@ -217,7 +217,7 @@ def _announcements(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> tu
                 ConditionStatus.FALSE if each.type is ConditionType.STALLED else ConditionStatus.TRUE
             )
             told.append(
-                Announcement(not good, each.reason.value, f"{each.type.value} is {each.status.value}: {each.message}")
+                Announcement(not good and each.reason is not Reason.WAITING_FOR_PODS, each.reason.value, f"{each.type.value} is {each.status.value}: {each.message}")
             )
     return tuple(told)
 

@@ -70,7 +70,7 @@ def test_a_login_that_left_stays_with_a_password_nobody_knows() -> None:
     fresh = replace(FRESH, retired=frozenset({"old", "shop"}))
     found = userlist.parse(candidate(fresh=fresh).files()[f"{naming.RUN_DIR}/userlist.txt"].decode())
     assert found["shop"] == "s3cret"
-    assert found.keys() == {"shop", "old"}
+    assert found.keys() == {"shop", "old", FRESH.identity.stats_user}
     assert len(found["old"]) == 64
     other = replace(fresh, identity=Identity("probe_1", b"another"))
     assert (
