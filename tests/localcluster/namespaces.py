@@ -51,8 +51,12 @@ def holder_command(layout: Layout) -> tuple[str, ...]:
 
 def is_holder(process: Process, layout: Layout, ours: str) -> bool:
     """Whether it is this cluster's holder, of whichever version: `pause <state>` in another PID namespace than ours."""
-    named = len(process.argv) == 2 and Path(process.argv[0]).name == "pause" and process.argv[1] == str(layout.state)
-    return named and process.namespace != ours
+    return len(process.argv) == 2 and runs_pause(process, layout) and process.namespace != ours
+
+
+def runs_pause(process: Process, layout: Layout) -> bool:
+    """Whether it is the holder or the unshare that waits for its end."""
+    return Path(process.argv[-2:][0]).name == "pause" and process.argv[-1] == str(layout.state)
 
 
 def holders(layout: Layout) -> list[Process]:
@@ -98,7 +102,11 @@ def kill(layout: Layout) -> None:
         finally:
             os.close(descriptor)
     # The kernel ends process 1 of a namespace after all others of it.
-    until(lambda: "the end of the cluster's processes" if holders(layout) else "", 60, pause=0.02)
+    until(lambda: "the end of the cluster's processes" if _pausing(layout) else "", 60, pause=0.02)
+
+
+def _pausing(layout: Layout) -> bool:
+    return any(runs_pause(process, layout) for process in processes())
 
 
 def entered(holder: Process, *argv: str) -> list[str]:

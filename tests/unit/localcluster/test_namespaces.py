@@ -25,6 +25,13 @@ def test_a_process_is_the_holder(argv: tuple[str, ...], namespace: str, holder: 
     assert namespaces.is_holder(Process(7, argv, namespace), FILES, OURS) is holder
 
 
+def test_the_end_of_the_holders_parent_is_waited_for_too() -> None:
+    parent = ("unshare", "--pid", "/cache/v1.2.3/bin/pause", "/cache/cluster")
+
+    assert namespaces.runs_pause(Process(6, parent, OURS), FILES)
+    assert not namespaces.runs_pause(Process(8, ("/pause",), THEIRS), FILES)
+
+
 def test_a_command_among_the_clusters_processes_enters_by_nsenter() -> None:
     holder = Process(77, namespaces.holder_command(FILES), THEIRS)
 
