@@ -125,7 +125,7 @@ def _build_for_kind(files: Layout, progress: Progress) -> None:
 
 def _kind(files: Layout, engine: str) -> kind.Kind:
     surroundings = kind.environment(engine, os.environ)
-    return kind.Kind(kind.program(files), files, functools.partial(run, environment=surroundings))
+    return kind.Kind(kind.program(files), engine, files, functools.partial(run, environment=surroundings))
 
 
 COMMANDS: dict[str, Callable[[Command], None]] = {

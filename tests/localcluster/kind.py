@@ -18,9 +18,10 @@ POLICY_FILE = "/etc/kubernetes-audit-policy.json"  # in the node
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """kind's program, the way to run it, and the cluster's files."""
+    """kind's program, the container engine below it, the way to run both, and the cluster's files."""
 
     program: str
+    engine: str
     layout: Layout
     run: Run
 
@@ -96,6 +97,8 @@ def up(kind: Kind, progress: Progress) -> None:
         with progress.step("kind create cluster (the first time it downloads the node's image)"):
             options = ["--config", str(_file(layout)), "--kubeconfig", str(layout.kubeconfig), "--wait", "180s"]
             kind.run(kind.command("create", "cluster", *options))
+        # The API server is root and writes for root only; whoever called us is to read the log and to remove it.
+        kind.run([kind.engine, "exec", f"{CLUSTER_NAME}-control-plane", "chmod", "-R", "a+rwX", AUDIT_DIRECTORY])
     layout.kubeconfig.touch(mode=0o600)
     layout.kubeconfig.write_text(kind.run(kind.command("get", "kubeconfig")))
 

@@ -23,6 +23,8 @@ class FakeKind:
 
     def __call__(self, argv: Sequence[str], /, *, text: str | None = None) -> str:
         self.asked.append(list(argv))
+        if argv[0] == "docker":
+            return ""
         assert argv[0] == "/bin/kind"
         words = list(argv[1:])
         name = words[words.index("--name") + 1] if "--name" in words else ""
@@ -51,7 +53,7 @@ def machine() -> FakeKind:
 
 @pytest.fixture
 def ours(machine: FakeKind, tmp_path: Path) -> Kind:
-    return Kind("/bin/kind", Layout(tmp_path, "v1.2.3"), machine)
+    return Kind("/bin/kind", "docker", Layout(tmp_path, "v1.2.3"), machine)
 
 
 def image(path: Path, content: bytes) -> Path:
@@ -75,6 +77,7 @@ def test_the_commands_of_up_are_these(machine: FakeKind, ours: Kind, tmp_path: P
     assert machine.asked == [
         ["/bin/kind", "get", "clusters"],
         ["/bin/kind", "create", "cluster", *files, "--wait", "180s", "--name", "pgbouncer-operator"],
+        ["docker", "exec", "pgbouncer-operator-control-plane", "chmod", "-R", "a+rwX", "/var/log/kubernetes-audit"],
         ["/bin/kind", "get", "kubeconfig", "--name", "pgbouncer-operator"],
     ]
 
