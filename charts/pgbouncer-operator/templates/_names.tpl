@@ -1,0 +1,47 @@
+{{- define "pgbouncer-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "pgbouncer-operator.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "pgbouncer-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "pgbouncer-operator.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- /* What selects the operator's own pods. A pool's pods carry another name. */ -}}
+{{- define "pgbouncer-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "pgbouncer-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "pgbouncer-operator.labels" -}}
+{{- /* A key may stand only once, and ours win: a selector must not lose its pods to a common label. */ -}}
+{{- $ours := include "pgbouncer-operator.selectorLabels" . | fromYaml }}
+{{- $_ := set $ours "app.kubernetes.io/part-of" "pgbouncer-operator" }}
+{{- $_ := set $ours "app.kubernetes.io/version" .Chart.AppVersion }}
+{{- $_ := set $ours "app.kubernetes.io/managed-by" .Release.Service }}
+{{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
+{{- toYaml (merge $ours .Values.commonLabels) }}
+{{- end }}
+
+{{- /* Image reference. Takes a list: the chart's root, and the value `image` or `poolImage`. */ -}}
+{{- define "pgbouncer-operator.image" -}}
+{{- $root := index . 0 }}
+{{- $image := index . 1 }}
+{{- with $root.Values.registry }}{{ trimSuffix "/" . }}/{{ end }}{{ $image.repository }}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default $root.Chart.AppVersion $image.tag }}{{ end }}
+{{- end }}

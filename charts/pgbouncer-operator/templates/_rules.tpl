@@ -1,0 +1,43 @@
+{{- /*
+What the operator does where there are pools, and nothing else: a test compares this table with the code.
+Objects are created by POST and written by server-side apply, which is the verb patch.
+*/ -}}
+{{- define "pgbouncer-operator.rules" -}}
+- apiGroups: [pgbouncer-operator.io]
+  resources: [connectionpools]
+  verbs: [list, watch]
+- apiGroups: [pgbouncer-operator.io]
+  resources: [connectionpools/status]
+  verbs: [patch]
+{{- if .Values.rbac.finalizers }}
+- apiGroups: [pgbouncer-operator.io]
+  resources: [connectionpools/finalizers]
+  verbs: [update]
+{{- end }}
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [create, get, list, patch, update, watch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [create, get, list, patch, watch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [create, get, list, patch, watch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [create, get, list, patch, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [pods/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
+{{- if .Values.connectionSecrets.enabled }}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create, delete, get, update]
+{{- end }}
+{{- end }}
