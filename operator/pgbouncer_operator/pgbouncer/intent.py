@@ -169,7 +169,7 @@ def _database(document: Document) -> DatabaseIntent:
 def _user(document: Document) -> UserIntent:
     mount = document.text("mount")
     if not _is_file_name(mount):
-        raise document.error("mount", f"is {mount!r}, it must be the name of a directory: letters, digits, '-', '_', '.'")
+        raise document.error("mount", f"is {mount!r}, it must be a directory's name: letters, digits, '-', '_', '.'")
     return UserIntent(
         name=document.text("name"),
         mount=mount,

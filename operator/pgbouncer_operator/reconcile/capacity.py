@@ -54,7 +54,7 @@ def _uses(seen: Observed) -> list[PodUse]:
     uses = []
     for pod in (*seen.living, *seen.leaving):
         state = seen.states.get(pod.uid)
-        if state is None:
+        if state is None or (pod.ready and not state.cap):  # an agent that just started has confirmed nothing yet
             uses.append(PodUse(pod.uid, pod.terminating))
         else:
             uses.append(PodUse(pod.uid, pod.terminating, state.seq, state.cap, state.open))

@@ -85,7 +85,7 @@ def stalled(seen: Observed, parts: list[Condition]) -> Condition | None:
     """Has somebody to act before the pool can become what it should be?"""
     kind = ConditionType.STALLED
     if isinstance(seen.spec, InvalidSpec):
-        return condition(kind, TRUE, Reason.INVALID_SPEC, f"spec.{seen.spec}".replace("spec.spec.", "spec."))
+        return condition(kind, TRUE, Reason.INVALID_SPEC, str(seen.spec))
     for (what, name), refusal in sorted(seen.memory.refusals.items()):
         return condition(kind, TRUE, refusal.reason, f"{what} {name}: {refusal.message}")
     for part in parts:

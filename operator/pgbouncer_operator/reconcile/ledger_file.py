@@ -16,9 +16,7 @@ from pgbouncer_operator.reconcile.projections import ChildView, PodView
 MOST = 10_000  # the highest serverConnections.max there is
 
 
-def ledger(
-    child: ChildView | None, pods: Sequence[PodView], states: Mapping[str, AgentState | None]
-) -> Ledger | None:
+def ledger(child: ChildView | None, pods: Sequence[PodView], states: Mapping[str, AgentState | None]) -> Ledger | None:
     """The ledger as it stands, None before the first one. resource_version 0: it is gone and must be made anew."""
     if child is None:
         known = any(told_seq(pod) for pod in pods) or any(state.seq for state in states.values() if state is not None)

@@ -3,6 +3,10 @@
 Shrink, confirm that very shrink on the pod, only then grow another. A pod is charged for the most it may still hold:
 its cap, or the higher cap that it has not yet confirmed to have left. Pure: the caller writes the result with
 compare-and-swap before anybody grows, and drops a pod only when its object is gone.
+
+A pod that was given nothing yet may take the ledger's `static` share unasked, so it has an entry with cap 0 that charges
+it with that share; while such a pod waits in vain, `static` is 0 and it waits on. Only what a pod took while no operator
+looked may go beyond the budget.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +40,8 @@ class Limits:
 class Round:
     """One decision. grants: the ledger to write (the very same object when nothing changes).
 
-    charged: connections that pods may hold at this instant. waiting: uids of living pods that hold no grant yet.
+    charged: connections that pods may hold at this instant, also without a grant. waiting: uids of living pods that
+    hold no grant yet.
     """
 
     grants: Grants
@@ -54,30 +59,41 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
     A terminating pod gets nothing any more and keeps its charge, lowered only by its own word. Pods that hold a grant
     come before pods that wait, and a pod that already has one more keeps it, so that nothing moves without need.
     """
-    known = {pod.uid: pod for pod in pods}
-    held = {uid: _confirmed(grant, known[uid]) for uid, grant in grants.pods.items() if uid in known}
-    leaving = sum(_charge(held[pod.uid]) for pod in pods if pod.terminating and pod.uid in held)
+    seq = grants.seq + 1
+    held = {pod.uid: _standing(grants, pod, limits.static) for pod in pods}
+    leaving = sum(_charge(held[pod.uid]) for pod in pods if pod.terminating)
     living = [pod.uid for pod in pods if not pod.terminating]
     targets = _targets(living, held, limits, limits.budget - leaving)
 
-    seq = grants.seq + 1
     for uid in living:
-        if uid in held and uid in targets and targets[uid] < held[uid].cap:
+        if targets.get(uid, held[uid].cap) < held[uid].cap:
             held[uid] = Grant(cap=targets[uid], seq=seq, high=_charge(held[uid]))
     free = limits.budget - sum(map(_charge, held.values()))
-    for uid in sorted(living, key=lambda each: each not in held):
-        have = held[uid].cap if uid in held else 0
-        more = min(targets.get(uid, 0) - have, free)
-        if more > 0 and have + more >= limits.floor:
-            grown = Grant(cap=have + more, seq=seq, high=max(have + more, held[uid].high if uid in held else 0))
-            free -= grown.high - (_charge(held[uid]) if uid in held else 0)
-            held[uid] = grown
-    waiting = tuple(uid for uid in living if uid not in held)
-    return Round(_written(grants, held, limits.static), sum(map(_charge, held.values())), waiting)
+    for uid in sorted(living, key=lambda each: not held[each].cap):
+        have, charge = held[uid].cap, _charge(held[uid])
+        cap = min(targets.get(uid, 0), (have or charge) + free)
+        if cap > have and cap >= limits.floor:
+            held[uid] = Grant(cap=cap, seq=seq, high=max(cap, charge))
+            free += charge - held[uid].high
+    waiting = tuple(uid for uid in living if not held[uid].cap)
+    return Round(_written(grants, held, 0 if waiting else limits.static), sum(map(_charge, held.values())), waiting)
 
 
 def _charge(grant: Grant) -> int:
     return max(grant.cap, grant.high)
+
+
+def _standing(grants: Grants, pod: PodUse, static: int) -> Grant:
+    """What the pod holds or may hold now, by the ledger and by its own word."""
+    grant = grants.pods.get(pod.uid, Grant(cap=0, seq=grants.seq + 1, high=0))
+    if grant.cap:
+        return _confirmed(grant, pod)
+    took = max(pod.cap or 0, pod.open or 0)
+    if took:  # it helped itself: from now on this is its grant
+        return Grant(cap=took, seq=grants.seq + 1, high=took)
+    if pod.cap is not None and not grants.static:
+        return replace(grant, high=0)
+    return replace(grant, high=max(grant.high, grants.static, static))
 
 
 def _confirmed(grant: Grant, pod: PodUse) -> Grant:
@@ -95,11 +111,11 @@ def _confirmed(grant: Grant, pod: PodUse) -> Grant:
 def _targets(living: Sequence[str], held: Mapping[str, Grant], limits: Limits, available: int) -> dict[str, int]:
     """Equal shares for as many living pods as the floor allows; holders first, larger holders get the remainder."""
     slots = min(max(limits.slots, len(living), 1), max(0, available) // limits.floor)
-    order = sorted(living, key=lambda uid: (uid not in held, -held[uid].cap if uid in held else 0, uid))
+    order = sorted(living, key=lambda uid: (-held[uid].cap, uid))
     each, extra = divmod(max(0, available), slots) if slots else (0, 0)
     shares = {uid: each + (place < extra) for place, uid in enumerate(order) if place < slots}
     # A holder beyond the slots cannot be given 0 (PgBouncer would read it as unlimited): it falls to the floor.
-    return {uid: limits.floor for uid in living if uid in held} | shares
+    return {uid: limits.floor for uid in living if held[uid].cap} | shares
 
 
 def _written(before: Grants, held: Mapping[str, Grant], static: int) -> Grants:

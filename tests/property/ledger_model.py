@@ -1,0 +1,197 @@
+"""Pods that are adversarial but lawful, and operators that look, crash and write late: what the ledger must survive.
+
+A pod may hold anything up to the highest cap it has ever applied and not yet given back. It applies ledgers in order of
+their sequence, after any delay, and may skip some. A terminating pod gets nothing new and may lower its own cap.
+Operators look (some pods do not answer), and write later or never, by compare-and-swap; two may be at it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from pgbouncer_operator.pgbouncer.grants import Grants
+from pgbouncer_operator.sizing.fit import Demand, Fit, fit
+from pgbouncer_operator.sizing.ledger import Limits, PodUse, Round
+
+Allocate = Callable[[Grants, Sequence[PodUse], Limits], Round]
+Op = tuple[str, int, int]
+
+
+class Violation(AssertionError):
+    """The promise is broken; the message says by which step."""
+
+
+@dataclass
+class Pod:
+    """cap: the limit it runs under. holds: connections it has now. given: it lowers its own cap and listens no more."""
+
+    uid: str
+    seq: int = 0
+    cap: int = 0
+    holds: int = 0
+    terminating: bool = False
+    given: bool = False
+    last_seq: int = 10**9  # the newest ledger it can still receive
+
+    def apply(self, ledger: Grants) -> None:
+        entry = ledger.pods.get(self.uid)
+        self.seq = ledger.seq
+        if entry is not None and entry.cap > 0:
+            self.cap = entry.cap
+            self.holds = max(self.holds, self.cap)  # adversarial: it takes at once what it may
+
+
+@dataclass
+class Look:
+    """What an operator saw."""
+
+    ledger: Grants
+    pods: list[PodUse]
+    limits: Limits
+
+
+@dataclass
+class World:
+    """One pool. strict: an operator always looks in time, so that no pod helps itself to the static share."""
+
+    allocate: Allocate
+    budget: int
+    databases: int
+    replicas: int
+    strict: bool
+    rolling: bool = False
+    lowered: bool = False
+    born: int = 0
+    pods: dict[str, Pod] = field(default_factory=dict)
+    ledgers: list[Grants] = field(default_factory=lambda: [Grants(seq=1, static=0, pods={})])
+    looks: dict[int, Look] = field(default_factory=dict)
+
+    @property
+    def fit(self) -> Fit:
+        return fit(Demand(self.budget, self.replicas, self.databases, {}))
+
+    @property
+    def limits(self) -> Limits:
+        room = self.fit
+        living = sum(not pod.terminating for pod in self.pods.values())
+        slots = max(living, room.replicas + (room.surge if self.rolling else 0))
+        return Limits(self.budget, room.floor, slots, room.static)
+
+    def may_hold(self, pod: Pod) -> int:
+        """The most this pod can come to hold by what it has and by what was already written."""
+        to_come = [] if pod.given else [each for each in self.ledgers if pod.seq < each.seq <= pod.last_seq]
+        entries = [each.pods[pod.uid].cap for each in to_come if pod.uid in each.pods]
+        return max([pod.holds, pod.cap, *entries])
+
+    def committed(self) -> int:
+        return sum(map(self.may_hold, self.pods.values()))
+
+    def really(self) -> int:
+        return sum(max(pod.holds, pod.cap) for pod in self.pods.values())
+
+    def uses(self, silent: int) -> list[PodUse]:
+        return [
+            PodUse(pod.uid, pod.terminating)
+            if silent >> place & 1
+            else PodUse(pod.uid, pod.terminating, pod.seq, pod.cap, pod.holds)
+            for place, pod in enumerate(self.pods.values())
+        ]
+
+    def run(self, ops: Sequence[Op]) -> None:
+        """Do every step; Violation at the first that lets more be held than the budget allows."""
+        for op in ops:
+            self.step(op)
+
+    def step(self, op: Op) -> None:
+        before, bound = self.committed(), 0
+        if op[0] == "write" and op[1] % 2 in self.looks:
+            bound = self.looks[op[1] % 2].limits.budget
+        self._do(op)
+        after = self.committed()
+        if op[0] != "static" and after > max(before, bound):
+            raise Violation(f"{op} lets the pods hold {after}, before {before}, of a budget of {bound or self.budget}")
+        if self.strict and not self.lowered and self.really() > self.budget:
+            raise Violation(f"after {op} the pods hold {self.really()} of {self.budget}")
+
+    def _do(self, op: Op) -> None:
+        kind, one, two = op
+        pods = list(self.pods.values())
+        pod = pods[one % len(pods)] if pods else None
+        match kind:
+            case "born" if len(pods) < 7:
+                self.born += 1
+                self.pods[f"pod-{self.born}"] = Pod(f"pod-{self.born}")
+            case "look":
+                self.looks[one % 2] = Look(self.ledgers[-1], self.uses(two), self.limits)
+            case "write":
+                self._write(self.looks.pop(one % 2, None))
+            case "crash":
+                self.looks.clear()
+            case "replicas":
+                self.replicas = 1 + two % 5
+            case "roll":
+                self.rolling = not self.rolling
+            case "budget":
+                wanted = 1 + two % 60
+                self.lowered |= wanted < self.budget
+                if wanted > self.budget or not self.strict:
+                    self.budget = wanted
+            case _ if pod is not None:
+                self._pod(kind, pod, two)
+
+    def _pod(self, kind: str, pod: Pod, two: int) -> None:
+        match kind:
+            case "terminate":
+                pod.terminating = True
+                pod.last_seq = min(pod.last_seq, self.ledgers[-1].seq)
+            case "gone" if pod.terminating:
+                del self.pods[pod.uid]
+            case "deliver":
+                self._deliver(pod, two)
+            case "give":
+                pod.holds = min(pod.holds, pod.cap)
+            case "fill":
+                pod.holds = max(pod.holds, pod.cap)
+            case "drain" if pod.terminating:
+                pod.given = True
+                pod.cap = min(pod.cap, 1 + two % 20)
+                pod.holds = min(pod.holds, pod.cap) if two % 2 else pod.holds
+            case "static" if not self.strict:
+                self._help_itself(pod)
+
+    def _deliver(self, pod: Pod, two: int) -> None:
+        coming = [each for each in self.ledgers if pod.seq < each.seq <= pod.last_seq]
+        if coming and not pod.given:
+            pod.apply(coming[two % len(coming)])
+
+    def _help_itself(self, pod: Pod) -> None:
+        """After 10 s without a grant: the newest ledger has long been mounted, and no operator is just writing."""
+        newest = self.ledgers[-1]
+        if pod.seq == newest.seq and not pod.cap and not pod.given and not self.looks:
+            pod.cap = pod.holds = newest.static
+
+    def _write(self, look: Look | None) -> None:
+        if look is None or look.ledger is not self.ledgers[-1]:
+            return  # compare-and-swap: somebody else has written since
+        decided = self.allocate(look.ledger, look.pods, look.limits)
+        if decided.grants is look.ledger:
+            return
+        if decided.grants.seq <= look.ledger.seq:
+            raise Violation("a ledger was written without a higher sequence: agents could not tell old from new")
+        living = {use.uid for use in look.pods if not use.terminating}
+        for uid, grant in decided.grants.pods.items():
+            if uid in living and 0 < grant.cap < look.limits.floor:
+                raise Violation(f"{uid} was given {grant.cap}: below the floor of {look.limits.floor}")
+        self.ledgers.append(decided.grants)
+
+    def calm(self) -> None:
+        """Drains end, agents follow at once, an operator looks until nothing changes."""
+        self.pods = {uid: pod for uid, pod in self.pods.items() if not pod.terminating}
+        for _ in range(20):
+            for pod in self.pods.values():
+                pod.apply(self.ledgers[-1])
+                pod.holds = min(pod.holds, pod.cap)
+            ledger = self.ledgers[-1]
+            self._write(Look(ledger, self.uses(0), self.limits))
+            if self.ledgers[-1] is ledger:
+                return
+        raise Violation("the ledger does not come to rest")

@@ -1,0 +1,97 @@
+"""Allocations with one fault each, to prove that the model would notice."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pgbouncer_operator.pgbouncer.grants import Grant, Grants
+from pgbouncer_operator.sizing import ledger
+from pgbouncer_operator.sizing.ledger import Limits, PodUse, Round, allocate
+
+Allocate = Callable[[Grants, Sequence[PodUse], Limits], Round]
+Plant = Callable[[pytest.MonkeyPatch], Allocate]
+
+
+def grow_before_the_shrink_is_confirmed(patch: pytest.MonkeyPatch) -> Allocate:
+    patch.setattr(ledger, "_charge", lambda grant: grant.cap)
+    return allocate
+
+
+def ignore_terminating_pods(patch: pytest.MonkeyPatch) -> Allocate:
+    return lambda grants, pods, limits: allocate(grants, [each for each in pods if not each.terminating], limits)
+
+
+def forget_pods_without_a_grant(patch: pytest.MonkeyPatch) -> Allocate:
+    honest = ledger._standing
+
+    def faulty(grants: Grants, pod: PodUse, static: int) -> Grant:
+        known = pod.uid in grants.pods and grants.pods[pod.uid].cap
+        return honest(grants, pod, static) if known else Grant(cap=0, seq=grants.seq + 1, high=0)
+
+    patch.setattr(ledger, "_standing", faulty)
+    return allocate
+
+
+def give_less_than_the_floor(patch: pytest.MonkeyPatch) -> Allocate:
+    def faulty(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
+        return allocate(grants, pods, replace(limits, floor=1))
+
+    return faulty
+
+
+def confirm_without_the_sequence(patch: pytest.MonkeyPatch) -> Allocate:
+    honest = ledger._confirmed
+
+    def faulty(grant: Grant, pod: PodUse) -> Grant:
+        return honest(grant, pod if pod.seq is None else replace(pod, seq=grant.seq))
+
+    patch.setattr(ledger, "_confirmed", faulty)
+    return allocate
+
+
+def confirm_by_the_cap_alone(patch: pytest.MonkeyPatch) -> Allocate:
+    honest = ledger._confirmed
+
+    def faulty(grant: Grant, pod: PodUse) -> Grant:
+        return honest(grant, pod if pod.open is None else replace(pod, open=0))
+
+    patch.setattr(ledger, "_confirmed", faulty)
+    return allocate
+
+
+def lose_pods_that_do_not_answer(patch: pytest.MonkeyPatch) -> Allocate:
+    return lambda grants, pods, limits: allocate(grants, [each for each in pods if each.seq is not None], limits)
+
+
+def round_up(patch: pytest.MonkeyPatch) -> Allocate:
+    honest = ledger._targets
+
+    def faulty(*arguments: Any) -> dict[str, int]:
+        return {uid: share + 1 for uid, share in honest(*arguments).items()}
+
+    patch.setattr(ledger, "_targets", faulty)
+    return lambda grants, pods, limits: allocate(grants, pods, replace(limits, budget=limits.budget + len(pods)))
+
+
+def write_without_a_higher_sequence(patch: pytest.MonkeyPatch) -> Allocate:
+    def faulty(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
+        decided = allocate(grants, pods, limits)
+        changed = decided.grants is not grants
+        return replace(decided, grants=replace(decided.grants, seq=grants.seq)) if changed else decided
+
+    return faulty
+
+
+MUTANTS: tuple[Plant, ...] = (
+    grow_before_the_shrink_is_confirmed,
+    ignore_terminating_pods,
+    forget_pods_without_a_grant,
+    give_less_than_the_floor,
+    confirm_without_the_sequence,
+    confirm_by_the_cap_alone,
+    lose_pods_that_do_not_answer,
+    round_up,
+    write_without_a_higher_sequence,
+)
