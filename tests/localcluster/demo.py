@@ -22,7 +22,7 @@ CLIENTS = 1000
 PODS = 2
 SECONDS = 20
 # Each pod of clients connects to its half; one in ten connects anew for each transaction, as a function does.
-THROUGH_POOL = ("--clients", str(CLIENTS // PODS), "--reconnecting", str(CLIENTS // PODS // 10), "--think", "1")
+THROUGH_POOL = ("--clients", str(CLIENTS // PODS), "--reconnecting", str(CLIENTS // PODS // 10), "--think", "3")
 
 
 def main() -> int:
