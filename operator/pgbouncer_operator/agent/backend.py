@@ -5,8 +5,10 @@ connection its place among max_connections only after the startup packet, which 
 Then a login through our own PgBouncer: it uses a pooled connection inside the cap, and PostgreSQL's words come back.
 """
 
+import contextlib
 import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterable
@@ -110,8 +112,6 @@ def _secured(server: Server, connection: socket.socket, where: str) -> Backend |
         )
     if server.ca is None:
         return None
-    import ssl  # only pools that verify pay for it
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = server.mode == "verify-full"
     try:
@@ -132,7 +132,7 @@ def login(test: Test, pair: Pair) -> str:
 
     until = time.monotonic() + TIMEOUT_SECONDS
     try:
-        with psycopg.connect(
+        connection = psycopg.connect(
             host=test.socket_dir,
             port=test.port,
             dbname=pair.database,
@@ -141,7 +141,8 @@ def login(test: Test, pair: Pair) -> str:
             connect_timeout=int(TIMEOUT_SECONDS),
             application_name="pgbouncer-operator",
             autocommit=True,
-        ) as connection:
+        )
+        with contextlib.closing(connection):
             return _select(connection.pgconn, until)
     except psycopg.errors.ConnectionTimeout:
         return NOT_SERVED

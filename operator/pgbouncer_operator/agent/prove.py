@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import ssl
 import subprocess
 import tempfile
 import time
@@ -23,6 +24,7 @@ class Refused(Exception):
 
 def prove(candidate: Candidate, settings: Settings) -> None:
     """Start PgBouncer on `candidate` without a TCP port, ask what it read, end it. Refused says why it cannot serve."""
+    _check_ca(candidate)
     with _directory(settings) as directory:
         composition = candidate.composition
         own = replace(composition.paths, run=str(directory), ca=f"{directory}/ca")
@@ -41,6 +43,17 @@ def prove(candidate: Candidate, settings: Settings) -> None:
         if found != trial.marker:
             said = _complaint(log.read_text(errors="replace"))
             raise Refused(scrub(said, candidate) if said else "PgBouncer stopped reading it without saying where")
+
+
+def _check_ca(candidate: Candidate) -> None:
+    """PgBouncer takes a CA file without a certificate in it, and fails at the first connection only."""
+    if not candidate.ca:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=candidate.ca.decode("ascii"))
+    except (ssl.SSLError, UnicodeDecodeError):
+        name = candidate.composition.intent.server_tls.ca
+        raise Refused(f"{name} holds no certificate in PEM format: correct what backend.tls.ca refers to") from None
 
 
 @contextlib.contextmanager

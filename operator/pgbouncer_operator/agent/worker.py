@@ -19,8 +19,6 @@ from pgbouncer_operator.agent.settings import Settings
 from pgbouncer_operator.agent.state import Figures, Phase, Problem, ProblemReason, State, UserState
 from pgbouncer_operator.agent.watch import Watch
 
-FRESH_SECONDS = 0.2  # how old the figures of /state may be
-
 
 def main(arguments: Sequence[str] = ()) -> int:
     """Run until SIGTERM or SIGINT. There are no arguments; settings.py names the environment variables."""
@@ -62,7 +60,6 @@ class Worker:
         self._drainage = Drainage(settings)
         self._watch = Watch(settings)
         self._figures = Figures()
-        self._looked = 0.0
         self._unreachable: Problem | None = None
         self._looking = threading.Lock()
 
@@ -95,18 +92,19 @@ class Worker:
             self._beat()
 
     def state(self) -> State:
-        """All that is known now, with figures at most 0.2 s old."""
-        self.look()
+        """All that is known now, with fresh figures."""
         ladder = self.ladder
-        found = (*self._problems, ladder.refusal, ladder.problem or self._unreachable)
+        confirmed = ladder.confirmed  # before the figures: connections seen are never older than the limit they kept to
+        self.look()
+        found = (*self._problems, ladder.refusal, ladder.problem or (self._unreachable if self.ready else None))
         return State(
             uid=self._mounts.uid,
             version=pgbouncer_operator.__version__,
             pgbouncer=ladder.version,
             phase=self._phase(),
-            hash=ladder.confirmed.hash,
-            seq=ladder.confirmed.seq,
-            cap=ladder.confirmed.cap,
+            hash=confirmed.hash,
+            seq=confirmed.seq,
+            cap=confirmed.cap,
             figures=self._figures,
             problems=tuple(each for each in found if each is not None),
             users={
@@ -118,18 +116,14 @@ class Worker:
         )
 
     def look(self) -> Look | None:
-        """Refresh the figures unless they are fresh; what was seen, or None."""
+        """Refresh the figures; what was seen, or None."""
         with self._looking:
-            if time.monotonic() - self._looked < FRESH_SECONDS:
-                return None
             try:
                 seen = bouncer.look(self.settings)
             except (Unreachable, CommandRefused) as error:
                 self._unreachable = Problem(ProblemReason.CONSOLE_UNREACHABLE, f"{error}; asked again until it answers")
                 self._figures = Figures()
                 return None
-            finally:
-                self._looked = time.monotonic()
             self._unreachable, self._figures = None, seen.figures
             return seen
 
@@ -184,7 +178,6 @@ class Worker:
 
     def _beat(self) -> None:
         """What is looked at when nothing changes."""
-        self._looked = 0.0
         seen = self.look()
         if seen is None or self.ladder.running is None:
             return

@@ -1,0 +1,314 @@
+"""The agent beside a real PgBouncer and PostgreSQL: how changes come into force, and what never does."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+from tests.process import agentdb, agentpod, rootfs, servers
+from tests.process.agentpod import Pod, eventually, with_settings
+from tests.process.servers import Postgres
+
+from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls, UserIntent
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
+]
+PASSWORD = "s3cret-of-shop"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with servers.postgres() as server:
+        agentdb.role(server, "shop", PASSWORD)
+        yield server
+
+
+@pytest.fixture
+def pod(postgres: Postgres) -> Iterator[Pod]:
+    """A pod with everything mounted and nothing started."""
+    agentdb.role(postgres, "shop", PASSWORD)
+    with agentpod.pod() as found:
+        found.mount_intent(intent(postgres))
+        found.mount_grant(5)
+        found.mount_user("shop", {"username": "shop", "password": PASSWORD})
+        found.mount_pod()
+        yield found
+
+
+def intent(postgres: Postgres, *users: str, **settings: str | int) -> Intent:
+    return Intent(
+        pool="ns/shop",
+        settings={"pool_mode": "transaction", **settings},
+        databases=(DatabaseIntent("shop", "127.0.0.1", postgres.port, "postgres"),),
+        users=tuple(UserIntent(each, each) for each in users or ("shop",)),
+        server_tls=ServerTls("disable"),
+    )
+
+
+def nonsense(good: Intent) -> Intent:
+    """A configuration that only PgBouncer itself knows to be wrong."""
+    return replace(with_settings(good, server_tls_ciphers="nonsense", query_timeout=9), server_tls=ServerTls("require"))
+
+
+def shown(pod: Pod, key: str) -> str:
+    """A setting as the running PgBouncer shows it."""
+    with pod.console() as console:
+        return {row["key"]: row["value"] for row in console.query("SHOW CONFIG")}[key]
+
+
+def reasons(pod: Pod) -> set[str]:
+    return {each["reason"] for each in pod.state()["problems"]}
+
+
+def test_pgbouncer_starts_on_a_proven_configuration_and_serves(pod: Pod, postgres: Postgres) -> None:
+    pod.start()
+    state = pod.runs(intent(postgres), seq=1)
+    assert (state["phase"], state["pgbouncer"], state["cap"]) == ("running", rootfs.PGBOUNCER_VERSION, 5)
+    assert state["reload"]["kind"] == "start"
+    assert state["users"]["shop"]["ok"] is True
+    with pod.connect("shop", "shop", PASSWORD) as client:
+        assert client.execute("select current_user").fetchone() == ("shop",)
+
+
+def test_a_changed_timeout_is_in_force_without_a_client_noticing(pod: Pod, postgres: Postgres) -> None:
+    pod.start()
+    pod.runs(intent(postgres))
+    with pod.connect("shop", "shop", PASSWORD) as client:
+        client.execute("select 1")
+        wanted = pod.mount_intent(intent(postgres, query_wait_timeout=7))
+        state = pod.runs(wanted)
+        assert shown(pod, "query_wait_timeout") == "7"
+        assert (state["reload"]["hash"], state["reload"]["kind"]) == (wanted.digest, "reload")
+        client.execute("select 1")
+
+
+def test_a_shrink_under_load_is_confirmed_when_postgresql_holds_no_more_and_no_query_fails(
+    pod: Pod, postgres: Postgres
+) -> None:
+    pod.mount_grant(20)
+    pod.start()
+    pod.runs(intent(postgres), seq=2)
+    with Load(pod, clients=30) as load:
+        eventually("20 backends are busy", lambda: agentdb.sessions(postgres, "shop") == 20)
+        seq = pod.mount_grant(5)
+        state = pod.runs(intent(postgres), seq)
+        held = agentdb.sessions(postgres, "shop")
+        assert (state["cap"], state["open"] <= 5, held <= 5) == (5, True, True)
+        done = load.done
+        eventually("the smaller pool serves on", lambda: load.done > done + 50)
+    assert load.failures == []
+
+
+def test_a_configuration_that_pgbouncer_refuses_is_never_installed(pod: Pod, postgres: Postgres) -> None:
+    pod.start()
+    running = intent(postgres)
+    pod.runs(running)
+    pod.mount_intent(nonsense(running))
+    eventually("the refusal is told", lambda: reasons(pod) == {"CandidateRefused"})
+    assert "invalid server_tls_ciphers: nonsense" in pod.state()["problems"][0]["message"]
+    assert "nonsense" not in (pod.run / "pgbouncer.ini").read_text()
+    assert shown(pod, "query_timeout") == "0"
+    seq = pod.mount_grant(3)
+    assert pod.runs(running, seq)["cap"] == 3
+    good = pod.mount_intent(with_settings(running, query_timeout=9))
+    assert pod.runs(good)["problems"] == []
+
+
+def test_a_ca_without_a_certificate_is_refused_though_pgbouncer_would_take_it(pod: Pod, postgres: Postgres) -> None:
+    pod.start()
+    running = intent(postgres)
+    pod.runs(running)
+    agentpod.publish(pod.root / "ca", {"ca.crt": "no certificate"})
+    pod.mount_intent(replace(running, server_tls=ServerTls("verify-full", "ca.crt")))
+    eventually("the refusal is told", lambda: reasons(pod) == {"CandidateRefused"})
+    assert "ca.crt holds no certificate" in pod.state()["problems"][0]["message"]
+    assert shown(pod, "server_tls_sslmode") == "disable"
+
+
+def test_a_setting_that_the_catalogue_refuses_is_named_and_the_old_configuration_serves(
+    pod: Pod, postgres: Postgres
+) -> None:
+    pod.start()
+    running = intent(postgres)
+    pod.runs(running)
+    pod.mount_intent(with_settings(running, no_such_setting=1))
+    eventually(
+        "the refusal is told",
+        lambda: reasons(pod) == {"CandidateRefused"},
+        on_failure=lambda: f"{pod.state()}{pod.logs()}",
+    )
+    assert "no_such_setting" in pod.state()["problems"][0]["message"]
+    assert pod.state()["hash"] == running.digest
+
+
+def test_a_secret_without_the_key_is_told_and_the_other_users_serve(pod: Pod, postgres: Postgres) -> None:
+    wanted = pod.mount_intent(intent(postgres, "shop", "blog"))
+    pod.mount_user("blog", {"username": "blog", "uri": "postgres://x"})
+    pod.start()
+    state = pod.runs(wanted)
+    assert state["users"]["blog"]["ok"] is False
+    assert state["users"]["blog"]["message"] == (
+        "The Secret of user blog has no key password; found: uri, username. Set users[blog].passwordKey."
+    )
+    with pod.connect("shop", "shop", PASSWORD) as client:
+        client.execute("select 1")
+
+
+def test_a_rotated_password_is_taken_and_the_old_one_is_refused(pod: Pod, postgres: Postgres) -> None:
+    pod.start()
+    pod.runs(intent(postgres))
+    with pod.connect("shop", "shop", PASSWORD) as old:
+        old.execute("select 1")
+        postgres.sql("alter role shop password 'another'")
+        generation = pod.mount_user("shop", {"username": "shop", "password": "another"})
+        eventually("the new Secret is seen", lambda: pod.state()["users"]["shop"]["generation"] == generation)
+        eventually("it is in force", lambda: pod.logs_in("shop", "shop", "another"))
+        assert not pod.logs_in("shop", "shop", PASSWORD)
+        old.execute("select 1")
+
+
+def test_an_emptied_secret_cuts_nobody_not_even_after_the_agents_restart(pod: Pod, postgres: Postgres) -> None:
+    pod.start()
+    pod.runs(intent(postgres))
+    pod.mount_user("shop", {})
+    eventually("it is told", lambda: "stay in use" in pod.state()["users"]["shop"]["message"])
+    pod.kill_worker()
+    state = pod.runs(intent(postgres))
+    assert state["users"]["shop"]["ok"] is True
+    assert pod.logs_in("shop", "shop", PASSWORD)
+
+
+def test_a_user_taken_out_cannot_log_in_any_more_though_pgbouncer_remembers(pod: Pod, postgres: Postgres) -> None:
+    agentdb.role(postgres, "blog", "s3cret-of-blog")
+    pod.mount_intent(intent(postgres, "shop", "blog"))
+    pod.mount_user("blog", {"username": "blog", "password": "s3cret-of-blog"})
+    pod.start()
+    pod.runs(intent(postgres, "shop", "blog"))
+    assert pod.logs_in("shop", "blog", "s3cret-of-blog")
+    pod.runs(pod.mount_intent(intent(postgres, "shop")))
+    assert not pod.logs_in("shop", "blog", "s3cret-of-blog")
+    assert pod.logs_in("shop", "shop", PASSWORD)
+
+
+def test_a_killed_worker_comes_back_and_pgbouncer_is_left_alone(pod: Pod, postgres: Postgres) -> None:
+    pod.start()
+    pod.runs(intent(postgres), seq=1)
+    with pod.connect("shop", "shop", PASSWORD) as client:
+        client.execute("select 1")
+        backend = client.execute("select pg_backend_pid()").fetchone()
+        pod.kill_worker()
+        state = pod.runs(intent(postgres), seq=1)
+        assert (state["cap"], state["problems"]) == (5, [])
+        assert client.execute("select pg_backend_pid()").fetchone() == backend
+    assert "RELOAD" not in (pod.root / "pgbouncer.log").read_text()
+
+
+def test_an_older_ledger_is_refused_even_by_a_new_worker(pod: Pod, postgres: Postgres) -> None:
+    seq = pod.mount_grant(4)
+    pod.start()
+    pod.runs(intent(postgres), seq)
+    pod.kill_worker()
+    pod.seq = 0
+    pod.mount_grant(50)
+    eventually("the older ledger is told", lambda: pod.state() and reasons(pod) == {"NoGrant"})
+    assert pod.runs(intent(postgres), seq)["cap"] == 4
+
+
+def test_a_half_delivered_change_waits_for_its_other_half(pod: Pod, postgres: Postgres) -> None:
+    old, new = intent(postgres), intent(postgres, query_timeout=9)
+    pod.start()
+    pod.runs(old)
+    pod.mount_pod(config=new.digest)
+    eventually("it waits", lambda: reasons(pod) == {"HalfDelivered"})
+    assert pod.state()["hash"] == old.digest
+    pod.mount_intent(new)
+    assert pod.runs(new)["problems"] == []
+
+
+def test_without_a_grant_pgbouncer_is_not_started_until_the_static_share_is_due(pod: Pod, postgres: Postgres) -> None:
+    pod.mount_grant(None, static=3)
+    pod.start_agent(static_after="4")
+    eventually("it waits for a grant", lambda: "NoGrant" in pod.http("/startupz")[1])
+    assert (pod.http("/startupz")[0], reasons(pod)) == (503, {"NoGrant"})
+    eventually("it takes the static share", lambda: pod.http("/startupz")[0] == 200)
+    pod.start_pgbouncer()
+    assert pod.runs(intent(postgres))["cap"] == 3
+
+
+def test_a_pgbouncer_that_was_restarted_is_verified_again(pod: Pod, postgres: Postgres) -> None:
+    pod.start()
+    pod.runs(intent(postgres))
+    pod.stop_pgbouncer()
+    eventually("it is missed", lambda: reasons(pod) == {"ConsoleUnreachable"})
+    wanted = pod.mount_intent(intent(postgres, query_timeout=9))
+    pod.start_pgbouncer()
+    state = pod.runs(wanted)
+    eventually("all is well", lambda: pod.state()["problems"] == [])
+    assert state["pgbouncer"] == rootfs.PGBOUNCER_VERSION
+    assert shown(pod, "query_timeout") == "9"
+
+
+def test_no_password_is_in_what_the_agent_tells(pod: Pod, postgres: Postgres) -> None:
+    pod.start()
+    pod.runs(intent(postgres))
+    pod.mount_intent(nonsense(intent(postgres)))
+    eventually("a refusal is told", lambda: reasons(pod) == {"CandidateRefused"})
+    told = "".join(pod.http(path)[1] for path in ("/state", "/metrics", "/startupz", "/livez", "/nothing"))
+    assert PASSWORD not in told + pod.logs()
+    assert "pgbouncer_up 1.0" in told
+
+
+def test_files_with_passwords_are_for_the_pods_uid_only(pod: Pod, postgres: Postgres) -> None:
+    pod.start()
+    pod.runs(intent(postgres))
+    holding = [path for path in pod.run.iterdir() if path.is_file() and PASSWORD in path.read_text(errors="replace")]
+    assert {path.name for path in holding} == {"userlist.txt", "credentials"}
+    assert {path.stat().st_mode & 0o777 for path in pod.run.iterdir() if path.is_file()} == {0o600}
+
+
+def test_a_probe_knows_a_hung_pgbouncer(pod: Pod, postgres: Postgres) -> None:
+    pod.start()
+    pod.runs(intent(postgres))
+    assert pod.script("probe", str(pod.run), str(pod.port)).wait(30) == 0
+    assert pod.pgbouncer is not None
+    os.kill(pod.pgbouncer.pid, signal.SIGSTOP)
+    try:
+        assert pod.script("probe", str(pod.run), str(pod.port)).wait(30) == 1
+    finally:
+        os.kill(pod.pgbouncer.pid, signal.SIGCONT)
+    assert pod.script("probe", str(pod.run), str(pod.port)).wait(30) == 0
+
+
+class Load:
+    """Clients that run short transactions one after the other, each with a connection of its own."""
+
+    def __init__(self, pod: Pod, clients: int) -> None:
+        self.done = 0
+        self.failures: list[str] = []
+        self._pod = pod
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self) -> None:
+        try:
+            with self._pod.connect("shop", "shop", PASSWORD, prepare_threshold=None) as client:
+                while not self._stop.is_set():
+                    client.execute("begin; select pg_sleep(0.02); commit")
+                    self.done += 1
+        except psycopg.Error as error:
+            self.failures.append(str(error))

@@ -1,0 +1,186 @@
+"""The drain of a pod: clients leave by themselves, then transactions end, and only then PgBouncer goes."""
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from tests.process import agentdb, agentpod, rootfs, servers
+from tests.process.agentpod import Pod, eventually
+from tests.process.servers import Postgres
+
+from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls, UserIntent
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
+]
+PASSWORD = "s3cret-of-shop"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with servers.postgres() as server:
+        agentdb.role(server, "shop", PASSWORD)
+        yield server
+
+
+@pytest.fixture(params=["transaction", "statement", "session"])
+def pod(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[Pod]:
+    """A pod that serves, in each pool mode."""
+    with running(postgres, request.param) as found:
+        yield found
+
+
+@pytest.fixture
+def transactional(postgres: Postgres) -> Iterator[Pod]:
+    with running(postgres, "transaction") as found:
+        yield found
+
+
+@contextlib.contextmanager
+def running(postgres: Postgres, mode: str) -> Iterator[Pod]:
+    with agentpod.pod() as found:
+        wanted = found.mount_intent(
+            Intent(
+                "ns/shop",
+                {"pool_mode": mode},
+                (DatabaseIntent("shop", "127.0.0.1", postgres.port, "postgres"),),
+                (UserIntent("shop", "shop"),),
+                ServerTls("disable"),
+            )
+        )
+        found.mount_grant(8)
+        found.mount_user("shop", {"username": "shop", "password": PASSWORD})
+        found.mount_pod()
+        found.start()
+        found.runs(wanted)
+        yield found
+
+
+def drain(pod: Pod, delay: str = "0", timeout: str = "60", transaction: str = "10") -> subprocess.Popen[bytes]:
+    return pod.script(
+        "drain",
+        *("--endpoint-delay", delay, "--timeout", timeout, "--transaction", transaction),
+        *("--run-dir", str(pod.run), "--port", str(pod.port)),
+    )
+
+
+def alive(pod: Pod) -> bool:
+    return pod.pgbouncer is not None and pod.pgbouncer.poll() is None
+
+
+def test_clients_work_on_until_they_leave_and_then_the_drain_returns(pod: Pod) -> None:
+    first, second = (pod.connect("shop", "shop", PASSWORD) for _ in range(2))
+    draining = drain(pod)
+    eventually("the agent knows", lambda: pod.state()["phase"] == "draining")
+    for _ in range(3):
+        assert first.execute("select 1").fetchone() == (1,)
+        assert second.execute("select 1").fetchone() == (1,)
+    first.close()
+    assert second.execute("select 1").fetchone() == (1,)
+    assert draining.poll() is None
+    second.close()
+    assert draining.wait(30) == 0
+    assert alive(pod)
+
+
+def test_the_listener_stays_open_for_whoever_still_comes(transactional: Pod) -> None:
+    client = transactional.connect("shop", "shop", PASSWORD)
+    draining = drain(transactional)
+    eventually("the agent knows", lambda: transactional.state()["phase"] == "draining")
+    assert transactional.logs_in("shop", "shop", PASSWORD)
+    client.close()
+    assert draining.wait(30) == 0
+
+
+def test_a_pod_without_clients_is_drained_once_the_endpoint_is_out(transactional: Pod) -> None:
+    began = time.monotonic()
+    assert drain(transactional, delay="1").wait(30) == 0
+    assert time.monotonic() - began >= 1.0
+    assert alive(transactional)
+
+
+def test_at_the_timeout_a_running_transaction_is_committed_before_pgbouncer_goes(
+    transactional: Pod, postgres: Postgres
+) -> None:
+    postgres.sql("create table if not exists kept (id int)")
+    postgres.sql("truncate kept")
+    postgres.sql("grant all on kept to shop")
+    busy, idle = (transactional.connect("shop", "shop", PASSWORD) for _ in range(2))
+    idle.execute("select 1")
+    busy.execute("begin; insert into kept values (1)")
+    draining = drain(transactional, timeout="0.5")
+    eventually("the shutdown has begun", lambda: "SHUTDOWN" in transactional.logs())
+    busy.execute("insert into kept values (2)")
+    busy.execute("commit")
+    assert draining.wait(30) == 0
+    eventually("PgBouncer has gone", lambda: not alive(transactional))
+    assert transactional.pgbouncer is not None
+    assert transactional.pgbouncer.returncode == 0
+    assert postgres.sql("select count(*) from kept") == [(2,)]
+    with pytest.raises(psycopg.OperationalError):
+        idle.execute("select 1")
+    busy.close()
+    idle.close()
+
+
+def test_a_transaction_longer_than_its_time_is_left_to_the_signal(transactional: Pod) -> None:
+    busy = transactional.connect("shop", "shop", PASSWORD)
+    busy.execute("begin; select 1")
+    assert drain(transactional, timeout="0.2", transaction="0.5").wait(30) == 1
+    assert alive(transactional)
+    assert busy.execute("select 1").fetchone() == (1,)
+    busy.close()
+
+
+def test_a_pgbouncer_that_is_gone_needs_no_drain(transactional: Pod) -> None:
+    transactional.stop_pgbouncer()
+    assert drain(transactional).wait(30) == 0
+
+
+def test_a_paused_database_flows_again_so_that_its_clients_can_leave(transactional: Pod) -> None:
+    with transactional.console() as console:
+        console.query('PAUSE "shop"')
+    draining = drain(transactional)
+    with transactional.connect("shop", "shop", PASSWORD) as client:
+        assert client.execute("select 1").fetchone() == (1,)
+    assert draining.wait(30) == 0
+
+
+def test_a_draining_pod_gives_its_connections_back_as_clients_leave(transactional: Pod, postgres: Postgres) -> None:
+    clients = [transactional.connect("shop", "shop", PASSWORD) for _ in range(6)]
+    for client in clients:
+        client.execute("begin; select 1")
+    assert agentdb.sessions(postgres, "shop") == 6
+    for client in clients:
+        client.execute("commit")
+    draining = drain(transactional)
+    eventually("no more than six are needed", lambda: transactional.state()["cap"] == 6)
+    for client in clients[:4]:
+        client.close()
+    state = eventually("no more than two are needed", lambda: (s := transactional.state()) and s["cap"] == 2 and s)
+    assert (state["phase"], state["open"] <= 2) == ("draining", True)
+    eventually("PostgreSQL holds no more", lambda: agentdb.sessions(postgres, "shop") <= 2)
+    for client in clients[4:]:
+        assert client.execute("select 1").fetchone() == (1,)
+        client.close()
+    assert draining.wait(30) == 0
+
+
+def test_a_pgbouncer_that_was_restarted_in_a_drain_serves_as_before(transactional: Pod) -> None:
+    with transactional.connect("shop", "shop", PASSWORD) as client:
+        client.execute("select 1")
+        draining = drain(transactional)
+        eventually("the cap is lowered", lambda: transactional.state()["cap"] == 1)
+        transactional.stop_pgbouncer()
+    assert draining.wait(30) == 0
+    transactional.start_pgbouncer()
+    state = eventually(
+        "the pod serves as before",
+        lambda: (s := transactional.state()) and s["phase"] == "running" and s["cap"] == 8 and s,
+    )
+    assert state["problems"] == []
+    assert transactional.logs_in("shop", "shop", PASSWORD)
