@@ -81,7 +81,7 @@ class Observer:
         secrets: dict[str, WrittenSecret | None] = {entry.name: None for entry in connection_secrets(pool)}
         for name in sorted(made):
             secrets[name] = _written(await self._secret(seen.view.namespace, name))
-        reading = Reading(seen.now, seen.view.generation, missing, _mounted(seen))
+        reading = Reading(seen.now, seen.view.generation, missing, _mounted(seen), version)
         seen = replace(seen, credentials=Credentials(by_user, version), secrets=secrets)
         return seen.remember(reading=reading)
 

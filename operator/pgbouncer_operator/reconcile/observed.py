@@ -74,12 +74,14 @@ class Reading:
     """The last read of the users' Secrets: when (monotonic), for which generation of the pool, and what was missing.
 
     mounted: what each pod had mounted of each user then, by (pod uid, handle): another value means a changed Secret.
+    version: of the Secrets then, for pods that are told for the first time while they are not read.
     """
 
     at: float
     generation: int
     missing: Missing | None
     mounted: Mapping[tuple[str, str], str]
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,13 @@ class Observed:
     def missing(self) -> Missing | None:
         """What the users' Secrets lacked when they were last read."""
         return self.memory.reading.missing if self.memory.reading else None
+
+    def same_as(self, other: "Observed") -> bool:
+        """Whether nothing but time has passed between the two looks."""
+        if self.credentials is not None or other.credentials is not None or self.ledger != other.ledger:
+            return False
+        mine = (self.view, self.status, self.pods, self.states, self.children)
+        return mine == (other.view, other.status, other.pods, other.states, other.children)
 
     def remember(self, **changes: Any) -> "Observed":
         """The same look with a changed memory."""

@@ -47,7 +47,7 @@ def told_seq(pod: PodView) -> int:
 def _value(seen: Observed, pod: PodView, digest: str, seq: int) -> str | None:
     """The annotation's next value `<seq>-<credentials>-<attempt>`; None when the pod needs no poke now."""
     seq_told, told_credentials, attempt = _parse(pod.poke)
-    credentials = seen.credentials.version if seen.credentials else told_credentials
+    credentials = seen.credentials.version if seen.credentials else told_credentials or _last_read(seen)
     if pod.config != digest or seq_told != seq or told_credentials != credentials:
         return f"{seq}-{credentials}-0"
     state = seen.states.get(pod.uid)
@@ -58,6 +58,11 @@ def _value(seen: Observed, pod: PodView, digest: str, seq: int) -> str | None:
     if known and seen.now - known[1] < patience * min(2**attempt, 16):
         return None
     return f"{seq}-{credentials}-{attempt + 1}"
+
+
+def _last_read(seen: Observed) -> str:
+    """What a new pod is told: without it the next read, at the latest a restart of ours, would poke every pod again."""
+    return seen.memory.reading.version if seen.memory.reading else ""
 
 
 def _parse(poke: str) -> tuple[int, str, int]:

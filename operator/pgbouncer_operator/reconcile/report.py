@@ -27,6 +27,7 @@ from pgbouncer_operator.resources.desired import Desired
 
 FIGURES_EVERY = 30.0  # seconds between writes that change nothing but figures
 AT_REST = 15.0  # seconds between two looks at the pods' figures
+LONGEST_WAIT = 5.0  # seconds between two looks while something is on its way
 QUIET = {Reason.PENDING, Reason.APPLYING_CONFIGURATION, Reason.MOVING_CONNECTIONS}  # on the way: no event
 
 
@@ -58,7 +59,9 @@ def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...
         phases = (*phases, (_status_step(seen, told),))
         memory = replace(memory, figures_at=seen.now)
     announcements = _announcements(seen.status.conditions or (), conditions)
-    return Plan(tuple(filter(None, phases)), announcements, _requeue(seen, memory, pending), memory)
+    phases = tuple(filter(None, phases))
+    at_rest = not phases and not pending and told == seen.status
+    return Plan(phases, announcements, _requeue(seen, memory, pending), memory, at_rest)
 
 
 def _conditions(seen: Observed, outlook: Outlook) -> list[Condition]:
@@ -217,15 +220,24 @@ def _announcements(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> tu
                 ConditionStatus.FALSE if each.type is ConditionType.STALLED else ConditionStatus.TRUE
             )
             told.append(
-                Announcement(not good and each.reason is not Reason.WAITING_FOR_PODS, each.reason.value, f"{each.type.value} is {each.status.value}: {each.message}")
+                Announcement(
+                    not good and each.reason is not Reason.WAITING_FOR_PODS,
+                    each.reason.value,
+                    f"{each.type.value} is {each.status.value}: {each.message}",
+                )
             )
     return tuple(told)
 
 
 def _requeue(seen: Observed, memory: Memory, pending: bool) -> float:
-    """Look again soon after a change and ever more rarely while it lasts; at rest only for the figures."""
+    """Look again soon after a change and ever more rarely while it lasts; at rest only for the figures.
+
+    A pod without an address has nothing to say: Kubernetes' own news of it come by the watch.
+    """
     if seen.missing:
         return 2.0
     if not pending or memory.pending_since is None:
         return AT_REST
-    return float(min(max(0.15, (seen.now - memory.pending_since) / 10), 5.0))
+    if seen.pods and not any(pod.address for pod in seen.pods):
+        return LONGEST_WAIT
+    return float(min(max(0.15, (seen.now - memory.pending_since) / 10), LONGEST_WAIT))

@@ -56,6 +56,7 @@ class Plan:
     announcements: tuple[Announcement, ...]
     requeue_after: float | None
     memory: Memory
+    at_rest: bool = False  # nothing to write, nothing on its way, every figure told: only news can change that
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -1,0 +1,1 @@
+"""Side-by-side benchmarks: figures and ratios of one run, never timed asserts."""

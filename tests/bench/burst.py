@@ -1,0 +1,197 @@
+"""Bursts of pools: made by a plain client, made by the operator, changed on every pool."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.bench import audit
+from tests.bench.operator_process import Usage
+from tests.localcluster.execution import run
+
+from pgbouncer_operator import naming, offline
+from pgbouncer_operator.kube import resources
+from pgbouncer_operator.kube.client import Kube, Selection
+from pgbouncer_operator.reconcile.specification import read
+from pgbouncer_operator.resources.deployment import Platform
+from pgbouncer_operator.resources.desired import desired
+
+CONCURRENCY = 16
+PATIENCE = 900.0
+LOGIN = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "login"},
+    "stringData": {"username": "u", "password": "p"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One size's figures."""
+
+    size: int
+    plain_seconds: float
+    seconds: float
+    created: Counter[str]
+    used: Usage
+    peak_memory: int
+    changed_seconds: float
+    changed: Counter[str]
+
+    @staticmethod
+    def heading() -> str:
+        """The table's head."""
+        return (
+            "| pools | plain client s | operator s | ratio | writes/pool | reads/pool | pokes/pool | events/pool "
+            "| CPU s | peak MiB | change all s | writes/pool | pokes/pool |\n|" + "---|" * 13
+        )
+
+    def __str__(self) -> str:
+        pokes, events = self.created["patch pods/status"], self.created["create events"]
+        figures: Iterable[object] = (
+            self.size,
+            f"{self.plain_seconds:.2f}",
+            f"{self.seconds:.2f}",
+            f"{self.seconds / self.plain_seconds:.2f}",
+            f"{audit.writes(self.created) / self.size:.2f}",
+            f"{audit.reads(self.created) / self.size:.2f}",
+            f"{pokes / self.size:.2f}",
+            f"{events / self.size:.2f}",
+            f"{self.used.cpu:.2f}",
+            self.peak_memory,
+            f"{self.changed_seconds:.2f}",
+            f"{audit.writes(self.changed) / self.size:.2f}",
+            f"{self.changed['patch pods/status'] / self.size:.2f}",
+        )
+        detail = ", ".join(f"{key} {count}" for key, count in sorted(self.created.items()))
+        changed = ", ".join(f"{key} {count}" for key, count in sorted(self.changed.items()))
+        return "| " + " | ".join(map(str, figures)) + f" |\n<!-- created: {detail}; changed: {changed} -->"
+
+
+@contextlib.asynccontextmanager
+async def namespace(kube: Kube, env: Mapping[str, str], name: str) -> AsyncIterator[str]:
+    """A namespace with the users' Secret in it, gone with all its objects afterwards."""
+    run(["kubectl", "delete", "namespace", name, "--ignore-not-found", "--wait=true"], environment=env)
+    run(["kubectl", "create", "namespace", name], environment=env)
+    body = {**LOGIN, "metadata": {"name": "login", "namespace": name}}
+    await kube.create(resources.SECRETS, body)
+    try:
+        yield name
+    finally:
+        run(["kubectl", "delete", "namespace", name, "--wait=true", "--timeout=600s"], environment=env)
+
+
+def pool(place: str, number: int) -> dict[str, Any]:
+    """A pool of two pods that no node takes."""
+    return {
+        "apiVersion": naming.API_VERSION,
+        "kind": naming.KIND,
+        "metadata": {"name": f"pool-{number}", "namespace": place},
+        "spec": {
+            "backend": {"host": "postgres.invalid"},
+            "databases": [{"name": "app"}],
+            "users": [{"name": "app", "secretRef": {"name": "login"}}],
+            "serverConnections": {"max": 25},
+            "replicas": 2,
+            "pod": {"nodeSelector": {"bench": "nowhere"}},
+        },
+    }
+
+
+async def plain(kube: Kube, place: str, size: int) -> float:
+    """Seconds in which a plain client writes the pools and all their objects, and one status for each."""
+
+    async def write(number: int) -> None:
+        body = pool(place, number)
+        made = await kube.create(resources.CONNECTION_POOLS, body)
+        parsed = read({**body, "metadata": {**made["metadata"]}})
+        wanted = desired(parsed, Platform("bench.invalid/pool:none", "IfNotPresent", 5))
+        for each in offline.objects(parsed, wanted):
+            await kube.create(resources.of(each["apiVersion"], each["kind"]), each)
+        identity = {"apiVersion": naming.API_VERSION, "kind": naming.KIND, "metadata": body["metadata"]}
+        await kube.patch_status(resources.CONNECTION_POOLS, {**identity, "status": {"observedGeneration": 1}})
+
+    began = time.monotonic()
+    await _spread(write, size)
+    return time.monotonic() - began
+
+
+async def operated(kube: Kube, place: str, size: int) -> float:
+    """Seconds from the first pool written to the last object and status that the operator makes of them."""
+
+    async def write(number: int) -> None:
+        await kube.create(resources.CONNECTION_POOLS, pool(place, number))
+
+    began = time.monotonic()
+    await _spread(write, size)
+    await _until(lambda: _complete(kube, place, size))
+    ended = time.monotonic()
+    await _quiet(kube, place, size)
+    return ended - began
+
+
+async def change(kube: Kube, place: str, size: int) -> float:
+    """Seconds from the first to the last pool's new parameter in its ConfigMap."""
+
+    async def patch(number: int) -> None:
+        body = {
+            "apiVersion": naming.API_VERSION,
+            "kind": naming.KIND,
+            "metadata": {"name": f"pool-{number}", "namespace": place},
+            "spec": {"timeouts": {"queryWaitSeconds": 17}},
+        }
+        await kube.merge_patch(resources.CONNECTION_POOLS, body)
+
+    began = time.monotonic()
+    await _spread(patch, size)
+    await _until(lambda: _carries(kube, place, size, '"query_wait_timeout": 17'))
+    ended = time.monotonic()
+    await _quiet(kube, place, size)
+    return ended - began
+
+
+async def _spread(write: Callable[[int], Awaitable[None]], size: int) -> None:
+    numbers = iter(range(size))
+
+    async def work() -> None:
+        for number in numbers:
+            await write(number)
+
+    await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
+
+
+async def _complete(kube: Kube, place: str, size: int) -> bool:
+    deployments = await kube.list(resources.DEPLOYMENTS, Selection(place, cached=True))
+    if len(deployments.items) < size:
+        return False
+    pools = await kube.list(resources.CONNECTION_POOLS, Selection(place, cached=True))
+    return sum("conditions" in (each.get("status") or {}) for each in pools.items) == size
+
+
+async def _carries(kube: Kube, place: str, size: int, text: str) -> bool:
+    found = await kube.list(resources.CONFIG_MAPS, Selection(place, cached=True))
+    return sum(text in each["data"].get(naming.INTENT_KEY, "") for each in found.items if "data" in each) == size
+
+
+async def _quiet(kube: Kube, place: str, size: int) -> None:
+    """Wait until every pod has been told, so that all that a step causes is counted with it."""
+
+    async def told() -> bool:
+        pods = await kube.list(resources.PODS, Selection(place, cached=True))
+        annotated = sum(naming.ANNOTATION_POKE in (each["metadata"].get("annotations") or {}) for each in pods.items)
+        return len(pods.items) >= 2 * size and annotated == len(pods.items)
+
+    await _until(told)
+    await asyncio.sleep(2)  # what comes after the last poke is counted too
+
+
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the objects did not appear in time")
+        await asyncio.sleep(0.2)
