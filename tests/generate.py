@@ -9,9 +9,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests import generate_chart, generate_readme
+
 from pgbouncer_operator import offline
 from pgbouncer_operator.api import crd
-from tests import generate_chart, generate_readme
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = Path("charts/pgbouncer-operator")

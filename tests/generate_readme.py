@@ -4,28 +4,55 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from pgbouncer_operator.pgbouncer import parameters
-from pgbouncer_operator.pgbouncer.parameter import Audience, Parameter
+from pgbouncer_operator.pgbouncer.parameter import Audience, Parameter, Type
 
-_MARKED = re.compile(r"(?P<open><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<close><!-- /generated -->)", re.DOTALL)
+Tables = Mapping[str, Callable[[], str]]
+
+_MARKED = re.compile(r"<!-- generated: ([\w-]+) -->\n(.*?)<!-- /generated -->", re.DOTALL)
 
 
 def parameter_table(rows: Iterable[Parameter] = parameters.CATALOGUE) -> str:
-    raise NotImplementedError
+    """The settings that a pool may put in spec.parameters, by name."""
+    lines = ["| parameter | values | default | a change takes effect by | meaning |", "|---|---|---|---|---|"]
+    for row in sorted(rows, key=lambda each: each.name):
+        if row.audience is Audience.USER:
+            cells = (f"`{row.name}`", _values(row), _default(row), row.change.value, row.help)
+            lines.append(f"| {' | '.join(each.replace('|', chr(92) + '|') for each in cells)} |")
+    return "\n".join(lines)
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"parameters": parameter_table}
+TABLES: Tables = {"parameters": parameter_table}
 
 
-def filled(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
-    """The text with every marked table made anew. ValueError names a marker that no table answers to."""
+def filled(text: str, tables: Tables = TABLES) -> str:
+    """The text with every marked table made anew. ValueError: a marker has no end, or names no table."""
+    if not len(_MARKED.findall(text)) == text.count("<!-- generated: ") == text.count("<!-- /generated -->"):
+        raise ValueError("README.md: every <!-- generated: NAME --> needs its own <!-- /generated -->, each on a line.")
 
     def table(found: re.Match[str]) -> str:
-        if found["name"] not in tables:
+        name = found[1]
+        if name not in tables:
             known = ", ".join(sorted(tables))
-            raise ValueError(f"README.md: no table is named {found['name']!r} in a marker; there are: {known}.")
-        return f"{found['open']}\n{tables[found['name']]()}\n{found['close']}"
+            raise ValueError(f"README.md: <!-- generated: {name} --> names no table. There are: {known}.")
+        return f"<!-- generated: {name} -->\n\n{tables[name]()}\n\n<!-- /generated -->"
 
-    opened = text.count("<!-- generated: ")
-    if opened != len(_MARKED.findall(text)) or opened != text.count("<!-- /generated -->"):
-        raise ValueError("README.md: a marker <!-- generated: NAME --> is not followed by its <!-- /generated -->.")
     return _MARKED.sub(table, text)
+
+
+def _values(row: Parameter) -> str:
+    match row.type:
+        case Type.INT | Type.TIME:
+            unit = " s" if row.type is Type.TIME else ""
+            return f"{row.minimum} … {row.maximum}{unit}"
+        case Type.ENUM | Type.CSV if row.choices:
+            return ", ".join(f"`{each}`" for each in row.choices)
+        case _:
+            return row.type.value
+
+
+def _default(row: Parameter) -> str:
+    """What a pool gets that says nothing. Ours may be a rule, in words."""
+    if row.ours is not None and " " in row.ours:
+        return row.ours
+    default = row.default if row.ours is None else row.ours
+    return f"`{default}`" if default else "–"
