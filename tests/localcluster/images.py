@@ -91,14 +91,17 @@ def build(names: Iterable[str] = tuple(IMAGES), progress: Progress | None = None
 
 
 def push(registry: str, tag: str | None = None) -> dict[str, str]:
-    """Build operator and pool, push them as REGISTRY/operator and REGISTRY/pool, and return their names there."""
+    """Build operator and pool, push them under the names that the chart makes of `registry`, and return these.
+
+    tag: instead of the version, which is the chart's default.
+    """
     progress = Progress()
     released = build(RELEASED, progress)
     named = {}
     with _only_builder():
         engine = images_engine.answering() or _buildah(progress)
         for name, built in released.items():
-            named[name] = f"{registry.rstrip('/')}/{name}:{tag or built.reference.rpartition(':')[2]}"
+            named[name] = f"{registry.rstrip('/')}/pgbouncer-operator/{name}:{tag or _version()}"
             with progress.step(f"pushing {named[name]}"):
                 images_engine.push(engine, built.archive, built.reference, named[name])
     return named
@@ -204,7 +207,7 @@ def main(argv: list[str]) -> int:
     commands.add_parser("references", help="print the image references")
     pushing = commands.add_parser("push", help="push operator and pool to a registry")
     pushing.add_argument("registry")
-    pushing.add_argument("--tag", help="instead of the version and content hash")
+    pushing.add_argument("--tag", help="instead of the version")
     given = parser.parse_args(argv)
     if given.command == "build" and (unknown := sorted(set(given.names) - set(IMAGES))):
         parser.error(f"no image is named {', '.join(unknown)}: there are {', '.join(IMAGES)}")
