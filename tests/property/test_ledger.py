@@ -12,7 +12,7 @@ from tests.property.ledger_mutants import MUTANTS, Plant
 
 from pgbouncer_operator.sizing.ledger import allocate
 
-RUNS = 2500
+RUNS = 2000
 # By weight: an operator looks and writes often, pods follow often, the rest is trouble.
 STEPS = (
     *("look", "write", "deliver") * 4,

@@ -4,9 +4,9 @@ Shrink, confirm that very shrink on the pod, only then grow another. A pod is ch
 its cap, or the higher cap that it has not yet confirmed to have left. Pure: the caller writes the result with
 compare-and-swap before anybody grows, and drops a pod only when its object is gone.
 
-A pod that was given nothing yet may take the ledger's `static` share unasked, so it has an entry with cap 0 that charges
-it with that share; while such a pod waits in vain, `static` is 0 and it waits on. Only what a pod took while no operator
-looked may go beyond the budget.
+A pod that was given nothing yet may take the ledger's `static` share unasked: an entry with cap 0 charges it with that
+share. While such a pod waits in vain, `static` is 0 and it waits on. Only what a pod took while no operator looked may
+go beyond the budget.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,7 +59,8 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
     A terminating pod gets nothing any more and keeps its charge, lowered only by its own word. Pods that hold a grant
     come before pods that wait, and a pod that already has one more keeps it, so that nothing moves without need.
     """
-    seq = grants.seq + 1
+    # A pod that has seen a higher sequence (somebody spoiled or deleted the ledger since) refuses all up to that one.
+    seq = max([grants.seq, *(pod.seq or 0 for pod in pods)]) + 1
     held = {pod.uid: _standing(grants, pod, limits.static) for pod in pods}
     leaving = sum(_charge(held[pod.uid]) for pod in pods if pod.terminating)
     living = [pod.uid for pod in pods if not pod.terminating]
@@ -76,7 +77,9 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
             held[uid] = Grant(cap=cap, seq=seq, high=max(cap, charge))
             free += charge - held[uid].high
     waiting = tuple(uid for uid in living if not held[uid].cap)
-    return Round(_written(grants, held, 0 if waiting else limits.static), sum(map(_charge, held.values())), waiting)
+    return Round(
+        _written(grants, Grants(seq, 0 if waiting else limits.static, held)), sum(map(_charge, held.values())), waiting
+    )
 
 
 def _charge(grant: Grant) -> int:
@@ -118,9 +121,9 @@ def _targets(living: Sequence[str], held: Mapping[str, Grant], limits: Limits, a
     return {uid: limits.floor for uid in living if held[uid].cap} | shares
 
 
-def _written(before: Grants, held: Mapping[str, Grant], static: int) -> Grants:
+def _written(before: Grants, after: Grants) -> Grants:
     """The ledger to write; `before` itself where no cap changes: a high that stays written too high is safe."""
-    caps = {uid: grant.cap for uid, grant in held.items()}
-    if caps == {uid: grant.cap for uid, grant in before.pods.items()} and static == before.static:
+    same = {uid: grant.cap for uid, grant in before.pods.items()} == {uid: each.cap for uid, each in after.pods.items()}
+    if same and after.static == before.static and after.seq == before.seq + 1:
         return before
-    return Grants(seq=before.seq + 1, static=static, pods=dict(sorted(held.items())))
+    return replace(after, pods=dict(sorted(after.pods.items())))

@@ -1,0 +1,292 @@
+"""A cluster in memory, pure: it performs plans' steps, runs Deployments' pods, and has agents that follow when told.
+
+Pods are started and stopped as a Deployment's controller may; ReplicaSets ignore terminating pods. Time is a number.
+"""
+
+import base64
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.conditions import Reason
+from pgbouncer_operator.api.connection_pool import InvalidSpec
+from pgbouncer_operator.api.status import previous
+from pgbouncer_operator.pgbouncer.grants import Grants, GrantsError
+from pgbouncer_operator.pgbouncer.intent import Intent
+from pgbouncer_operator.reconcile import projections
+from pgbouncer_operator.reconcile.agent_state import AgentState, Finding
+from pgbouncer_operator.reconcile.ledger_file import ledger
+from pgbouncer_operator.reconcile.observed import Credentials, Memory, Observed, Reading, Refusal, WrittenSecret
+from pgbouncer_operator.reconcile.specification import read
+from pgbouncer_operator.reconcile.steps import Action, Plan, Step
+from pgbouncer_operator.resources.connection_secret import Login
+
+Body = dict[str, Any]
+CANARY = "c4n4ry:/?#pass"
+POOL_UID = "pool-uid"
+
+
+@dataclass
+class Pod:
+    """A pod and its agent. template: hash of the pod template it was made of."""
+
+    body: Body
+    template: str
+    digest: str = ""
+    seq: int = 0
+    cap: int = 0
+    holds: int = 0
+
+    @property
+    def terminating(self) -> bool:
+        return "deletionTimestamp" in self.body["metadata"]
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.digest and self.cap)
+
+    def state(self) -> AgentState:
+        fine = Finding(True)
+        return AgentState(
+            self.body["metadata"]["uid"], "running", self.digest, self.seq, self.cap, self.holds, 0, 0, 0,
+            (), {"shop": fine}, fine, "1.26.1", "reload", 0.1,
+        )  # fmt: skip
+
+
+def merged(live: Mapping[str, Any], patch: Mapping[str, Any]) -> Body:
+    """The object with the patch's fields; null removes."""
+    result = dict(live)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping):
+            before = result.get(key)
+            result[key] = merged(before if isinstance(before, Mapping) else {}, value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+@dataclass
+class Cluster:
+    """Everything of one namespace. pool: the ConnectionPool. touched: what writes were made, by kind and name."""
+
+    pool: Body
+    objects: dict[tuple[str, str], Body] = field(default_factory=dict)
+    pods: list[Pod] = field(default_factory=list)
+    memory: Memory = field(default_factory=Memory)
+    now: float = 1000.0
+    version: int = 1
+    made: int = 0
+    said: list[str] = field(default_factory=list)
+
+    def new_version(self) -> str:
+        self.version += 1
+        return str(self.version)
+
+    # What the operator sees.
+
+    def look(self, silent: bool = False, secrets: bool = True) -> Observed:
+        """As `observe` does it."""
+        view = projections.pool(self.pool)
+        children = {
+            key: child
+            for key, body in self.objects.items()
+            if key[0] != "Secret" and (child := projections.child(body)).owner == view.uid
+        }
+        pods = tuple(projections.pod(self._pod_body(each)) for each in self.pods)
+        states = {
+            each.uid: None if silent or not each.address else pod.state()
+            for each, pod in zip(pods, self.pods, strict=True)
+        }
+        grants = children.get(("ConfigMap", naming.grants_config_map(view.name)))
+        try:
+            spec: Any = read(self.pool)
+        except InvalidSpec as error:
+            spec = error
+        seen = Observed(
+            view, spec, previous(self.pool), children, pods, states, ledger(grants, pods, states),
+            None, None, self.memory, self.now, "2026-01-01T00:00:00Z",
+        )  # fmt: skip
+        if not secrets or isinstance(spec, InvalidSpec):
+            return seen
+        found = {key[1]: self._written(body) for key, body in self.objects.items() if key[0] == "Secret"}
+        login = Credentials({user.name: Login("app", CANARY) for user in spec.spec.users}, "v1")
+        seen = replace(seen, credentials=login, secrets=found)
+        return seen.remember(reading=Reading(self.now, view.generation, None, {}))
+
+    def _written(self, body: Body) -> WrittenSecret:
+        metadata = body["metadata"]
+        owner = next((each["uid"] for each in metadata.get("ownerReferences", ())), "")
+        return WrittenSecret(metadata["uid"], metadata["resourceVersion"], owner, body)
+
+    def _pod_body(self, pod: Pod) -> Body:
+        conditions = [{"type": "Ready", "status": "True" if pod.ready else "False"}]
+        return {**pod.body, "status": {"podIP": "198.18.0.9", "phase": "Running", "conditions": conditions}}
+
+    # What the operator does.
+
+    def perform(self, plan: Plan, steps: int | None = None) -> None:
+        """Run the plan, or only its first steps, and then the operator is gone with its memory."""
+        memory = plan.memory
+        self.said += [f"{each.reason} {each.message}" for each in plan.announcements]
+        for done, step in enumerate(plan.steps):
+            if steps is not None and done >= steps:
+                self.memory = Memory()
+                return
+            if (refusal := self._perform(step)) is not None:
+                memory = replace(memory, refusals={**memory.refusals, step.key: refusal})
+        self.memory = memory if steps is None else Memory()
+
+    def _perform(self, step: Step) -> Refusal | None:
+        body = copy.deepcopy(dict(step.body))
+        self.said.append(f"{step!r} {step}")
+        if body["kind"] != "Secret":
+            self.said.append(json.dumps(body))
+        if body["kind"] == naming.KIND:
+            self.pool = {**self.pool, "status": body["status"]}
+            return None
+        if body["kind"] == "Pod":
+            pod = next((each for each in self.pods if each.body["metadata"]["uid"] == body["metadata"]["uid"]), None)
+            if pod is not None:
+                pod.body = merged(pod.body, body)
+            return None
+        live = self.objects.get(step.key)
+        if step.action is Action.CREATE:
+            if live is not None:
+                return Refusal(Reason.NAME_CONFLICT, "it exists and is not ours", self.now)
+            self._put(body, posted=True)
+            return None
+        assert live is not None, f"{step}: there is no such object"
+        assert self._owner(live) == POOL_UID, f"{step}: it belongs to somebody else"
+        self._change(step, live, body)
+        return None
+
+    def _change(self, step: Step, live: Body, body: Body) -> None:
+        for fact in ("uid", "resourceVersion"):
+            given = body["metadata"].get(fact)
+            assert given in {None, live["metadata"][fact]}, f"{step}: it is meant for another {fact}"
+        match step.action:
+            case Action.DELETE:
+                assert {"uid", "resourceVersion"} <= set(body["metadata"]), f"{step} could hit another object"
+                del self.objects[step.key]
+            case Action.REPLACE:
+                assert "resourceVersion" in body["metadata"], f"{step} is no compare-and-swap"
+                self._put(merged({}, body), uid=live["metadata"]["uid"])
+            case _:
+                assert "uid" in body["metadata"], f"{step} could make or hit another object"
+                self._put(merged(live, body), uid=live["metadata"]["uid"])
+
+    def _put(self, body: Body, posted: bool = False, uid: str = "") -> None:
+        self.made += 1
+        operation = "Update" if posted else "Apply"
+        body["metadata"] |= {
+            "uid": uid or f"uid-{self.made}",
+            "resourceVersion": self.new_version(),
+            "managedFields": [{"manager": naming.FIELD_MANAGER, "operation": operation}],
+        }
+        self.objects[body["kind"], body["metadata"]["name"]] = body
+
+    @staticmethod
+    def _owner(body: Body) -> str:
+        return next((each["uid"] for each in body["metadata"].get("ownerReferences", ())), "")
+
+    # What the cluster does.
+
+    @property
+    def deployment(self) -> Body | None:
+        return self._ours("Deployment", naming.deployment(self.pool["metadata"]["name"]))
+
+    def _ours(self, kind: str, name: str) -> Body | None:
+        """Our object; somebody else's of that name has a shape that the pods cannot use."""
+        body = self.objects.get((kind, name))
+        return body if body is not None and self._owner(body) == POOL_UID else None
+
+    def control(self) -> bool:
+        """One move of the Deployment's controller; whether there was any."""
+        if self.deployment is None:
+            return False
+        spec = self.deployment["spec"]
+        template = hashlib.sha256(json.dumps(spec["template"], sort_keys=True).encode()).hexdigest()
+        living = [pod for pod in self.pods if not pod.terminating]
+        old = [pod for pod in living if pod.template != template]
+        wanted, limits = spec["replicas"], spec["strategy"]["rollingUpdate"]
+        ready = sum(pod.ready for pod in living)
+        new = len(living) - len(old)
+        moved = True
+        if new < wanted and len(living) < wanted + (limits["maxSurge"] if old else 0):
+            self._start(spec, template)
+        elif len(living) > wanted and not old:
+            self._stop(living[-1])
+        elif old and (len(living) > wanted or not old[0].ready or ready > wanted - limits["maxUnavailable"]):
+            self._stop(next((pod for pod in old if not pod.ready), old[0]))
+        else:
+            moved = False
+        self._tell()
+        return moved
+
+    def _tell(self) -> None:
+        assert self.deployment is not None
+        template = json.dumps(self.deployment["spec"]["template"], sort_keys=True).encode()
+        living = [pod for pod in self.pods if not pod.terminating]
+        updated = sum(pod.template == hashlib.sha256(template).hexdigest() for pod in living)
+        self.deployment["status"] = {"replicas": len(living), "updatedReplicas": updated}
+
+    def _start(self, spec: Body, template: str) -> None:
+        self.made += 1
+        metadata = copy.deepcopy(spec["template"]["metadata"]) | {
+            "name": f"pod-{self.made}",
+            "namespace": self.pool["metadata"]["namespace"],
+            "uid": f"pod-uid-{self.made}",
+            "resourceVersion": self.new_version(),
+        }
+        self.pods.append(Pod({"metadata": metadata}, template))
+
+    def _stop(self, pod: Pod) -> None:
+        pod.body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+    def follow(self, place: int) -> None:
+        """One agent reads what is mounted now, installs it and takes at once what it may; then it gives back."""
+        if not self.pods:
+            return
+        pod = self.pods[place % len(self.pods)]
+        if pod.terminating:
+            pod.cap = pod.holds = min(pod.cap, 1)
+            return
+        name = self.pool["metadata"]["name"]
+        mounted = self._ours("ConfigMap", naming.config_map(name))
+        granted = self._ours("ConfigMap", naming.grants_config_map(name))
+        if granted is not None:
+            try:
+                self._obey(pod, Grants.from_json(granted["data"][naming.GRANTS_KEY]))
+            except GrantsError:
+                pass  # it keeps what it has
+        if mounted is not None and pod.cap:
+            intent = Intent.from_json(mounted["data"][naming.INTENT_KEY])
+            if intent.digest == pod.body["metadata"]["annotations"].get(naming.ANNOTATION_CONFIG, intent.digest):
+                pod.digest = intent.digest
+
+    def _obey(self, pod: Pod, grants: Grants) -> None:
+        if grants.seq < pod.seq:
+            return
+        entry = grants.pods.get(pod.body["metadata"]["uid"])
+        if entry is not None and entry.cap:
+            pod.seq, pod.cap, pod.holds = grants.seq, entry.cap, entry.cap
+        elif pod.cap:
+            pod.seq = grants.seq
+
+    def leave(self) -> None:
+        """Drains end."""
+        self.pods = [pod for pod in self.pods if not pod.terminating]
+
+    def held(self) -> int:
+        """Connections that pods have now."""
+        return sum(pod.holds for pod in self.pods)
+
+    def secret(self, name: str) -> dict[str, str]:
+        """A connection Secret's keys, decoded."""
+        return {key: base64.b64decode(each).decode() for key, each in self.objects["Secret", name]["data"].items()}
