@@ -99,7 +99,7 @@ def start(site: Site, namespace: str, traffic: Traffic) -> Running:
     )
     names = [f"pod/{traffic.name}-{number}" for number in range(traffic.pods)]
     site.kubectl(
-        "wait", "-n", namespace, "--for=jsonpath={.status.containerStatuses[0].started}", "--timeout=60s", *names
+        "wait", "-n", namespace, "--for=jsonpath={.status.containerStatuses[0].started}=true", "--timeout=60s", *names
     )
     for number in range(traffic.pods):
         follower = threading.Thread(target=_follow, args=(running, number), daemon=True)

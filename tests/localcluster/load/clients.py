@@ -41,7 +41,8 @@ class Account:
         self.most_connected = max(self.most_connected, self.connected)
 
     def blame(self, error: Exception) -> None:
-        self.errors[" ".join(str(error).split())[-160:]] += 1
+        words = " ".join(str(error).split())
+        self.errors[words.rpartition(" failed: ")[2][:160] or type(error).__name__] += 1
 
     def line(self, **more: object) -> str:
         ordered = sorted(self.seconds)
