@@ -90,10 +90,10 @@ class Pod:
         publish(self.root / "config", {naming.INTENT_KEY: intent.to_json()})
         return intent
 
-    def mount_grant(self, cap: int | None, static: int = 0) -> int:
-        """A new ledger with this pod's cap (None: no entry); its sequence."""
+    def mount_grant(self, cap: int | None, static: int = 0, since: int | None = None) -> int:
+        """A new ledger with this pod's cap (None: no entry), set at `since` (None: now); its sequence."""
         self.seq += 1
-        pods = {} if cap is None else {self.uid: Grant(cap, self.seq, cap)}
+        pods = {} if cap is None else {self.uid: Grant(cap, since or self.seq, cap)}
         publish(self.root / "grants", {naming.GRANTS_KEY: Grants(self.seq, static, pods).to_json()})
         return self.seq
 

@@ -219,6 +219,15 @@ def test_an_older_ledger_is_refused_even_by_a_new_worker(pod: Pod, postgres: Pos
     assert pod.runs(intent(postgres), seq)["cap"] == 4
 
 
+def test_a_ledger_that_changed_for_other_pods_only_is_confirmed_without_a_reload(pod: Pod, postgres: Postgres) -> None:
+    set_at = pod.mount_grant(4)
+    pod.start()
+    pod.runs(intent(postgres), set_at)
+    seq = pod.mount_grant(4, since=set_at)
+    assert pod.runs(intent(postgres), seq)["cap"] == 4
+    assert "RELOAD" not in (pod.root / "pgbouncer.log").read_text()
+
+
 def test_a_half_delivered_change_waits_for_its_other_half(pod: Pod, postgres: Postgres) -> None:
     old, new = intent(postgres), intent(postgres, query_timeout=9)
     pod.start()

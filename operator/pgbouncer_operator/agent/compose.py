@@ -26,12 +26,13 @@ class Identity:
 class Candidate:
     """A configuration for this pod: the composition of its ini, and the other files.
 
-    cap: the grant it was made under; the shares' sum is lower where databases have maxima of their own.
+    seq, cap: the ledger it was made under; the shares' sum is lower where databases have maxima of their own.
     ca: bytes of the CA file, empty for none. It is copied, because an emptied mount must not break a start.
     marker: what SHOW CONFIG says once PgBouncer has read this whole configuration.
     """
 
     composition: ini.Composition
+    seq: int
     cap: int
     ca: bytes = b""
     marker: str = field(init=False)
@@ -132,7 +133,7 @@ def candidate(mounts: Mounts, seen: Seen, fresh: Fresh) -> Candidate:
         ini.Composition(
             intent=intent,
             shares=_shares(intent, seen.cap),
-            seq=seen.seq,
+            seq=seen.since,
             logins=_logins(mounts, intent, fresh),
             credentials=_credentials(mounts),
             stats_user=fresh.identity.stats_user,
@@ -140,6 +141,7 @@ def candidate(mounts: Mounts, seen: Seen, fresh: Fresh) -> Candidate:
             port=fresh.settings.port,
             peer_id=peer_id(mounts.uid),
         ),
+        seen.seq,
         seen.cap,
         mounts.ca,
     )
@@ -151,7 +153,8 @@ def regranted(running: Candidate, seen: Seen) -> Candidate:
         shares = _shares(running.composition.intent, seen.cap)
     except grants.GrantsError:
         return running
-    return replace(running, cap=seen.cap, composition=replace(running.composition, shares=shares, seq=seen.seq))
+    composition = replace(running.composition, shares=shares, seq=seen.since)
+    return replace(running, seq=seen.seq, cap=seen.cap, composition=composition)
 
 
 def shrunk(running: Candidate, clients: int) -> Candidate:

@@ -1,16 +1,21 @@
 """Which cap of the ledger this pod may act on. Pure; memory and the time waited are arguments."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgbouncer_operator.agent.mounts import Mounts
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What this pod has accepted before, across restarts of the agent. cap: server connections, 0 before any grant."""
+    """What this pod has accepted, across restarts of the agent. seq: of the ledger.
+
+    cap: server connections, 0 before any grant. since: the ledger's sequence when this cap was set; it grows with each
+    word about this pod, so 5 → 10 → 5 is never taken for one 5, and other pods' grants are no change for this one.
+    """
 
     seq: int = 0
     cap: int = 0
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +40,12 @@ def hold(mounts: Mounts, seen: Seen, waited: float, static_after: float) -> Held
         return Held(seen, f"the ledger went back from sequence {seen.seq} to {grants.seq}: the older one is refused")
     entry = grants.pods.get(mounts.uid)
     if entry is not None and entry.cap > 0:
-        return Held(Seen(grants.seq, entry.cap))
+        return Held(Seen(grants.seq, entry.cap, entry.seq))
     if seen.cap:
-        return Held(Seen(grants.seq, seen.cap))
+        return Held(replace(seen, seq=grants.seq))
     if waited >= static_after and grants.static > 0:
-        return Held(Seen(grants.seq, grants.static))
-    return Held(Seen(grants.seq, 0), _lacking(mounts, grants.static, static_after))
+        return Held(Seen(grants.seq, grants.static, grants.seq))
+    return Held(Seen(grants.seq), _lacking(mounts, grants.static, static_after))
 
 
 def _lacking(mounts: Mounts, static: int, static_after: float) -> str:

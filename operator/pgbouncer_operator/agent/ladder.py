@@ -50,6 +50,7 @@ class Ladder:
         """Go one rung towards `wanted`, first read at `begun` (monotonic). Does nothing when it is what runs."""
         if self.running is not None and self.running.marker == wanted.marker:
             self._refused, self.refusal = {}, None
+            self._obey(wanted)
             return
         if time.monotonic() < self._refused.get(wanted.marker, 0.0):
             return
@@ -134,10 +135,16 @@ class Ladder:
             self._enforce(verdict.over)
             return
         self.settled = True
-        self.confirmed = Confirmed(digest, running.composition.seq, running.cap)
+        self.confirmed = Confirmed(digest, running.seq, running.cap)
         if self._begun is not None:
             self.reload = Reload(digest, time.monotonic() - self._begun, self._kind)
         self._begun, self._kind = None, ReloadKind.RELOAD
+
+    def _obey(self, wanted: Candidate) -> None:
+        """A newer ledger that says the same of this pod is obeyed already."""
+        self.running = wanted
+        if self.settled and self.confirmed.seq != wanted.seq:
+            self.confirmed = Confirmed(wanted.composition.intent.digest, wanted.seq, wanted.cap)
 
     def _enforce(self, over: tuple[str, ...]) -> None:
         """A lowered limit closes nothing by itself; renewing does, each connection at the end of its transaction."""

@@ -29,14 +29,14 @@ def identity(settings: Settings) -> Identity:
 
 
 def seen(settings: Settings) -> Seen:
-    """The ledger's sequence and the cap that this pod has accepted."""
+    """What this pod has accepted of the ledger."""
     document = _load(settings, _SEEN)
-    return Seen(document.get("seq", 0), document.get("cap", 0))
+    return Seen(document.get("seq", 0), document.get("cap", 0), document.get("since", 0))
 
 
 def keep_seen(settings: Settings, value: Seen) -> None:
     """Remember it."""
-    _save(settings, _SEEN, {"seq": value.seq, "cap": value.cap})
+    _save(settings, _SEEN, {"seq": value.seq, "cap": value.cap, "since": value.since})
 
 
 def credentials(settings: Settings) -> dict[str, Credential]:

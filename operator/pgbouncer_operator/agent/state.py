@@ -98,7 +98,10 @@ class UserState:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything the agent knows of its pod. hash, seq, cap: applied and verified, not merely wanted."""
+    """Everything the agent knows of its pod. hash, seq: applied and verified, not merely wanted.
+
+    cap: the most server connections the pod may act on: a raised one at once, a lowered one when it is kept to.
+    """
 
     uid: str
     version: str

@@ -103,8 +103,8 @@ class Worker:
             pgbouncer=ladder.version,
             phase=self._phase(),
             hash=confirmed.hash,
-            seq=confirmed.seq,
-            cap=confirmed.cap,
+            seq=confirmed.seq if self._seen.cap else self._seen.seq,
+            cap=max(confirmed.cap, self._wanted.cap if self._wanted else self._seen.cap),
             figures=self._figures,
             problems=tuple(each for each in found if each is not None),
             users={
@@ -122,7 +122,8 @@ class Worker:
                 seen = bouncer.look(self.settings)
             except (Unreachable, CommandRefused) as error:
                 self._unreachable = Problem(ProblemReason.CONSOLE_UNREACHABLE, f"{error}; asked again until it answers")
-                self._figures = Figures()
+                if isinstance(error, Unreachable) and error.gone:
+                    self._figures = Figures()  # else it hangs, and holds what it held
                 return None
             self._unreachable, self._figures = None, seen.figures
             return seen

@@ -22,7 +22,7 @@ FRESH = Fresh(Identity("probe_1", b"key"), Settings())
 
 
 def candidate(mounts: Mounts = MOUNTS, cap: int = 10, seq: int = 1, fresh: Fresh = FRESH) -> Candidate:
-    return compose.candidate(mounts, Seen(seq, cap), fresh)
+    return compose.candidate(mounts, Seen(seq, cap, seq), fresh)
 
 
 def with_intent(**changes: object) -> Mounts:
@@ -64,6 +64,10 @@ def test_every_grant_and_every_new_secret_has_a_marker_of_its_own() -> None:
     rotated = replace(MOUNTS, users={"shop": replace(USERS["shop"], generation="..2")})
     markers = {candidate().marker, candidate(seq=2).marker, candidate(cap=9).marker, candidate(rotated).marker}
     assert len(markers) == 4
+
+
+def test_a_ledger_that_is_newer_for_other_pods_only_changes_nothing_here() -> None:
+    assert compose.candidate(MOUNTS, Seen(9, 10, 1), FRESH).files() == candidate(seq=1).files()
 
 
 def test_a_login_that_left_stays_with_a_password_nobody_knows() -> None:
@@ -127,17 +131,17 @@ def test_without_a_grant_nothing_is_run() -> None:
 
 def test_a_wrong_intent_is_reported_and_what_runs_goes_on_under_the_new_grant() -> None:
     wrong = with_intent(settings={"pool_mode": "transaction", "no_such_key": 1})
-    found = compose.target(wrong, Seen(2, 4), candidate(), FRESH)
+    found = compose.target(wrong, Seen(2, 4, 2), candidate(), FRESH)
     assert [each.reason for each in found.problems] == [ProblemReason.CANDIDATE_REFUSED]
     assert "no_such_key" in found.problems[0].message
     assert found.candidate is not None
     assert found.candidate.composition.intent == INTENT
-    assert (found.candidate.cap, found.candidate.composition.seq, found.candidate.shares) == (4, 2, {"shop": 4})
+    assert (found.candidate.cap, found.candidate.seq, found.candidate.shares) == (4, 2, {"shop": 4})
 
 
 def test_a_wrong_intent_at_the_first_start_runs_nothing() -> None:
     wrong = with_intent(settings={"no_such_key": 1})
-    assert compose.target(wrong, Seen(2, 4), None, FRESH).candidate is None
+    assert compose.target(wrong, Seen(2, 4, 2), None, FRESH).candidate is None
 
 
 def test_a_cap_below_the_number_of_databases_is_refused_with_a_remedy() -> None:

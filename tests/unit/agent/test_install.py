@@ -10,7 +10,7 @@ from pgbouncer_operator.pgbouncer.composition import Composition
 from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent
 
 INTENT = Intent("ns/shop", {}, (DatabaseIntent("blog", "pg"), DatabaseIntent("shop", "pg")), ())
-RUNNING = Candidate(Composition(INTENT, {"blog": 2, "shop": 3}, 7, (), "", "probe_1"), cap=5)
+RUNNING = Candidate(Composition(INTENT, {"blog": 2, "shop": 3}, 7, (), "", "probe_1"), seq=7, cap=5)
 
 
 def look(marker: str = RUNNING.marker, **databases: tuple[int, int]) -> Look:
