@@ -86,6 +86,7 @@ demo: ## The main job, end to end, on a real local cluster: 1,000 clients on 25 
 
 .PHONY: test
 test: check cluster image ## All tiers: check, then real processes, control plane and cluster
+	$(BIN)/python -m tests.process.rootfs
 	$(BIN)/python -m pytest -q tests/simulated tests/process tests/controlplane tests/cluster $(PYTEST_ARGS)
 
 .PHONY: bench
