@@ -131,6 +131,38 @@ def test_every_server_connection_notices_abandoned_statements(bouncer: Bouncer, 
         assert client.execute("SHOW client_connection_check_interval").fetchone() == ("1s",)
 
 
+def test_an_abandoned_statement_ends_on_the_server(bouncer: Bouncer, postgres: Postgres) -> None:
+    postgres.role("leaver", "pw")
+    bouncer.write(composition(bouncer, postgres, ini.Login("leaver", "pw")))
+    bouncer.start()
+
+    def running() -> int:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'leaver' AND state = 'active'"
+        return int(postgres.sql(query)[0][0])
+
+    client = bouncer.connect(user="leaver", password="pw", dbname="shop", autocommit=True)
+    client.pgconn.send_query(b"SELECT pg_sleep(3600)")
+    wait_until(lambda: running() == 1, "the statement runs")
+    client.pgconn.finish()
+    wait_until(lambda: running() == 0, "PostgreSQL has noticed that nobody waits for the statement")
+    client.close()
+
+
+def test_in_session_mode_the_check_for_abandoned_statements_ends_with_the_first_client(
+    bouncer: Bouncer, postgres: Postgres
+) -> None:
+    """A limit that the README states: DISCARD ALL between two clients resets what connect_query has set."""
+    postgres.role("sessions", "pw")
+    pool = composition(bouncer, postgres, ini.Login("sessions", "pw"), share=1)
+    bouncer.write(replace(pool, intent=replace(pool.intent, settings={"pool_mode": "session"})))
+    bouncer.start()
+    seen = []
+    for _ in range(2):
+        with bouncer.connect(user="sessions", password="pw", dbname="shop") as client:
+            seen += client.execute("SHOW client_connection_check_interval").fetchone() or ()
+    assert seen == ["1s", "0"]
+
+
 def test_a_lower_share_holds_after_reload_and_reconnect_without_an_error(bouncer: Bouncer, postgres: Postgres) -> None:
     postgres.role("shrink", "pw")
     before = composition(bouncer, postgres, ini.Login("shrink", "pw"), share=8)
