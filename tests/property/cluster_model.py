@@ -8,6 +8,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -261,10 +262,8 @@ class Cluster:
         mounted = self._ours("ConfigMap", naming.config_map(name))
         granted = self._ours("ConfigMap", naming.grants_config_map(name))
         if granted is not None:
-            try:
+            with suppress(GrantsError):  # it keeps what it has
                 self._obey(pod, Grants.from_json(granted["data"][naming.GRANTS_KEY]))
-            except GrantsError:
-                pass  # it keeps what it has
         if mounted is not None and pod.cap:
             intent = Intent.from_json(mounted["data"][naming.INTENT_KEY])
             if intent.digest == pod.body["metadata"]["annotations"].get(naming.ANNOTATION_CONFIG, intent.digest):

@@ -9,13 +9,13 @@ from random import Random
 from typing import Any
 
 import pytest
+from tests.property.cluster_model import CANARY, POOL_UID, Cluster
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.reconcile.observed import Memory, Observed
 from pgbouncer_operator.reconcile.plan import plan
 from pgbouncer_operator.reconcile.steps import Action, Plan
 from pgbouncer_operator.resources.deployment import Platform
-from tests.property.cluster_model import CANARY, POOL_UID, Cluster
 
 RUNS = 40
 PLATFORM = Platform("pool:1", "IfNotPresent", 5)
@@ -80,6 +80,14 @@ def look_without_answers(cluster: Cluster) -> None:
     cluster.perform(found)
 
 
+def change_spec(cluster: Cluster, random: Random) -> None:
+    spec = {**cluster.pool["spec"], **copy.deepcopy(random.choice(CHANGES))}
+    cluster.pool["spec"] = {key: value for key, value in spec.items() if value is not None}
+    cluster.pool["metadata"]["generation"] += 1
+    if random.random() < 0.5:
+        cluster.leave()
+
+
 def disturb(cluster: Cluster, random: Random) -> None:
     """One thing happens."""
     move = random.choice(["look"] * 5 + ["follow"] * 5 + ["control"] * 4 + ["crash", "spec", "lose", "silent", "evict"])
@@ -94,11 +102,7 @@ def disturb(cluster: Cluster, random: Random) -> None:
         case "control":
             cluster.control()
         case "spec":
-            spec = {**cluster.pool["spec"], **copy.deepcopy(random.choice(CHANGES))}
-            cluster.pool["spec"] = {key: value for key, value in spec.items() if value is not None}
-            cluster.pool["metadata"]["generation"] += 1
-            if random.random() < 0.5:
-                cluster.leave()
+            change_spec(cluster, random)
         case "lose" if cluster.objects:
             key = random.choice(sorted(cluster.objects))
             if key[0] != "Deployment" and cluster.objects[key]["metadata"].get("ownerReferences"):
