@@ -4,12 +4,12 @@ A path is a tuple of field names, and of `((key, value), …)` tuples where a li
 Lists that are not in KEYED are atomic. Rules: https://kubernetes.io/docs/reference/using-api/server-side-apply/
 """
 
-import copy
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-Object = dict[str, Any]
+from tests.simulated.apiserver.records import Object, clone
+
 ItemKey = tuple[tuple[str, Any], ...]
 Path = tuple[str | ItemKey, ...]
 Owners = dict[tuple[str, str, str], frozenset[Path]]  # manager, operation, subresource
@@ -104,17 +104,17 @@ def merge(live: Any, applied: Any, path: Path = ()) -> Any:
     if isinstance(live, dict) and isinstance(applied, dict):
         merged = dict(live)
         for name, inner in applied.items():
-            merged[name] = merge(live[name], inner, (*path, name)) if name in live else copy.deepcopy(inner)
+            merged[name] = merge(live[name], inner, (*path, name)) if name in live else clone(inner)
         return merged
     field = str(path[-1]) if path and isinstance(path[-1], str) else "item"
     parent = str(path[-2]) if len(path) > 1 and isinstance(path[-2], str) else "item"
     keys = keys_of(field, parent, applied)
     if keys is None or keys_of(field, parent, live) is None:
-        return copy.deepcopy(applied)
+        return clone(applied)
     merged_items = {key_of(item, keys): item for item in live}
     for item in applied:
         key = key_of(item, keys)
-        merged_items[key] = merge(merged_items[key], item, (*path, key)) if key in merged_items else copy.deepcopy(item)
+        merged_items[key] = merge(merged_items[key], item, (*path, key)) if key in merged_items else clone(item)
     return list(merged_items.values())
 
 
@@ -132,7 +132,7 @@ def apply(live: Object, owners: Owners, applied: Object, who: tuple[str, str], f
         raise ApplyConflict([(manager[0], render(path)) for manager, path in contested])
     lost = {manager: {path for name, path in contested if name == manager} for manager in owners}
     after: Owners = {manager: paths - lost[manager] for manager, paths in owners.items() if manager != me}
-    merged = merge(copy.deepcopy(live), applied)
+    merged = merge(clone(live), applied)
     still_owned = wanted.union(*after.values()) if after else wanted
     for path in sorted(owners.get(me, frozenset()) - still_owned, key=len):  # an item before what is in it
         _remove(merged, path, still_owned)
@@ -142,9 +142,12 @@ def apply(live: Object, owners: Owners, applied: Object, who: tuple[str, str], f
 
 def updated(before: Object, after: Object, owners: Owners, who: tuple[str, str]) -> Owners:
     """The owners after `who` wrote `after` over `before` without apply: what changed is theirs."""
-    old, new = frozenset(leaves(before)), frozenset(leaves(after))
-    touched = {path for path in new if path not in old or value_at(before, path) != value_at(after, path)}
-    result = {manager: (paths & new) - touched for manager, paths in owners.items()}
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    old, new = ({name: body[name] for name in body.keys() & changed} for body in (before, after))
+    old_values, new_values = ({path: value_at(body, path) for path in leaves(body)} for body in (old, new))
+    touched = {path for path, value in new_values.items() if path not in old_values or old_values[path] != value}
+    gone = (old_values.keys() - new_values.keys()) | touched
+    result = {manager: paths - gone for manager, paths in owners.items()}
     me = (who[0], "Update", who[1])
     result[me] = result.get(me, frozenset()) | touched
     return {manager: paths for manager, paths in result.items() if paths}

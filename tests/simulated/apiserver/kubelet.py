@@ -8,7 +8,6 @@ Simplified: there is no ReplicaSet, a pod belongs to its Deployment. Rolling upd
 scaling down honours the pod-deletion-cost annotation and then takes the newest.
 """
 
-import copy
 import hashlib
 import json
 import math
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tests.simulated.apiserver.kinds import Kind
-from tests.simulated.apiserver.records import Change, Key, Object
+from tests.simulated.apiserver.records import Change, Key, Object, clone
 from tests.simulated.apiserver.server import ApiServer
 
 from pgbouncer_operator.kube.resources import DEPLOYMENTS, PODS
@@ -53,9 +52,9 @@ class Node:
         api.storage.listeners.append(self._hear)
 
     def pods(self, namespace: str, deployment: str) -> list[Object]:
-        """The Pods of a Deployment, oldest first, terminating ones included."""
+        """The Pods of a Deployment, oldest first, terminating ones included. Not to be changed."""
         ages = self._pods_of[namespace, deployment]
-        return [self._api.get(PODS, namespace, name) for name in sorted(ages, key=ages.__getitem__)]
+        return [self._api.storage.peek(PODS, namespace, name) for name in sorted(ages, key=ages.__getitem__)]
 
     def ready(self, namespace: str, name: str, ready: bool = True) -> None:
         """Let a pod's readiness probe succeed or fail."""
@@ -102,7 +101,7 @@ class Node:
     def _start(self, key: Key) -> None:
         if not self._exists(PODS.plural, key):
             return
-        ip = self._ip_of(self._api.get(PODS, *key))
+        ip = self._ip_of(self._api.storage.peek(PODS, *key))
 
         def report(pod: Object) -> None:
             names = [container["name"] for container in pod["spec"]["containers"]]
@@ -122,7 +121,7 @@ class Node:
         """One step of the deployment controller; each pod that changes brings the next."""
         if not self._exists(DEPLOYMENTS.plural, key):
             return
-        deployment = self._api.get(DEPLOYMENTS, *key)
+        deployment = self._api.storage.peek(DEPLOYMENTS, *key)
         if "deletionTimestamp" in deployment["metadata"]:
             return
         template = _hash(deployment)
@@ -194,7 +193,7 @@ def _pod(deployment: Object, template: str, number: int) -> Object:
             "annotations": dict(source["metadata"].get("annotations") or {}),
             "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
         },
-        "spec": {**copy.deepcopy(source["spec"]), "nodeName": "simulated"},
+        "spec": {**clone(source["spec"]), "nodeName": "simulated"},
     }
 
 

@@ -1,6 +1,5 @@
 """What a request asks for: which object, which verb, which body."""
 
-import copy
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 from aiohttp import web
 from tests.simulated.apiserver import selectors
 from tests.simulated.apiserver.kinds import Kind
-from tests.simulated.apiserver.records import Key, Object
+from tests.simulated.apiserver.records import Key, Object, clone
 from tests.simulated.apiserver.status import Refused
 from tests.simulated.apiserver.storage import Storage
 
@@ -84,7 +83,7 @@ async def body(request: web.Request, key: Key | None = None) -> Object:
 def merged(live: Any, patch: Any) -> Any:
     """RFC 7386."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return clone(patch)
     result = dict(live) if isinstance(live, dict) else {}
     for name, value in patch.items():
         if value is None:

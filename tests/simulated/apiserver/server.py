@@ -20,7 +20,7 @@ from typing import Any, Self
 from aiohttp import web
 from tests.simulated.apiserver import discovery, faults, requests
 from tests.simulated.apiserver.faults import Faults
-from tests.simulated.apiserver.records import Intent, Key, Object, Write
+from tests.simulated.apiserver.records import Intent, Key, Object, Write, clone
 from tests.simulated.apiserver.requests import Target
 from tests.simulated.apiserver.status import Refused
 from tests.simulated.apiserver.storage import Storage
@@ -96,7 +96,7 @@ class ApiServer:
 
     def find(self, resource: Resource, namespace: str = "") -> list[Object]:
         """All objects of a kind."""
-        return self.storage.find(resource, namespace)
+        return [clone(body) for body in self.storage.find(resource, namespace)]
 
     def edit(self, resource: Resource, key: Key, change: Callable[[Object], None], subresource: str = "") -> Object:
         """Change an object in place as another user."""
@@ -210,7 +210,7 @@ class ApiServer:
                 raise Refused(405, "the server does not allow this method on the requested resource")
 
     def _read(self, request: web.Request, target: Target) -> Object:
-        return self.storage.get(target.kind.resource, *target.key) if target.key[1] else self._list(request, target)
+        return self.storage.peek(target.kind.resource, *target.key) if target.key[1] else self._list(request, target)
 
     def _list(self, request: web.Request, target: Target) -> Object:
         if token := request.query.get("continue"):
@@ -228,11 +228,9 @@ class ApiServer:
             metadata["remainingItemCount"] = len(items) - limit
             self._pages[metadata["continue"]] = (version, items[limit:])
         resource = target.kind.resource
-        for body in items[:limit]:
-            body.pop("apiVersion", None)  # items of a list carry no kind of their own
-            body.pop("kind", None)
-        kind = f"{resource.kind}List"
-        return {"apiVersion": resource.api_version, "kind": kind, "metadata": metadata, "items": items[:limit]}
+        own = ("apiVersion", "kind")  # items of a list carry no kind of their own
+        page = [{name: value for name, value in body.items() if name not in own} for body in items[:limit]]
+        return {"apiVersion": resource.api_version, "kind": f"{resource.kind}List", "metadata": metadata, "items": page}
 
     async def _watch(self, request: web.Request, target: Target) -> web.StreamResponse:
         since = request.query.get("resourceVersion", "")

@@ -1,6 +1,5 @@
 """What etcd and the registry do: versions, history, preconditions, ownership, deletion. No HTTP."""
 
-import copy
 import uuid
 from collections import defaultdict
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from datetime import UTC, datetime
 
 from tests.simulated.apiserver import apply, endpoints, kinds
 from tests.simulated.apiserver.kinds import Kind
-from tests.simulated.apiserver.records import Change, Intent, Key, Object, Write
+from tests.simulated.apiserver.records import Change, Intent, Key, Object, Write, clone
 from tests.simulated.apiserver.status import Refused
 
 from pgbouncer_operator.kube.resources import Resource
@@ -22,7 +21,7 @@ class _Row:
 
 
 class Storage:
-    """All objects of the cluster. Returned bodies are copies."""
+    """All objects of the cluster. A stored body is never changed, only replaced; `peek` gives it without a copy."""
 
     def __init__(self) -> None:
         self.version = 1000
@@ -43,18 +42,22 @@ class Storage:
         return self._kinds[plural]
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object:
-        return copy.deepcopy(self._row(self.kind(resource.plural), (namespace, name)).body)
+        return clone(self.peek(resource, namespace, name))
+
+    def peek(self, resource: Resource, namespace: str, name: str) -> Object:
+        """The stored body itself, for those who only read."""
+        return self._row(self.kind(resource.plural), (namespace, name)).body
 
     def exists(self, plural: str, key: Key) -> bool:
         return key in self._rows[plural]
 
     def find(self, resource: Resource, namespace: str = "") -> list[Object]:
-        """All objects of a kind, sorted by key."""
+        """All objects of a kind, sorted by key: the stored bodies themselves."""
         rows = self._rows[resource.plural]
-        return [copy.deepcopy(rows[key].body) for key in sorted(rows) if namespace in ("", key[0])]
+        return [rows[key].body for key in sorted(rows) if namespace in ("", key[0])]
 
     def create(self, kind: Kind, body: Object, intent: Intent) -> Object:
-        body = copy.deepcopy(body)
+        body = clone(body)
         key = self._key(kind, body)
         metadata = body["metadata"]
         if metadata.get("resourceVersion"):
@@ -70,7 +73,7 @@ class Storage:
     def update(self, kind: Kind, key: Key, change: Callable[[Object], Object], intent: Intent) -> Object:
         """Write what `change` makes of the object. A resourceVersion or uid in its result is a precondition."""
         row = self._row(kind, key)
-        wanted = change(copy.deepcopy(row.body))
+        wanted = change(clone(row.body))
         self._check_same(kind, row.body, wanted)
         body = endpoints.confined(kind, row.body, wanted, intent.subresource)
         owners, entries = row.owners, wanted["metadata"].get("managedFields")
@@ -117,13 +120,13 @@ class Storage:
         if not waits:
             return self._erase(kind, key, orphan=options.get("propagationPolicy") == "Orphan")
         if "deletionTimestamp" not in metadata:
-            body = copy.deepcopy(row.body)
+            body = {**row.body, "metadata": {**row.body["metadata"]}}
             body["metadata"] |= {"deletionTimestamp": _now(), "deletionGracePeriodSeconds": grace}
             self._commit(kind, key, _Row(body, row.owners), "MODIFIED")
             if kind.resource.plural == "namespaces":
                 self._empty(key[1])
-            return copy.deepcopy(body)
-        return copy.deepcopy(row.body)
+            return clone(body)
+        return clone(row.body)
 
     def forget_history(self, plural: str) -> None:
         """Compact: a watch from before now is too old."""
@@ -154,7 +157,7 @@ class Storage:
         self.created[row.body["metadata"]["uid"]] = int(row.body["metadata"]["resourceVersion"])
         self.writes.append(Write(intent.verb, kind.resource.plural, key, intent.manager, changed=True))
         self._collect(kind, key)
-        return copy.deepcopy(row.body)
+        return clone(row.body)
 
     def _store(self, kind: Kind, key: Key, row: _Row, intent: Intent) -> Object:
         before = self._row(kind, key)
@@ -170,12 +173,12 @@ class Storage:
         changed = row.body != before.body or row.owners != before.owners
         self.writes.append(Write(intent.verb, kind.resource.plural, key, intent.manager, changed, intent.subresource))
         if not changed:
-            return copy.deepcopy(before.body)
+            return clone(before.body)
         self._commit(kind, key, row, "MODIFIED")
         ending = "deletionTimestamp" in row.body["metadata"] and not row.body["metadata"].get("finalizers")
         if ending and kind.resource.plural not in self.graceful:
             self._erase(kind, key, orphan=False)
-        return copy.deepcopy(row.body)
+        return clone(row.body)
 
     def _commit(self, kind: Kind, key: Key, row: _Row, type_: str) -> None:
         self.version += 1
@@ -185,20 +188,19 @@ class Storage:
         self._rows[kind.resource.plural][key] = row
         for owner in row.body["metadata"].get("ownerReferences") or ():
             self._dependents[owner["uid"]].add((kind.resource.plural, key))
-        self._tell(kind, Change(self.version, type_, copy.deepcopy(row.body), before.body if before else None))
+        self._tell(kind, Change(self.version, type_, row.body, before.body if before else None))
 
     def _erase(self, kind: Kind, key: Key, orphan: bool) -> Object:
         row = self._rows[kind.resource.plural].pop(key)
         self.version += 1
-        last = copy.deepcopy(row.body)
-        last["metadata"]["resourceVersion"] = str(self.version)
+        last = {**row.body, "metadata": {**row.body["metadata"], "resourceVersion": str(self.version)}}
         self._tell(kind, Change(self.version, "DELETED", last, row.body))
         for plural, dependent in sorted(self._dependents.pop(last["metadata"]["uid"], ())):
             if orphan:
                 self._disown(self._kinds[plural], dependent, last["metadata"]["uid"])
             else:
                 self._collect(self._kinds[plural], dependent)
-        return copy.deepcopy(last)
+        return clone(last)
 
     def _collect(self, kind: Kind, key: Key) -> None:
         """Garbage collection: an object whose owners are all gone goes too."""
@@ -221,7 +223,7 @@ class Storage:
         row = self._rows[kind.resource.plural].get(key)
         if row is None:
             return
-        body = copy.deepcopy(row.body)
+        body = clone(row.body)
         owners = body["metadata"].get("ownerReferences") or []
         body["metadata"]["ownerReferences"] = [owner for owner in owners if owner["uid"] != uid]
         if len(owners) != len(body["metadata"]["ownerReferences"]):

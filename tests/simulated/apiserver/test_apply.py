@@ -1,5 +1,6 @@
 import pytest
-from tests.simulated.apiserver.apply import ApplyConflict, Object, Owners, apply, fields_v1, leaves, paths_of, updated
+from tests.simulated.apiserver.apply import ApplyConflict, Owners, apply, fields_v1, leaves, paths_of, updated
+from tests.simulated.apiserver.records import Object
 
 US, THEM = ("us", ""), ("them", "")
 

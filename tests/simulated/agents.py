@@ -1,0 +1,133 @@
+"""Agents of simulated pods: each pod has a real /state on its own loopback address and follows what is mounted.
+
+A pod follows at once what kubelet would bring it: the intent its annotation names, or what is mounted, and its grant.
+"""
+
+import asyncio
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from aiohttp import web
+from tests.simulated.apiserver.kubelet import Node
+from tests.simulated.apiserver.records import Key, Object
+from tests.simulated.apiserver.server import ApiServer
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.kube.resources import CONFIG_MAPS, PODS
+
+
+@dataclass(slots=True)
+class Agent:
+    """What a test may set of a pod: clients and busy server connections, problems, whether it answers."""
+
+    key: Key
+    uid: str
+    pool: str
+    digest: str | None = None
+    seq: int = 0
+    cap: int = 0
+    busy: int = 0
+    clients: int = 0
+    phase: str = "running"
+    silent: bool = False
+    backend: Object = field(default_factory=lambda: {"ok": True, "reason": "", "message": ""})
+    users: dict[str, Object] = field(default_factory=dict)
+    problems: list[Object] = field(default_factory=list)
+
+
+class Agents:
+    """The agents of all pods of a simulated cluster. Use as a context manager inside the server's."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self.by_uid: dict[str, Agent] = {}
+        self.node = Node(api, self._address)
+        self._api = api
+        self._by_ip: dict[str, Agent] = {}
+        self._network = f"127.{20 + os.getpid() % 200}"
+        self._starting: list[asyncio.Task[None]] = []
+        application = web.Application()
+        application.add_routes([web.get("/state", self._state)])
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(*self._starting)
+        await self._runner.cleanup()
+
+    def of(self, namespace: str, pool: str) -> list[Agent]:
+        """The agents of a pool's living pods, oldest first."""
+        pods = self.node.pods(namespace, naming.deployment(pool))
+        return [self.by_uid[pod["metadata"]["uid"]] for pod in pods]
+
+    def _address(self, pod: Object) -> str:
+        metadata = pod["metadata"]
+        number = len(self._by_ip) + 1
+        ip = f"{self._network}.{number // 250}.{number % 250 + 1}"
+        key = (metadata["namespace"], metadata["name"])
+        agent = Agent(key, metadata["uid"], metadata["labels"][naming.LABEL_POOL])
+        self._by_ip[ip] = self.by_uid[agent.uid] = agent
+        site = web.TCPSite(self._runner, ip, naming.AGENT_PORT)
+        self._starting.append(asyncio.ensure_future(site.start()))
+        return ip
+
+    async def _state(self, request: web.Request) -> web.Response:
+        agent = self._by_ip[request.transport.get_extra_info("sockname")[0]]  # type: ignore[union-attr]
+        if agent.silent or not self._api.storage.exists(PODS.plural, agent.key):
+            return web.Response(status=503)
+        self._follow(agent)
+        return web.json_response(_document(agent))
+
+    def _follow(self, agent: Agent) -> None:
+        """Do what the real agent does once its volumes have followed."""
+        namespace = agent.key[0]
+        pod = self._api.storage.peek(PODS, *agent.key)
+        if "deletionTimestamp" in pod["metadata"]:
+            agent.phase = "draining"
+            return
+        intent = self._file(namespace, naming.config_map(agent.pool), naming.INTENT_KEY)
+        wanted = (pod["metadata"].get("annotations") or {}).get(naming.ANNOTATION_CONFIG, intent.get("hash"))
+        if intent and wanted == intent["hash"]:
+            agent.digest = intent["hash"]
+            agent.users |= {
+                user["name"]: {"ok": True, "message": "", "generation": "..1"}
+                for user in intent["users"]
+                if user["name"] not in agent.users
+            }
+        grants = self._file(namespace, naming.grants_config_map(agent.pool), naming.GRANTS_KEY)
+        mine = (grants.get("pods") or {}).get(agent.uid)
+        if grants and grants["seq"] >= agent.seq:
+            agent.seq = grants["seq"]
+            agent.cap = mine["cap"] if mine else agent.cap
+
+    def _file(self, namespace: str, name: str, key: str) -> dict[str, Any]:
+        if not self._api.storage.exists(CONFIG_MAPS.plural, (namespace, name)):
+            return {}
+        text = (self._api.storage.peek(CONFIG_MAPS, namespace, name).get("data") or {}).get(key, "{}")
+        loaded: dict[str, Any] = json.loads(text)
+        return loaded
+
+
+def _document(agent: Agent) -> Object:
+    return {
+        "protocol": 1,
+        "uid": agent.uid,
+        "version": "0.1.0",
+        "pgbouncer": "1.26.1",
+        "phase": agent.phase if agent.cap else "waiting",
+        "hash": agent.digest,
+        "seq": agent.seq,
+        "cap": agent.cap,
+        "open": agent.busy,
+        "busy": agent.busy,
+        "waiting": 0,
+        "clients": agent.clients,
+        "problems": agent.problems,
+        "users": agent.users,
+        "backend": agent.backend,
+        "reload": {"hash": agent.digest, "seconds": 0.01, "kind": "start"},
+    }
