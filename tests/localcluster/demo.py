@@ -134,6 +134,7 @@ def waiting(at: Site) -> int:
 
 def farewell(at: Site) -> None:
     """What there is now, and what to try next."""
+    patch = '{"spec":{"timeouts":{"queryWaitSeconds":10}}}'
     print("\n$ kubectl get connectionpools -n shop\n" + at.kubectl("get", "connectionpools", "-n", NAMESPACE))
     print(
         f"""Two URLs, in Secrets of the namespace {NAMESPACE}:
@@ -143,7 +144,7 @@ def farewell(at: Site) -> None:
 Try next:
   eval "$(make -s cluster-env)"
   kubectl describe connectionpool {POOL} -n {NAMESPACE}
-  kubectl patch connectionpool {POOL} -n {NAMESPACE} --type merge -p '{{"spec":{{"timeouts":{{"queryWaitSeconds":10}}}}}}'
+  kubectl patch connectionpool {POOL} -n {NAMESPACE} --type merge -p '{patch}'
   kubectl scale connectionpool {POOL} -n {NAMESPACE} --replicas 4
 
 To remove everything: make cluster-down"""
