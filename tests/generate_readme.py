@@ -1,11 +1,15 @@
 """The generated tables of README.md, between `<!-- generated: NAME -->` and `<!-- /generated -->`."""
 
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
+from pgbouncer_operator.api.conditions import REMEDIES
 from pgbouncer_operator.pgbouncer import parameters
 from pgbouncer_operator.pgbouncer.parameter import Audience, Parameter, Type
 
+CLIENTS = Path(__file__).with_name("readme_clients.toml")
 Tables = Mapping[str, Callable[[], str]]
 
 _MARKED = re.compile(r"<!-- generated: ([\w-]+) -->\n(.*?)<!-- /generated -->", re.DOTALL)
@@ -21,7 +25,23 @@ def parameter_table(rows: Iterable[Parameter] = parameters.CATALOGUE) -> str:
     return "\n".join(lines)
 
 
-TABLES: Tables = {"parameters": parameter_table}
+def condition_table() -> str:
+    """Every reason of a condition, with what its reader should do."""
+    return _table(("reason", "what to do"), [(f"`{reason}`", remedy) for reason, remedy in REMEDIES.items()])
+
+
+def client_table(path: Path = CLIENTS) -> str:
+    """Clients behind transaction pooling, and which of them our tests run through a pool."""
+    rows = tomllib.loads(path.read_text(encoding="utf-8"))["client"]
+    cells = [(row["name"], "tested" if row.get("tested") else "untested", row["defaults"], row["also"]) for row in rows]
+    return _table(("client", "by us", "with its defaults", "also"), cells)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows))
+
+
+TABLES: Tables = {"clients": client_table, "conditions": condition_table, "parameters": parameter_table}
 
 
 def filled(text: str, tables: Tables = TABLES) -> str:
