@@ -1,0 +1,300 @@
+"""The chart as Helm renders it: what is installed, with which values, and what is refused."""
+
+import copy
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.contract.chart import (
+    CHART,
+    MAJORS,
+    NAMESPACE,
+    RELEASE,
+    Object,
+    environment,
+    helm,
+    notes,
+    pod,
+    rendered,
+    unrestricted,
+)  # fmt: skip
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.connection_pool import parse
+from pgbouncer_operator.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+EVERYTHING = (
+    "podMonitor.enabled=true", "prometheusRule.enabled=true", "grafanaDashboard.enabled=true",
+    "networkPolicy.enabled=true", "metrics.service.enabled=true", "commonLabels.team=db",
+)  # fmt: skip
+MATRIX = {
+    "defaults": (),
+    "two namespaces": ("watchNamespaces={shop,bank}",),
+    "no connection secrets": ("connectionSecrets.enabled=false",),
+    "no definition": ("crds.enabled=false",),
+    "own registry": ("registry=registry.example.com:5000/team",),
+    "digests": (f"image.digest=sha256:{'a' * 64}", f"poolImage.digest=sha256:{'b' * 64}"),
+    "one replica": ("replicaCount=1", "leaderElection.enabled=false"),
+    "nothing created": ("serviceAccount.create=false", "rbac.create=false", "serviceAccount.name=mine"),
+    "everything": EVERYTHING,
+    "scheduling": (
+        'tolerations:=[{"key": "db", "operator": "Exists"}]',
+        'nodeSelector:={"disk": "fast"}',
+        'affinity:={"nodeAffinity": {}}',
+        'topologySpreadConstraints:=[{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]',
+        "priorityClassName=system-cluster-critical",
+        'extraEnv:=[{"name": "A", "value": "b"}]',
+        'imagePullSecrets:=[{"name": "pull"}]',
+    ),
+}
+
+
+class Recorded(Mapping[str, str]):
+    """A mapping that remembers which keys were asked for."""
+
+    def __init__(self, content: Mapping[str, str]) -> None:
+        self.content = content
+        self.asked: set[str] = set()
+
+    def __getitem__(self, key: str) -> str:
+        self.asked.add(key)
+        return self.content[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.content)
+
+    def __len__(self) -> int:
+        return len(self.content)
+
+
+def images(*values: str) -> tuple[str, str]:
+    answer = rendered(*values)
+    (container,) = pod(answer)["containers"]
+    return container["image"], environment(answer)["PGBOUNCER_OPERATOR_POOL_IMAGE"]
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_helm_finds_no_fault_with_the_chart(major: str) -> None:
+    said = helm("lint", "--strict", str(CHART), "--kube-version", "1.36.0", major=major)
+
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+@pytest.mark.parametrize("major", MAJORS)
+def test_every_combination_of_values_renders_whole_objects(major: str, values: tuple[str, ...]) -> None:
+    answer = rendered(*values, major=major)
+
+    assert not answer.error
+    identities = [
+        (each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in answer.objects
+    ]
+    assert len(identities) == len(set(identities)), "two objects of one name"
+    for each in answer.objects:
+        assert each["apiVersion"]
+        assert each["metadata"]["labels"]["app.kubernetes.io/instance"] == RELEASE
+        cluster_wide = each["kind"] in {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+        assert cluster_wide is ("namespace" not in each["metadata"]), f"namespace of {each['kind']}"
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_helm_3_and_helm_4_render_the_same(values: tuple[str, ...]) -> None:
+    def by_name(objects: tuple[Object, ...]) -> list[Object]:
+        return sorted(objects, key=lambda each: json.dumps(each, sort_keys=True))
+
+    assert by_name(rendered(*values, major="4").objects) == by_name(rendered(*values, major="3").objects)
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_the_operators_pods_fit_the_restricted_profile(values: tuple[str, ...]) -> None:
+    spec = pod(rendered(*values))
+
+    assert unrestricted(spec) == []
+    assert all(each["securityContext"]["readOnlyRootFilesystem"] for each in spec["containers"])
+
+
+def own(spec: Object) -> Object:
+    context: Object = spec["containers"][0]["securityContext"]
+    return context
+
+
+@pytest.mark.parametrize(
+    ("fault", "change"),
+    [
+        ("operator: may be root", lambda spec: spec["securityContext"].pop("runAsNonRoot")),
+        ("operator: has no seccomp profile", lambda spec: spec["securityContext"].pop("seccompProfile")),
+        ("operator: may gain privileges", lambda spec: own(spec).update(allowPrivilegeEscalation=True)),
+        ("operator: has capabilities", lambda spec: own(spec).pop("capabilities")),
+        ("hostNetwork is true", lambda spec: spec.update(hostNetwork=True)),
+        ("volume all: hostPath", lambda spec: spec.update(volumes=[{"name": "all", "hostPath": {"path": "/"}}])),
+    ],
+)  # fmt: skip
+def test_the_judge_of_the_restricted_profile_sees_a_fault(fault: str, change: Callable[[Object], object]) -> None:
+    spec = copy.deepcopy(pod(rendered()))
+    change(spec)
+
+    assert unrestricted(spec) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("imag.tag=1", "additional properties 'imag' not allowed"),
+        ("image.tga=1", "additional properties 'tga' not allowed"),
+        ("metrics.service.enable=true", "additional properties 'enable' not allowed"),
+        ("replicaCount=many", "/replicaCount"),
+        ("registry=https://registry.example.com", "/registry"),
+        ("image.digest=latest", "/image/digest"),
+        ("logLevel=loud", "/logLevel"),
+        ("endpointDelaySeconds=301", "/endpointDelaySeconds"),
+        ("watchNamespaces={Shop}", "/watchNamespaces/0"),
+        ("replicaCount=2,leaderElection.enabled=false", "Set replicaCount to 1 or leaderElection.enabled to true"),
+    ],
+)
+def test_a_wrong_value_is_refused_and_named(value: str, words: str) -> None:
+    assert words in rendered(value).error
+
+
+def test_the_chart_can_be_part_of_another_chart_with_global_values(tmp_path: Path) -> None:
+    parent = tmp_path / "platform"
+    shutil.copytree(CHART, parent / "charts" / CHART.name)
+    (parent / "Chart.yaml").write_text("apiVersion: v2\nname: platform\nversion: 1.0.0\n")
+    (parent / "values.yaml").write_text("global: {region: north}\npgbouncer-operator: {replicaCount: 3}\n")
+
+    answer = rendered(chart=parent)
+
+    assert not answer.error
+    assert answer.one("Deployment")["spec"]["replicas"] == 3
+
+
+def test_images_come_from_one_registry_with_the_charts_version_as_tag() -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+
+    assert images() == (f"pgbouncer-operator/operator:{version}", f"pgbouncer-operator/pool:{version}")
+    assert images("registry=registry.example.com:5000/team/") == (
+        f"registry.example.com:5000/team/pgbouncer-operator/operator:{version}",
+        f"registry.example.com:5000/team/pgbouncer-operator/pool:{version}",
+    )
+
+
+def test_repository_tag_and_digest_of_each_image_are_its_own() -> None:
+    digest = f"sha256:{'a' * 64}"
+
+    assert images("image.repository=localhost/a/operator", "image.tag=v1", "poolImage.repository=localhost/b/pool") == (
+        "localhost/a/operator:v1",
+        images()[1].replace("pgbouncer-operator/pool", "localhost/b/pool"),
+    )
+    assert images(f"poolImage.digest={digest}", "poolImage.tag=v2")[1] == f"pgbouncer-operator/pool@{digest}"
+
+
+def test_no_default_names_a_registry() -> None:
+    for image in images():
+        assert image.partition("/")[0] == "pgbouncer-operator"
+
+
+def test_the_operator_understands_every_setting_that_the_chart_gives() -> None:
+    given = Recorded(
+        environment(rendered("watchNamespaces={shop,bank}", "connectionSecrets.enabled=false", "workers=3"))
+    )
+
+    settings = Settings.from_environment(given)
+
+    assert settings.pool_image == images()[1]
+    assert settings.namespaces == ("shop", "bank")
+    assert settings.connection_secrets is False
+    assert settings.workers == 3
+    assert (settings.namespace, settings.identity) == ("<metadata.namespace>", "<metadata.name>")
+    assert given.asked == set(given), "the chart sets what nobody reads, or leaves out what the operator reads"
+
+
+def test_the_charts_defaults_are_the_operators_own() -> None:
+    given = environment(rendered())
+    own = Settings(
+        pool_image=given["PGBOUNCER_OPERATOR_POOL_IMAGE"], namespace="<metadata.namespace>", identity="<metadata.name>"
+    )
+
+    assert Settings.from_environment(given) == own
+
+
+def test_two_operators_run_with_a_leader_spread_over_nodes_and_not_evicted_together() -> None:
+    answer = rendered()
+    deployment = answer.one("Deployment")["spec"]
+
+    assert deployment["replicas"] == 2
+    assert pod(answer)["topologySpreadConstraints"][0]["labelSelector"] == deployment["selector"]
+    assert answer.one("PodDisruptionBudget")["spec"]["selector"] == deployment["selector"]
+    assert deployment["selector"]["matchLabels"].items() <= deployment["template"]["metadata"]["labels"].items()
+
+
+def test_a_single_operator_without_leader_election_never_runs_beside_its_successor() -> None:
+    answer = rendered("replicaCount=1", "leaderElection.enabled=false")
+
+    assert answer.one("Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    assert not answer.kind("PodDisruptionBudget")
+
+
+def test_probes_and_monitoring_use_the_port_that_the_operator_serves() -> None:
+    answer = rendered(*EVERYTHING, "httpPort=9090")
+    (container,) = pod(answer)["containers"]
+
+    assert container["ports"] == [{"name": "http", "containerPort": 9090, "protocol": "TCP"}]
+    assert environment(answer)["PGBOUNCER_OPERATOR_HTTP_PORT"] == "9090"
+    paths = {probe: container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert paths["livenessProbe"] == {"path": "/livez", "port": "http"}
+    assert paths["readinessProbe"] == {"path": "/readyz", "port": "http"}
+    assert answer.one("Service", f"{RELEASE}-metrics")["spec"]["ports"][0]["targetPort"] == "http"
+    assert answer.one("NetworkPolicy")["spec"]["ingress"][0]["ports"][0]["port"] == "http"
+
+
+def test_the_default_port_is_the_operators() -> None:
+    assert environment(rendered())["PGBOUNCER_OPERATOR_HTTP_PORT"] == str(naming.OPERATOR_HTTP_PORT)
+
+
+def test_a_common_or_pod_label_cannot_take_the_pods_from_their_deployment() -> None:
+    answer = rendered(*(f"{key}.app\\.kubernetes\\.io/name=other" for key in ("commonLabels", "podLabels")))
+    deployment = answer.one("Deployment")["spec"]
+
+    assert deployment["selector"]["matchLabels"].items() <= deployment["template"]["metadata"]["labels"].items()
+
+
+def test_the_definition_is_installed_and_kept_and_is_the_one_in_crds() -> None:
+    published = yaml.safe_load((ROOT / "crds" / f"{naming.PLURAL}.{naming.GROUP}.yaml").read_text())
+    answer = rendered()
+    (definition,) = answer.kind("CustomResourceDefinition")
+
+    assert definition["spec"] == published["spec"]
+    assert definition["metadata"]["name"] == published["metadata"]["name"]
+    assert definition["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert published["metadata"]["labels"].items() <= definition["metadata"]["labels"].items()
+
+
+def test_the_definition_can_be_left_out_or_go_with_the_chart() -> None:
+    assert not rendered("crds.enabled=false").kind("CustomResourceDefinition")
+    (definition,) = rendered("crds.keep=false").kind("CustomResourceDefinition")
+    assert "annotations" not in definition["metadata"]
+
+
+@pytest.mark.parametrize("values", [(), ("watchNamespaces={shop}",)])
+def test_the_notes_end_with_commands_that_work(values: tuple[str, ...]) -> None:
+    text = notes(*values)
+    namespace = "shop" if values else "default"
+
+    assert f"\nkubectl rollout status -n {NAMESPACE} deployment/{RELEASE}\n" in text
+    assert text.rstrip().endswith("\nkubectl get connectionpools -A")
+    manifest = re.search(rf"\nkubectl apply -n {namespace} -f - <<'EOF'\n(.*?)\nEOF\n", text, re.DOTALL)
+    assert manifest, text
+    pool = yaml.safe_load(manifest[1])
+    parsed = parse({**pool, "metadata": {**pool["metadata"], "namespace": namespace, "uid": "1", "generation": 1}})
+    secret = parsed.spec.users[0].secret_ref.name
+    assert f"\nkubectl create secret generic {secret} -n {namespace} --from-literal=username=" in text
+
+
+def test_the_notes_speak_of_the_registry_only_to_whom_has_given_no_image() -> None:
+    assert "No registry is published yet" in notes()
+    assert "registry" not in notes("registry=registry.example.com")
+    assert "registry" not in notes("image.repository=localhost/operator")
