@@ -4,6 +4,7 @@ A path is a tuple of field names, and of `((key, value), …)` tuples where a li
 Lists that are not in KEYED are atomic. Rules: https://kubernetes.io/docs/reference/using-api/server-side-apply/
 """
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -159,10 +160,15 @@ def fields_v1(paths: frozenset[Path]) -> Object:
     for path in sorted(paths, key=repr):
         node = tree
         for step in path:
-            node = node.setdefault(f"f:{step}" if isinstance(step, str) else f"k:{json.dumps(dict(step))}", {})
+            node = node.setdefault(_field(step), {})
         if not isinstance(path[-1], str):
             node["."] = {}
     return tree
+
+
+@functools.cache
+def _field(step: str | ItemKey) -> str:
+    return f"f:{step}" if isinstance(step, str) else f"k:{json.dumps(dict(step))}"
 
 
 def paths_of(tree: Object, path: Path = ()) -> Iterator[Path]:
