@@ -58,7 +58,7 @@ SYSTEM_CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
 
 LEASE_NAME = "pgbouncer-operator"
 
-# `<pool>-pgbouncer-xxxxxxxxxx-yyyyy` must stay a DNS label of 63 characters.
+# `<pool>-pgbouncer-xxxxxxxxxx`, a ReplicaSet, must stay within 63 characters; the API server cuts its pods' names to 63.
 POOL_NAME_MAX = 40
 
 

@@ -55,7 +55,7 @@ class Applier:
                 match result:
                     case Refusal():
                         refusals[step.key] = result
-                        soon = True
+                        soon = soon or step.key[0] != naming.KIND  # a refused status cannot be told sooner
                     case _Again():
                         soon = True
                     case BaseException():

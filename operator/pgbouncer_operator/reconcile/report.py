@@ -60,7 +60,8 @@ def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...
         memory = replace(memory, figures_at=seen.now)
     announcements = _announcements(seen.status.conditions or (), conditions)
     phases = tuple(filter(None, phases))
-    at_rest = not phases and not pending and told == seen.status
+    # A refused write is tried again after a while, although nothing that we see may have changed.
+    at_rest = not phases and not pending and told == seen.status and not memory.refusals
     return Plan(phases, announcements, _requeue(seen, memory, pending), memory, at_rest)
 
 
@@ -129,10 +130,6 @@ def _with_facts(told: PoolStatus, seen: Observed, wanted: Desired, capacity: Cap
     ready = sum(pod.ready for pod in seen.living)
     opened = sum(state.open for state in states)
     made = _made_secrets(seen)
-    bound = next(
-        (each.name for each in connection_secrets(seen.spec) if each.endpoint is Endpoint.POOL and each.name in made),
-        None,
-    )
     host = spec.service.external_host or naming.service_host(name, seen.view.namespace)
     return told.model_copy(
         update={
@@ -140,7 +137,7 @@ def _with_facts(told: PoolStatus, seen: Observed, wanted: Desired, capacity: Cap
             "ready_replicas": ready,
             "selector": f"{naming.LABEL_POOL}={name}",
             "endpoint": f"{host}:{spec.service.port}",
-            "binding": Binding(name=bound) if bound else None,
+            "binding": _binding(seen.spec, made),
             "image": _image(seen, wanted),
             "configuration": Configuration(
                 hash=digest, applied=ratio(applied, len(seen.living)), pods_applied=applied, pods_total=len(seen.living)
@@ -162,6 +159,12 @@ def _with_facts(told: PoolStatus, seen: Observed, wanted: Desired, capacity: Cap
             "connection_secrets": tuple(made) or None,
         }
     )
+
+
+def _binding(pool: ConnectionPool, made: list[str]) -> Binding | None:
+    """The first connection Secret that leads through the pool."""
+    through = (each.name for each in connection_secrets(pool) if each.endpoint is Endpoint.POOL)
+    return next((Binding(name=name) for name in through if name in made), None)
 
 
 def _made_secrets(seen: Observed) -> list[str]:

@@ -1,0 +1,94 @@
+import base64
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from pgbouncer_operator.api.connection_pool import ConnectionPool, parse
+from pgbouncer_operator.resources.connection_secret import Login, connection_secret, connection_secrets
+
+NASTY = "p@:/?#% ü\"'\\"
+LOGIN = Login("shop:user", NASTY)
+
+
+def pool(**spec: Any) -> ConnectionPool:
+    given = {
+        "backend": {"host": "postgres"},
+        "databases": [{"name": "shop"}],
+        "users": [{"name": "shop", "secretRef": {"name": "shop-db"}}],
+        "serverConnections": {"max": 25},
+    }
+    return parse({"metadata": {"name": "shop-pool", "namespace": "web", "uid": "u"}, "spec": given | spec})
+
+
+def values(given: ConnectionPool, place: int = 0) -> dict[str, str]:
+    body = connection_secret(given, connection_secrets(given)[place], LOGIN)
+    return {key: base64.b64decode(value).decode() for key, value in body["data"].items()}
+
+
+def split_pgpass(line: str) -> list[str]:
+    fields, escaped = [""], False
+    for character in line:
+        if escaped or character not in ":\\":
+            fields[-1] += character
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        else:
+            fields.append("")
+    return fields
+
+
+@pytest.mark.parametrize("host", ["postgres", "10.0.0.7", "fd00::5", "main.example.com"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_libpq_reads_back_what_was_meant(host: str, place: int) -> None:
+    given = pool(backend={"host": host}, databases=[{"name": "my shop/ü?"}])
+    found = values(given, place)
+    read = conninfo_to_dict(found["uri"])
+    assert (read["user"], read["password"], read["dbname"]) == ("shop:user", NASTY, "my shop/ü?")
+    assert (read["host"], str(read["port"]), read["sslmode"]) == (found["PGHOST"], found["PGPORT"], found["PGSSLMODE"])
+    assert found["host"] == (host if place else "shop-pool.web.svc")
+
+
+def test_jdbc_reads_back_what_was_meant() -> None:
+    url = urlsplit(values(pool(backend={"host": "fd00::5"}), 1)["jdbc-uri"].removeprefix("jdbc:"))
+    query = parse_qs(url.query, strict_parsing=True)
+    assert (url.hostname, url.port, unquote(url.path)) == ("fd00::5", 5432, "/shop")
+    assert query == {"user": ["shop:user"], "password": [NASTY], "sslmode": ["require"]}
+
+
+def test_pgpass_escapes_colons_and_backslashes() -> None:
+    line = values(pool(backend={"host": "fd00::5"}), 1)["pgpass"]
+    assert split_pgpass(line) == ["fd00::5", "5432", "shop", "shop:user", NASTY]
+
+
+def test_the_way_past_the_pool_stands_in_the_direct_secret_only() -> None:
+    through, direct = values(pool()), values(pool(), 1)
+    assert through["DATABASE_URL"] == through["uri"]
+    assert direct["DIRECT_URL"] == direct["uri"]
+    assert "DIRECT_URL" not in through
+    assert "DATABASE_URL" not in direct
+    assert "postgres:5432" not in "".join(through.values())
+
+
+def test_one_database_and_one_user_leave_no_choice_and_more_do() -> None:
+    assert [each.name for each in connection_secrets(pool())] == ["shop-pool-connection", "shop-pool-direct"]
+    assert connection_secrets(pool(databases=[{"name": "a"}, {"name": "b"}])) == ()
+    assert connection_secrets(pool(connectionSecrets=[])) == ()
+
+
+def test_the_external_host_and_the_services_port_are_what_applications_get() -> None:
+    found = values(pool(service={"port": 5432, "externalHost": "pool.example.com"}))
+    assert (found["host"], found["port"]) == ("pool.example.com", "5432")
+
+
+def test_the_direct_secret_names_the_database_as_the_server_knows_it() -> None:
+    given = pool(databases=[{"name": "shop", "backendName": "shop_v2"}])
+    assert values(given)["PGDATABASE"] == "shop"
+    assert values(given, 1)["PGDATABASE"] == "shop_v2"
+
+
+def test_a_login_never_shows_its_password() -> None:
+    assert NASTY not in repr(LOGIN)
+    assert NASTY not in f"{[LOGIN]}"

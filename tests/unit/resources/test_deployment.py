@@ -1,0 +1,154 @@
+from typing import Any
+
+import pytest
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.connection_pool import ConnectionPool, parse
+from pgbouncer_operator.pgbouncer.intent import Intent
+from pgbouncer_operator.resources.deployment import Platform
+from pgbouncer_operator.resources.desired import Desired, desired
+
+PLATFORM = Platform("pool:1", "IfNotPresent", 5)
+SPEC: dict[str, Any] = {
+    "backend": {"host": "postgres"},
+    "databases": [{"name": "shop"}],
+    "users": [{"name": "shop", "secretRef": {"name": "shop-db"}}],
+    "serverConnections": {"max": 25},
+}
+
+
+def pool(**spec: Any) -> ConnectionPool:
+    return parse({"metadata": {"name": "shop", "namespace": "web", "uid": "u"}, "spec": SPEC | spec})
+
+
+def made(platform: Platform = PLATFORM, **spec: Any) -> Desired:
+    return desired(pool(**spec), platform)
+
+
+def pod(**spec: Any) -> dict[str, Any]:
+    found: dict[str, Any] = made(**spec).deployment["spec"]["template"]["spec"]
+    return found
+
+
+def template(platform: Platform = PLATFORM, **spec: Any) -> tuple[str, str]:
+    inputs, _, hashed = (
+        made(platform, **spec).deployment["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE].partition(".")
+    )
+    return inputs, hashed
+
+
+def test_every_container_keeps_the_restricted_profile() -> None:
+    spec = pod()
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in (*spec["initContainers"], *spec["containers"]):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_the_drain_gets_its_deadlines_and_kubelet_waits_for_all_of_them() -> None:
+    spec = pod(drain={"timeoutSeconds": 30, "transactionSeconds": 7})
+    command = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert command[-6:] == ["--endpoint-delay", "5", "--timeout", "30", "--transaction", "7"]
+    assert spec["terminationGracePeriodSeconds"] == 5 + 30 + 7 + 10
+
+
+def test_every_user_is_mounted_where_the_intent_says_and_may_be_missing() -> None:
+    users = [{"name": name, "secretRef": {"name": f"{name}-db"}} for name in ("zoe", "amy", "a" * 63)]
+    found = made(users=users)
+    spec = found.deployment["spec"]["template"]["spec"]
+    intent = Intent.from_json(found.config_map["data"][naming.INTENT_KEY])
+    volumes = {each["name"]: each for each in spec["volumes"]}
+    mounts = {each["mountPath"]: each["name"] for each in spec["initContainers"][0]["volumeMounts"]}
+    for user in intent.users:
+        source = volumes[mounts[f"{naming.USERS_DIR}/{user.mount}"]]["secret"]
+        assert source == {"secretName": f"{user.name}-db", "optional": True}
+    assert all(len(name) <= 63 for name in volumes)
+
+
+def test_an_added_user_moves_no_other_users_mount() -> None:
+    before = {each.name: each.mount for each in made().intent.users}
+    more = [*SPEC["users"], {"name": "aaa", "secretRef": {"name": "aaa-db"}}]
+    assert {each.name: each.mount for each in made(users=more).intent.users}.items() >= before.items()
+
+
+@pytest.mark.parametrize("kind", ["secretKeyRef", "configMapKeyRef"])
+def test_only_the_named_key_of_a_ca_is_mounted(kind: str) -> None:
+    spec = pod(backend={"host": "postgres", "tls": {"ca": {kind: {"name": "ca", "key": "root.pem"}}}})
+    volume = next(each for each in spec["volumes"] if each["name"] == "ca")
+    source = volume.get("secret") or volume["configMap"]
+    assert source["items"] == [{"key": "root.pem", "path": naming.CA_KEY}]
+    assert source["optional"] is True
+
+
+def test_the_system_ca_needs_no_volume() -> None:
+    found = made(backend={"host": "postgres", "tls": {"ca": {"system": True}}})
+    assert "ca" not in [each["name"] for each in found.deployment["spec"]["template"]["spec"]["volumes"]]
+    assert (found.intent.server_tls.mode, found.intent.server_tls.ca) == ("verify-full", "system")
+
+
+ROLLS: dict[str, dict[str, Any]] = {
+    "another Secret": {"users": [{"name": "shop", "secretRef": {"name": "other"}}]},
+    "a CA": {"backend": {"host": "postgres", "tls": {"ca": {"secretKeyRef": {"name": "a", "key": "b"}}}}},
+    "the drain": {"drain": {"timeoutSeconds": 1}},
+    "the pod's shape": {"pod": {"labels": {"team": "shop"}}},
+}
+RELOADS: dict[str, dict[str, Any]] = {
+    "the backend": {"backend": {"host": "other", "port": 5433}},
+    "another database": {"databases": [{"name": "shop"}, {"name": "more"}]},
+    "the pool mode": {"poolMode": "session"},
+    "the budget": {"serverConnections": {"max": 40}},
+    "a key of the Secret": {"users": [{"name": "shop", "secretRef": {"name": "shop-db"}, "passwordKey": "pw"}]},
+    "clients": {"clients": {"maxPerPod": 9}},
+    "replicas": {"replicas": 3},
+    "the Service": {"service": {"port": 5432}},
+}
+
+
+@pytest.mark.parametrize("spec", ROLLS.values(), ids=ROLLS)
+def test_these_changes_roll_the_pods(spec: dict[str, Any]) -> None:
+    assert template(**spec)[0] != template()[0]
+
+
+@pytest.mark.parametrize("spec", RELOADS.values(), ids=RELOADS)
+def test_these_changes_leave_the_pods_template_alone(spec: dict[str, Any]) -> None:
+    assert template(**spec) == template()
+    assert made(**spec).deployment["spec"]["template"] == made().deployment["spec"]["template"]
+
+
+def test_a_newer_image_is_another_template_of_the_same_inputs() -> None:
+    inputs, hashed = template(Platform("pool:2", "IfNotPresent", 5))
+    assert inputs == template()[0]
+    assert hashed != template()[1]
+
+
+def test_users_labels_never_take_an_object_out_of_the_operators_sight() -> None:
+    taken = {naming.LABEL_MANAGED_BY: "me", naming.LABEL_NAME: "mine", "team": "shop"}
+    found = made(service={"labels": taken}, pod={"labels": taken})
+    for body in (found.service, found.deployment["spec"]["template"]):
+        labels = body["metadata"]["labels"]
+        assert labels[naming.LABEL_MANAGED_BY] == naming.MANAGED_BY
+        assert (labels[naming.LABEL_POOL], labels["team"]) == ("shop", "shop")
+
+
+def test_every_object_belongs_to_the_pool_and_carries_its_hash() -> None:
+    found = made()
+    for body in (found.config_map, found.service, found.pod_disruption_budget, found.deployment):
+        owner = body["metadata"]["ownerReferences"][0]
+        assert (owner["uid"], owner["controller"], owner["kind"]) == ("u", True, "ConnectionPool")
+        assert len(body["metadata"]["annotations"][naming.ANNOTATION_APPLIED]) == 16
+
+
+def test_the_order_in_which_users_and_databases_are_written_changes_nothing() -> None:
+    databases, users = (
+        [{"name": "a"}, {"name": "b"}],
+        [
+            {"name": "x", "secretRef": {"name": "x"}},
+            {"name": "y", "secretRef": {"name": "y"}},
+        ],
+    )
+    assert made(databases=databases, users=users) == made(databases=databases[::-1], users=users[::-1])

@@ -1,0 +1,151 @@
+"""Named situations of the ledger. That the budget holds in all others is proven in tests/property/test_ledger.py."""
+
+from pgbouncer_operator.pgbouncer.grants import Grant, Grants
+from pgbouncer_operator.sizing.ledger import Limits, PodUse, Round, allocate
+
+NONE = Grants(seq=1, static=0, pods={})
+
+
+def limits(budget: int = 20, floor: int = 1, slots: int = 2, static: int = 6) -> Limits:
+    return Limits(budget, floor, slots, static)
+
+
+def follows(uid: str, cap: int, seq: int, open_now: int | None = None, terminating: bool = False) -> PodUse:
+    return PodUse(uid, terminating, seq, cap, cap if open_now is None else open_now)
+
+
+def silent(uid: str, terminating: bool = False) -> PodUse:
+    return PodUse(uid, terminating)
+
+
+def caps(found: Round) -> dict[str, int]:
+    return {uid: grant.cap for uid, grant in found.grants.pods.items()}
+
+
+def ledger(seq: int = 5, static: int = 6, **pods: tuple[int, int, int]) -> Grants:
+    return Grants(seq, static, {uid: Grant(*each) for uid, each in pods.items()})
+
+
+def test_first_pods_share_the_budget_before_they_have_said_a_word() -> None:
+    found = allocate(NONE, [silent("a"), silent("b")], limits())
+    assert caps(found) == {"a": 10, "b": 10}
+    assert (found.grants.seq, found.grants.static, found.waiting) == (2, 6, ())
+
+
+def test_a_remainder_goes_to_one_pod_and_stays_there() -> None:
+    first = allocate(NONE, [silent("a"), silent("b")], limits(budget=25))
+    assert caps(first) == {"a": 13, "b": 12}
+    again = allocate(first.grants, [follows("b", 12, 2), follows("a", 13, 2)], limits(budget=25))
+    assert again.grants is first.grants
+
+
+def test_two_pods_become_four_only_as_the_two_have_given_back() -> None:
+    before = ledger(a=(10, 5, 10), b=(10, 5, 10))
+    wider = limits(slots=4, static=4)
+    shrunk = allocate(before, [follows("a", 10, 5), follows("b", 10, 5)], wider)
+    assert caps(shrunk) == {"a": 5, "b": 5}
+    assert shrunk.room(20) == 0, "nothing is free before they confirm"
+    busy = allocate(shrunk.grants, [follows("a", 5, 6, open_now=9), follows("b", 5, 6)], wider)
+    assert busy.room(20) == 5, "only b has given back"
+    done = [follows("a", 5, 6), follows("b", 5, 6), silent("c"), silent("d")]
+    grown = allocate(shrunk.grants, done, wider)
+    assert caps(grown) == {"a": 5, "b": 5, "c": 5, "d": 5}
+
+
+def test_four_pods_become_two_and_those_grow_only_when_the_others_are_gone() -> None:
+    before = ledger(static=4, a=(5, 5, 5), b=(5, 5, 5), c=(5, 5, 5), d=(5, 5, 5))
+    leaving = [follows("c", 5, 5, terminating=True), follows("d", 5, 5, terminating=True)]
+    staying = [follows("a", 5, 5), follows("b", 5, 5)]
+    assert caps(allocate(before, staying + leaving, limits())) == {"a": 5, "b": 5, "c": 5, "d": 5}
+    assert caps(allocate(before, staying, limits())) == {"a": 10, "b": 10}
+
+
+def test_a_terminating_pod_frees_what_it_says_it_gave_back_and_no_more() -> None:
+    before = ledger(a=(10, 5, 10), b=(10, 5, 10))
+    leaving = PodUse("b", True, seq=5, cap=2, open=4)
+    found = allocate(before, [follows("a", 10, 5), leaving], limits(slots=1, static=10))
+    assert caps(found) == {"a": 16, "b": 4}
+    assert found.charged == 20
+
+
+def test_a_terminating_pod_that_never_saw_its_shrink_keeps_the_charge_of_before() -> None:
+    before = ledger(seq=6, a=(10, 6, 10), b=(2, 6, 10))
+    leaving = PodUse("b", True, seq=5, cap=2, open=2)
+    found = allocate(before, [follows("a", 10, 6), leaving], limits(slots=1))
+    assert caps(found)["a"] == 10
+
+
+def test_an_unreachable_pod_keeps_its_charge_until_its_object_is_gone() -> None:
+    before = ledger(a=(10, 5, 10), b=(10, 5, 10))
+    assert allocate(before, [follows("a", 10, 5), silent("b")], limits()).grants is before
+    leaving = allocate(before, [follows("a", 10, 5), silent("b", terminating=True)], limits(slots=1))
+    assert caps(leaving)["a"] == 10
+    assert caps(allocate(before, [follows("a", 10, 5)], limits(slots=1))) == {"a": 20}
+
+
+def test_a_newborn_waits_while_others_hold_everything_and_may_not_help_itself_meanwhile() -> None:
+    before = ledger(a=(10, 5, 10), b=(10, 5, 10))
+    draining = follows("b", 10, 5, terminating=True)
+    found = allocate(before, [follows("a", 10, 5, open_now=10), draining, silent("c")], limits(static=6))
+    assert (found.waiting, found.grants.static) == (("c",), 0)
+    assert caps(found) == {"a": 5, "b": 10, "c": 0}, "a gives half of what is left"
+    assert found.charged == 26, "c is charged with what it may have taken unasked"
+
+
+def test_while_a_pod_waits_in_vain_the_ledger_offers_no_static_share() -> None:
+    before = ledger(static=2, a=(2, 5, 2), b=(2, 5, 2))
+    tight = limits(budget=4, floor=2, static=2)
+    draining = follows("b", 2, 5, terminating=True)
+    waiting = allocate(before, [follows("a", 2, 5), draining, silent("c")], tight)
+    assert waiting.waiting == ("c",)
+    assert waiting.grants.static == 0
+    served = allocate(waiting.grants, [follows("a", 2, 6), PodUse("c", False, 0, 0, 0)], tight)
+    assert caps(served) == {"a": 2, "c": 2}
+    assert served.grants.static == 2
+
+
+def test_what_a_pod_took_unasked_is_remembered_when_it_falls_silent() -> None:
+    before = ledger(seq=9, static=8, a=(8, 9, 8))
+    helped = PodUse("c", True, seq=9, cap=8, open=3)
+    found = allocate(before, [follows("a", 8, 9), helped], limits(slots=1, static=2))
+    assert found.grants.pods["c"] == Grant(cap=8, seq=10, high=8)
+    later = allocate(found.grants, [follows("a", 12, 10), silent("c", terminating=True)], limits(slots=1, static=2))
+    assert later.charged == 20
+
+
+def test_a_lower_budget_shrinks_everybody_and_grows_nobody() -> None:
+    before = ledger(a=(13, 5, 13), b=(12, 5, 12))
+    found = allocate(before, [follows("a", 13, 5), follows("b", 12, 5)], limits(budget=10, static=3))
+    assert caps(found) == {"a": 5, "b": 5}
+    assert [grant.high for grant in found.grants.pods.values()] == [13, 12]
+    assert allocate(found.grants, [follows("a", 5, 6), follows("b", 5, 6)], limits(budget=10, static=3)).charged == 10
+
+
+def test_a_higher_budget_grows_everybody_at_once() -> None:
+    before = ledger(a=(5, 5, 5), b=(5, 5, 5))
+    assert caps(allocate(before, [follows("a", 5, 5), silent("b")], limits(budget=40))) == {"a": 20, "b": 20}
+
+
+def test_room_for_surge_is_kept_before_the_pod_exists() -> None:
+    before = ledger(a=(10, 5, 10), b=(10, 5, 10))
+    rolling = limits(slots=3)
+    shrunk = allocate(before, [follows("a", 10, 5), follows("b", 10, 5)], rolling)
+    assert caps(shrunk) == {"a": 7, "b": 7}
+    assert allocate(shrunk.grants, [follows("a", 7, 6), follows("b", 7, 6)], rolling).room(20) == 6
+
+
+def test_pods_beyond_what_fits_fall_to_the_floor_never_to_zero() -> None:
+    before = ledger(a=(2, 5, 2), b=(2, 5, 2), c=(2, 5, 2))
+    found = allocate(before, [follows(uid, 2, 5) for uid in "abc"], limits(budget=4, floor=2, static=2))
+    assert set(caps(found).values()) == {2}
+
+
+def test_a_ledger_made_anew_goes_on_above_the_sequence_that_pods_have_seen() -> None:
+    before = ledger(seq=3, a=(20, 3, 20))
+    found = allocate(before, [follows("a", 20, seq=9)], limits(slots=1))
+    assert found.grants.seq == 10
+
+
+def test_at_rest_the_very_same_ledger_comes_back() -> None:
+    before = ledger(a=(10, 5, 10), b=(10, 5, 10))
+    assert allocate(before, [follows("a", 10, 5), follows("b", 10, 5)], limits()).grants is before
