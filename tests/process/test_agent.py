@@ -1,10 +1,12 @@
 """The agent beside a real PgBouncer and PostgreSQL: how changes come into force, and what never does."""
 
+import contextlib
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -102,6 +104,40 @@ def test_a_shrink_under_load_is_confirmed_when_postgresql_holds_no_more_and_no_q
         done = load.done
         eventually("the smaller pool serves on", lambda: load.done > done + 50)
     assert load.failures == []
+
+
+def test_a_database_added_under_load_never_takes_the_pod_beyond_its_cap(pod: Pod, postgres: Postgres) -> None:
+    one = intent(postgres)
+    log = replace(one.databases[0], name="log")
+    pod.mount_grant(8)
+    pod.start()
+    pod.runs(one, seq=2)
+    with Load(pod, clients=16) as load, Census(postgres) as census:
+        eventually("8 backends are busy", lambda: agentdb.sessions(postgres, "shop") == 8)
+        two = pod.mount_intent(replace(one, databases=(*one.databases, log)))
+        pod.runs(two)
+        with Load(pod, clients=16, database="log") as other:
+            eventually("both are served", lambda: other.done > 100 and load.done > 100)
+            assert pod.state()["open"] == 8
+        assert pod.runs(pod.mount_intent(one))["cap"] == 8
+    assert (load.failures, other.failures) == ([], [])
+    assert census.most == 8
+
+
+def test_a_database_taken_out_lets_its_transaction_end(pod: Pod, postgres: Postgres) -> None:
+    one = intent(postgres)
+    two = pod.mount_intent(replace(one, databases=(*one.databases, replace(one.databases[0], name="log"))))
+    postgres.sql("create table if not exists kept (id int)")
+    postgres.sql("grant all on kept to shop")
+    pod.start()
+    pod.runs(two)
+    with contextlib.closing(pod.connect("log", "shop", PASSWORD)) as client:
+        client.execute("begin; insert into kept values (1)")
+        pod.mount_intent(one)
+        eventually("new clients are refused", lambda: not pod.logs_in("log", "shop", PASSWORD))
+        client.execute("commit")
+    pod.runs(one)
+    assert postgres.sql("select count(*) from kept") == [(1,)]
 
 
 def test_a_configuration_that_pgbouncer_refuses_is_never_installed(pod: Pod, postgres: Postgres) -> None:
@@ -208,6 +244,17 @@ def test_a_killed_worker_comes_back_and_pgbouncer_is_left_alone(pod: Pod, postgr
     assert "RELOAD" not in (pod.root / "pgbouncer.log").read_text()
 
 
+def test_the_agent_ends_at_once_with_its_worker_when_told_to(pod: Pod, postgres: Postgres) -> None:
+    pod.start()
+    pod.runs(intent(postgres))
+    assert pod.agent is not None
+    worker = agentpod.children(pod.agent.pid)[0]
+    pod.agent.terminate()
+    assert pod.agent.wait(10) == 0
+    assert not Path(f"/proc/{worker}").exists()
+    assert pod.logs_in("shop", "shop", PASSWORD)
+
+
 def test_an_older_ledger_is_refused_even_by_a_new_worker(pod: Pod, postgres: Postgres) -> None:
     seq = pod.mount_grant(4)
     pod.start()
@@ -296,10 +343,10 @@ def test_a_probe_knows_a_hung_pgbouncer(pod: Pod, postgres: Postgres) -> None:
 class Load:
     """Clients that run short transactions one after the other, each with a connection of its own."""
 
-    def __init__(self, pod: Pod, clients: int) -> None:
+    def __init__(self, pod: Pod, clients: int, database: str = "shop") -> None:
         self.done = 0
         self.failures: list[str] = []
-        self._pod = pod
+        self._pod, self._database = pod, database
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
 
@@ -315,9 +362,35 @@ class Load:
 
     def _run(self) -> None:
         try:
-            with self._pod.connect("shop", "shop", PASSWORD, prepare_threshold=None) as client:
+            with self._pod.connect(self._database, "shop", PASSWORD, prepare_threshold=None) as client:
                 while not self._stop.is_set():
                     client.execute("begin; select pg_sleep(0.02); commit")
                     self.done += 1
         except psycopg.Error as error:
             self.failures.append(str(error))
+
+
+class Census:
+    """Counts the role's backends again and again, as PostgreSQL shows them; `most` is the highest count."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self.most = 0
+        self._postgres = postgres
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Census":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        with psycopg.connect(
+            host="127.0.0.1", port=self._postgres.port, user="postgres", autocommit=True
+        ) as connection:
+            while not self._stop.is_set():
+                row = connection.execute("select count(*) from pg_stat_activity where usename = 'shop'").fetchone()
+                self.most = max(self.most, row[0] if row else 0)

@@ -10,6 +10,7 @@ from pgbouncer_operator.agent.state import Figures
 from pgbouncer_operator.pgbouncer import ini
 
 ANSWER_SECONDS = 2.0
+NOBODY = (0, 0)
 CONSOLE = "pgbouncer"  # the console's own database
 
 
@@ -64,18 +65,18 @@ def look(settings: Settings, whole: bool = False) -> Look:
         return replace(seen, marker=marker(console.query("SHOW CONFIG")), version=version)
 
 
-def command(settings: Settings, *texts: str) -> None:
-    """Give commands in one session. CommandRefused with PgBouncer's words, Unreachable when nobody answers."""
-    with session(settings) as console:
+def command(settings: Settings, *texts: str, seconds: float = ANSWER_SECONDS) -> None:
+    """Give commands in one session. CommandRefused with PgBouncer's words, Unreachable without one in `seconds`."""
+    with session(settings, seconds) as console:
         for text in texts:
             console.query(text)
 
 
 @contextlib.contextmanager
-def session(settings: Settings) -> Iterator[wire.Session]:
+def session(settings: Settings, seconds: float = ANSWER_SECONDS) -> Iterator[wire.Session]:
     """A short console session. Unreachable when nobody answers, CommandRefused with PgBouncer's words."""
     try:
-        with wire.console(str(settings.console), ANSWER_SECONDS) as console:
+        with wire.console(str(settings.console), seconds) as console:
             yield console
     except (ConnectionRefusedError, FileNotFoundError) as error:
         raise Unreachable(f"PgBouncer does not run: {error}", gone=True) from None
@@ -88,6 +89,18 @@ def session(settings: Settings) -> Iterator[wire.Session]:
 def marker(config: list[wire.Row]) -> str:
     """The configuration's marker in the rows of SHOW CONFIG; empty when there is none."""
     return next((row["value"] for row in config if row["key"] == ini.MARKER), "")
+
+
+def process(settings: Settings) -> tuple[int, int]:
+    """Which process has made the console's socket, NOBODY when there is none: every PgBouncer makes its own at its start.
+
+    The time of its making is part of it, since a file system may use an inode's number again.
+    """
+    try:
+        status = settings.console.stat()
+    except OSError:
+        return NOBODY
+    return (status.st_ino, status.st_mtime_ns)
 
 
 def reconnect(databases: Iterable[str]) -> list[str]:

@@ -208,6 +208,11 @@ def _settings_renew(before: Intent, after: Intent) -> bool:
     return any(each is not None and each.change is parameters.ChangeClass.RELOAD_RECONNECT for each in known)
 
 
+def removed(running: Candidate | None, wanted: Candidate) -> tuple[str, ...]:
+    """The databases that `wanted` serves no more."""
+    return () if running is None else tuple(sorted(running.shares.keys() - wanted.shares.keys()))
+
+
 def _shares(intent: Intent, cap: int) -> dict[str, int]:
     return grants.split(cap, [(each.name, each.max) for each in intent.databases])
 

@@ -15,7 +15,7 @@ class Drainage:
         """Nothing is known before the first `due`."""
         self.begun = False
         self._settings = settings
-        self._process = 0
+        self._process = bouncer.NOBODY
 
     def due(self) -> bool:
         """Whether the pod drains now.
@@ -24,13 +24,13 @@ class Drainage:
         began serves again, and the drain is over.
         """
         flag = self._settings.run_dir / FLAG
-        process = self._identify()
+        process = bouncer.process(self._settings)
         if not flag.exists():
             self.begun = False
         elif not self.begun:
             self.begun, self._process = True, process
             self._resume()
-        elif process not in {0, self._process}:
+        elif process not in {bouncer.NOBODY, self._process}:
             flag.unlink()
             self.begun = False
         return self.begun
@@ -46,9 +46,3 @@ class Drainage:
             bouncer.command(self._settings, *(f"RESUME {bouncer.quoted(name)}" for name in paused))
         except (Unreachable, CommandRefused):
             pass  # it stops already: nobody waits any more
-
-    def _identify(self) -> int:
-        try:
-            return self._settings.console.stat().st_ino
-        except OSError:
-            return 0

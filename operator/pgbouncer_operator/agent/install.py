@@ -1,6 +1,6 @@
 """Bring a configuration into force: files, RELOAD, RECONNECT; and prove afterwards that it is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pgbouncer_operator.agent import bouncer, files
@@ -9,10 +9,25 @@ from pgbouncer_operator.agent.compose import Candidate
 from pgbouncer_operator.agent.settings import Settings
 from pgbouncer_operator.agent.state import Problem, ProblemReason, ReloadKind
 
+QUIET_SECONDS = 5.0
+
 
 def write(candidate: Candidate) -> None:
     """Put the files in place. A PgBouncer that starts now starts on them."""
     files.write(candidate.files())
+
+
+def quiet(settings: Settings, databases: Iterable[str]) -> None:
+    """Let transactions of databases that go away end, for a moment: a RELOAD without them cuts their clients at once.
+
+    PAUSE answers when the last server connection is given back. Who holds on for longer than QUIET_SECONDS is cut.
+    """
+    for name in databases:
+        try:
+            bouncer.command(settings, f"DISABLE {bouncer.quoted(name)}")
+            bouncer.command(settings, f"PAUSE {bouncer.quoted(name)}", seconds=QUIET_SECONDS)
+        except (Unreachable, CommandRefused):
+            continue
 
 
 def load(settings: Settings, kind: ReloadKind, databases: Mapping[str, int]) -> Problem | None:

@@ -28,6 +28,7 @@ class Ladder:
 
     def __init__(self, settings: Settings) -> None:
         """Start with nothing installed by us."""
+        prove.clean(settings)
         self.running: Candidate | None = None  # what the files say
         self.confirmed = Confirmed()
         self.reload: Reload | None = None
@@ -44,7 +45,7 @@ class Ladder:
         self._loaded = 0.0
         self._reconnected = 0.0
         self._lost = 0.0
-        self._process = (0, 0)
+        self._process = bouncer.NOBODY
 
     def climb(self, wanted: Candidate, begun: float) -> None:
         """Go one rung towards `wanted`, first read at `begun` (monotonic). Does nothing when it is what runs."""
@@ -74,7 +75,7 @@ class Ladder:
         """Look whether PgBouncer runs what is installed; load it, or enforce its limits, where it does not."""
         if self.running is None:
             return
-        process = self._identify()
+        process = bouncer.process(self._settings)
         if process != self._process:
             self.settled = False  # another process: it has read the files, but nobody has seen it
             self._process, self._lost = process, time.monotonic()
@@ -101,7 +102,7 @@ class Ladder:
             self._refused = {step.marker: time.monotonic() + RETRY_REFUSED_SECONDS}
             self.refusal = Problem(ProblemReason.CANDIDATE_REFUSED, f"PgBouncer refuses the configuration: {error}")
             return
-        kind = compose.kind(self.running, step)
+        kind, removed = compose.kind(self.running, step), compose.removed(self.running, step)
         if self.settled or self._kind is not ReloadKind.RECONNECT:
             self._kind = kind  # else the reconnect that is still owed stays owed
         install.write(step)
@@ -111,6 +112,7 @@ class Ladder:
             self.reload = Reload(step.composition.intent.digest, self._installed - begun, kind)
             self._begun = None
         else:
+            install.quiet(self._settings, removed)
             self._load(step)
 
     def _load(self, step: Candidate) -> None:
@@ -153,11 +155,3 @@ class Ladder:
             return
         self._reconnected, self._kind = now, ReloadKind.RECONNECT
         bouncer.command(self._settings, *bouncer.reconnect(over))
-
-    def _identify(self) -> tuple[int, int]:
-        """The console's socket: every PgBouncer makes its own when it starts."""
-        try:
-            status = self._settings.console.stat()
-        except OSError:
-            return (0, 0)
-        return (status.st_ino, status.st_mtime_ns)

@@ -16,6 +16,7 @@ from pgbouncer_operator.agent.settings import Settings
 
 START_SECONDS = 5.0
 _LOOK_SECONDS = 0.002
+_PREFIX = "trial-"
 
 
 class Refused(Exception):
@@ -43,6 +44,12 @@ def prove(candidate: Candidate, settings: Settings) -> None:
         if found != trial.marker:
             said = _complaint(log.read_text(errors="replace"))
             raise Refused(scrub(said, candidate) if said else "PgBouncer stopped reading it without saying where")
+
+
+def clean(settings: Settings) -> None:
+    """Take away what a worker that was killed in a proof has left."""
+    for directory in settings.run_dir.glob(f"{_PREFIX}*"):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _check_ca(candidate: Candidate) -> None:
@@ -90,7 +97,7 @@ def scrub(text: str, candidate: Candidate) -> str:
 
 @contextlib.contextmanager
 def _directory(settings: Settings) -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="trial-", dir=settings.run_dir))
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=settings.run_dir))
     try:
         yield directory
     finally:

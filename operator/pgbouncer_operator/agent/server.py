@@ -1,5 +1,6 @@
 """The agent's HTTP: /state for the operator, /metrics for Prometheus, /livez and /startupz for kubelet."""
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol
@@ -28,10 +29,20 @@ class Source(Protocol):
 def serve(source: Source) -> ThreadingHTTPServer:
     """Serve on every address in threads of their own; returns at once. OSError when the port is taken."""
     handler = type("Handler", (_Handler,), {"source": source})
-    server = ThreadingHTTPServer(("", source.settings.http_port), handler)
-    server.daemon_threads = True
+    server = _Server(("", source.settings.http_port), handler)
     threading.Thread(target=server.serve_forever, args=(_NEVER,), name="http", daemon=True).start()
     return server
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+    def server_bind(self) -> None:
+        """Bind for IPv4 and IPv6: a pod may have either alone."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
 
 class _Handler(BaseHTTPRequestHandler):

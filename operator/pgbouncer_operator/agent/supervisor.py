@@ -47,13 +47,14 @@ class _Supervisor:
 
     def _live(self) -> int:
         """Start one worker and reap whatever ends until the worker has; its exit code."""
-        self._worker = os.posix_spawn(self._command[0], self._command, os.environ)
+        self._worker = worker = os.posix_spawn(self._command[0], self._command, os.environ, setpgroup=0)
         if self._stopping:  # the signal came while there was no worker to pass it to
             os.kill(self._worker, signal.SIGTERM)
         while True:
             pid, status = os.waitpid(-1, 0)
-            if pid == self._worker:
+            if pid == worker:
                 self._worker = 0
+                _end_group(worker)
                 return os.waitstatus_to_exitcode(status)
 
     def _sleep(self, seconds: float) -> None:
@@ -65,6 +66,14 @@ class _Supervisor:
         self._stopping = True
         if self._worker:
             os.kill(self._worker, number)
+
+
+def _end_group(worker: int) -> None:
+    """A worker that was killed leaves the PgBouncer behind on which it proved a configuration."""
+    try:
+        os.killpg(worker, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # nobody was left
 
 
 if __name__ == "__main__":

@@ -142,8 +142,8 @@ class Worker:
         self._mounts = mounts.read(self.settings, self._credentials)
         self._fingerprint = fingerprint
         usable = {handle: user.credential for handle, user in self._mounts.users.items() if user.credential is not None}
-        if usable != self._credentials:
-            self._credentials = self._credentials | usable
+        if self._mounts.intent is not None and usable != self._credentials:
+            self._credentials = usable
             memory.keep_credentials(self.settings, self._credentials)
         return True
 
