@@ -62,7 +62,7 @@ def up(layout: Layout, progress: Progress) -> None:
         if health.waits_for(layout):
             _start(holder, layout, progress)
         return
-    if namespaces.holders(layout) and not health.services_wait_for(layout):
+    if namespaces.holders(layout) and _recorded(layout) and health.works(layout):
         progress.say("a cluster of an earlier version runs and is kept; `make cluster-down` makes room for a new one")
         return
     if teardown.leftovers(layout):

@@ -56,7 +56,7 @@ def install(layout: Layout, progress: Progress) -> None:
     if shutil.which("apt-get") is None:
         raise Problem(f"install what these Debian packages hold, there is no apt-get here: {' '.join(wanted)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with progress.step(f"apt-get install {' '.join(wanted)}"), _no_services_started():
+    with progress.step(f"apt-get install {' '.join(wanted)}"), no_services_started(POLICY):
         apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]  # seconds, for another that is at it
         run([*apt, "update"], environment=environment)
         run([*apt, "install", "-y", "--no-install-recommends", *wanted], environment=environment)
@@ -65,14 +65,14 @@ def install(layout: Layout, progress: Progress) -> None:
 
 
 @contextmanager
-def _no_services_started() -> Iterator[None]:
-    # containerd's package starts a containerd for the whole machine; we start our own. 101: forbidden by policy.
-    ours = not POLICY.exists()
+def no_services_started(policy: Path) -> Iterator[None]:
+    """Keep Debian from starting what it installs: containerd's package starts one for the whole machine, we our own."""
+    ours = not policy.exists()
     if ours:
-        POLICY.write_text("#!/bin/sh\nexit 101\n")
-        POLICY.chmod(0o755)
+        policy.write_text("#!/bin/sh\nexit 101\n")  # 101: forbidden by policy, see invoke-rc.d(8)
+        policy.chmod(0o755)
     try:
         yield
     finally:
         if ours:
-            POLICY.unlink(missing_ok=True)
+            policy.unlink(missing_ok=True)
