@@ -3,7 +3,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from tests.localcluster import packages
 from tests.localcluster.layout import Layout
 from tests.localcluster.problem import Problem
