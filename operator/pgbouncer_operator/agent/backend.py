@@ -6,6 +6,7 @@ Then a login through our own PgBouncer: it uses a pooled connection inside the c
 """
 
 import contextlib
+import re
 import select
 import socket
 import ssl
@@ -68,9 +69,20 @@ def run(test: Test, serves: Callable[[str], bool]) -> Backend:
     for pair in test.pairs:
         refused = login(test, pair)
         if refused and not (refused == NOT_SERVED and serves(pair.database)):
-            reason = BackendReason.UNREACHABLE if refused == NOT_SERVED else BackendReason.REFUSED_LOGIN
-            return Backend(reason, f"database {pair.database}, user {pair.handle}: {refused}")
+            return Backend(reason(refused), f"database {pair.database}, user {pair.handle}: {refused}")
     return Backend(BackendReason.OK)
+
+
+def reason(refused: str) -> BackendReason:
+    """Why, in one word. PgBouncer hands PostgreSQL's words on without their SQLSTATE; other languages than English
+    stay refused logins."""
+    if refused == NOT_SERVED:
+        return BackendReason.UNREACHABLE
+    if re.search(r'^database ".*" does not exist', refused):
+        return BackendReason.DATABASE_MISSING
+    if re.search(r"too many (clients|connections)|remaining connection slots", refused):
+        return BackendReason.FULL
+    return BackendReason.REFUSED_LOGIN
 
 
 def pairs(databases: Iterable[str], logins: Iterable[tuple[str, str, str]]) -> tuple[Pair, ...]:

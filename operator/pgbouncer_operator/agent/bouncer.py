@@ -92,7 +92,7 @@ def marker(config: list[wire.Row]) -> str:
 
 
 def process(settings: Settings) -> tuple[int, int]:
-    """Which process has made the console's socket, NOBODY when there is none: every PgBouncer makes its own at its start.
+    """Which process has made the console's socket, NOBODY when there is none. Every PgBouncer makes its own.
 
     The time of its making is part of it, since a file system may use an inode's number again.
     """

@@ -34,10 +34,13 @@ class Notice:
             if added < 0 and ctypes.get_errno() != errno.ENOENT:
                 self._complete = False
 
-    def wait(self, seconds: float) -> None:
-        """Return at a change, a signal, or after `seconds`."""
+    def wait(self, seconds: float) -> bool:
+        """Return at a change, a signal, or after `seconds`; whether there was one of the first two."""
         sources = [self._wake] + ([self._inotify] if self._inotify >= 0 else [])
-        for source in select.select(sources, [], [], seconds if self._complete else min(seconds, self._fallback))[0]:
+        longest = seconds if self._complete else min(seconds, self._fallback)
+        ready = select.select(sources, [], [], longest)[0]
+        for source in ready:
             with contextlib.suppress(BlockingIOError):
                 while len(os.read(source, 65536)) == 65536:
                     pass  # only that something happened matters
+        return bool(ready)

@@ -37,6 +37,8 @@ class BackendReason(StrEnum):
     WITHOUT_TLS = "BackendWithoutTls"
     CERTIFICATE_INVALID = "BackendCertificateInvalid"
     REFUSED_LOGIN = "BackendRefusedLogin"
+    DATABASE_MISSING = "BackendDatabaseMissing"
+    FULL = "BackendIsFull"
 
 
 class ReloadKind(StrEnum):

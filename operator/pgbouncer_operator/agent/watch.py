@@ -43,7 +43,7 @@ def after(last: Last, subject: str, found: Backend, now: float) -> Last:
 
 
 class Watch:
-    """Runs the tests in a thread of their own, one at a time; `found` is the last result."""
+    """Runs the tests in a thread of their own, one at a time."""
 
     def __init__(self, settings: Settings) -> None:
         """Nothing is known before the first test."""
@@ -51,25 +51,32 @@ class Watch:
         self._last = Last()
         self._thread: threading.Thread | None = None
 
+    def found(self, running: Candidate | None) -> Backend:
+        """The last result for what runs: of another server, database or login it would say nothing about this one."""
+        last = self._last
+        return last.found if running is not None and last.subject == subject(running) else UNTESTED
+
+    def owes(self, running: Candidate | None) -> bool:
+        """Whether what runs has not been tested and nothing is being tested, so that a test should begin at once."""
+        return running is not None and not self._testing and self._last.subject != subject(running)
+
     @property
-    def found(self) -> Backend:
-        """The last result."""
-        return self._last.found
+    def _testing(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def look(self, running: Candidate, mounts: Mounts, figures: Figures) -> None:
         """Start a test when one is due and none runs."""
-        if self._thread is not None and self._thread.is_alive():
+        if self._testing:
             return
-        composition = running.composition
-        subject = f"{composition.intent.digest} {composition.credentials}"
-        if not due(self._last, subject, figures, time.monotonic()):
+        about = subject(running)
+        if not due(self._last, about, figures, time.monotonic()):
             return
         test = plan(running, mounts, self._settings)
-        self._thread = threading.Thread(target=self._run, args=(subject, test), name="backend", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(about, test), name="backend", daemon=True)
         self._thread.start()
 
-    def _run(self, subject: str, test: backend.Test) -> None:
-        self._last = after(self._last, subject, backend.run(test, self._serves), time.monotonic())
+    def _run(self, about: str, test: backend.Test) -> None:
+        self._last = after(self._last, about, backend.run(test, self._serves), time.monotonic())
 
     def _serves(self, database: str) -> bool:
         try:
@@ -77,6 +84,13 @@ class Watch:
         except (Unreachable, CommandRefused):
             return False
         return found is not None and found.open > 0
+
+
+def subject(running: Candidate) -> str:
+    """What a test is about: servers, databases, logins, TLS; never how long a client may wait. No secret is in it."""
+    intent = running.composition.intent
+    tls = sorted(item for item in intent.settings.items() if item[0].startswith("server_tls"))
+    return repr((intent.databases, intent.users, intent.server_tls, tls, running.composition.credentials))
 
 
 def plan(running: Candidate, mounts: Mounts, settings: Settings) -> backend.Test:

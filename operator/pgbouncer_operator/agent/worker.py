@@ -87,7 +87,8 @@ class Worker:
                 self._fall_back()
         self.ladder.check()
         now = time.monotonic()
-        if now - self._beaten >= self.settings.beat:
+        untested = self.ladder.settled and self._watch.owes(self.ladder.running)
+        if untested or now - self._beaten >= self.settings.beat:
             self._beaten = now
             self._beat()
 
@@ -111,7 +112,7 @@ class Worker:
                 handle: UserState(user.credential is not None, user.message, user.generation)
                 for handle, user in self._mounts.users.items()
             },
-            backend=self._watch.found,
+            backend=self._watch.found(self.ladder.running),
             reload=ladder.reload,
         )
 
