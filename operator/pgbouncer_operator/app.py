@@ -68,6 +68,9 @@ class _Operator:
         """Serve health, then lead as long as we hold the lease."""
         kube = await self._connect()
         vitals = Vitals()
+        self.metrics.queue_length.set_function(lambda: len(self.queue))
+        self.metrics.pools.set_function(lambda: len(self.world.pools))
+        self.metrics.leader.set_function(lambda: vitals.synced)
         server = HealthServer(self.settings.http_port, vitals, self.metrics)
         await server.start()
         leading = asyncio.ensure_future(self._elect(kube, vitals))

@@ -103,6 +103,7 @@ def settings(watch: Watch, random: Random) -> kopf.OperatorSettings:
     chosen.networking.request_timeout = 20
     chosen.networking.connect_timeout = 5
     chosen.networking.error_backoffs = _Forever(random)
+    chosen.queueing.idle_timeout = 0.2  # a task for each object of a burst must not linger
     chosen.watching.chunk_size = 500
     chosen.watching.initial_streaming = False
     for resource, selector in watch.selectors.items():

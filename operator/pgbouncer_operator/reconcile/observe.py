@@ -112,8 +112,11 @@ def _should_read(seen: Observed) -> bool:
         return True
     mounted = _mounted(seen)
     changed = any(mounted[each] != value for each, value in reading.mounted.items() if each in mounted)
-    lacking = any(finding.ok is False for state in seen.states.values() if state for finding in state.users.values())
-    return changed or lacking or seen.now - reading.at > READ_AGAIN
+    states = [state for state in seen.states.values() if state]
+    lacking = any(finding.ok is False for state in states for finding in state.users.values())
+    # A refused login is often mended in the Secret, of which kubelet would tell the pods after a minute or more.
+    refused = any(state.backend.ok is False and state.backend.reason == "BackendRefusedLogin" for state in states)
+    return changed or lacking or refused or seen.now - reading.at > READ_AGAIN
 
 
 def _mounted(seen: Observed) -> dict[tuple[str, str], str]:

@@ -135,12 +135,15 @@ class Observed:
         """What the users' Secrets lacked when they were last read."""
         return self.memory.reading.missing if self.memory.reading else None
 
-    def same_as(self, other: "Observed") -> bool:
-        """Whether nothing but time has passed between the two looks."""
-        if self.credentials is not None or other.credentials is not None or self.ledger != other.ledger:
-            return False
-        mine = (self.view, self.status, self.pods, self.states, self.children)
-        return mine == (other.view, other.status, other.pods, other.states, other.children)
+    @property
+    def essence(self) -> tuple[object, ...] | None:
+        """What two looks have in common when nothing but time has passed between them; None after a read of Secrets.
+
+        It refers to values that the stores keep anyway: thousands of pools at rest must not cost memory.
+        """
+        if self.credentials is not None:
+            return None
+        return (self.view, self.view.status, self.pods, self.states, self.children)
 
     def remember(self, **changes: Any) -> "Observed":
         """The same look with a changed memory."""

@@ -2,7 +2,7 @@
 
 from pgbouncer_operator.reconcile.apply import Applier
 from pgbouncer_operator.reconcile.observe import Observer
-from pgbouncer_operator.reconcile.observed import Memory, Observed
+from pgbouncer_operator.reconcile.observed import Memory
 from pgbouncer_operator.reconcile.plan import plan
 from pgbouncer_operator.reconcile.report import AT_REST
 from pgbouncer_operator.reconcile.triggers import Key
@@ -18,7 +18,7 @@ class Reconciler:
         self._applier = applier
         self._platform = platform
         self._memories: dict[Key, Memory] = {}
-        self._resting: dict[Key, Observed] = {}  # looks at which nothing was left to do: thousands rest, few change
+        self._resting: dict[Key, object] = {}  # what was seen when nothing was left to do: thousands rest, few change
 
     async def reconcile(self, key: Key) -> float | None:
         """Seconds until the next look, None when there is nothing to look at. ApiError: not known how far we came."""
@@ -27,13 +27,13 @@ class Reconciler:
             self._memories.pop(key, None)
             self._resting.pop(key, None)
             return None
-        rested = self._resting.pop(key, None)
-        if rested is not None and seen.same_as(rested):
-            self._resting[key] = rested
+        essence = seen.essence
+        if essence is not None and essence == self._resting.pop(key, None):
+            self._resting[key] = essence
             return AT_REST
         made = plan(seen, self._platform)
         outcome = await self._applier.apply(seen, made)
         self._memories[key] = outcome.memory
-        if made.at_rest:
-            self._resting[key] = seen
+        if made.at_rest and essence is not None:
+            self._resting[key] = essence
         return outcome.requeue_after
