@@ -58,7 +58,7 @@ SYSTEM_CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
 
 LEASE_NAME = "pgbouncer-operator"
 
-# `<pool>-pgbouncer-xxxxxxxxxx`, a ReplicaSet, must stay within 63 characters; the API server cuts its pods' names to 63.
+# `<pool>-pgbouncer-xxxxxxxxxx`, a ReplicaSet, must stay within 63 characters; the API server cuts its pods' names.
 POOL_NAME_MAX = 40
 
 

@@ -1,0 +1,143 @@
+"""Looks at a pool, made by hand: a healthy pool of two pods, and whatever a test changes of it."""
+
+import copy
+import json
+from dataclasses import replace
+from typing import Any
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.conditions import Condition, ConditionType
+from pgbouncer_operator.api.connection_pool import InvalidSpec
+from pgbouncer_operator.api.status import previous
+from pgbouncer_operator.pgbouncer.grants import Grant, Grants
+from pgbouncer_operator.reconcile import projections
+from pgbouncer_operator.reconcile.agent_state import AgentState, parse
+from pgbouncer_operator.reconcile.observed import Ledger, Memory, Observed
+from pgbouncer_operator.reconcile.plan import plan
+from pgbouncer_operator.reconcile.projections import PodView
+from pgbouncer_operator.reconcile.specification import read
+from pgbouncer_operator.reconcile.steps import Plan, Step
+from pgbouncer_operator.resources.deployment import Platform
+from pgbouncer_operator.resources.desired import Desired, desired, dress
+from pgbouncer_operator.resources.grants import grants_config_map
+
+PLATFORM = Platform("pool:1", "IfNotPresent", 5)
+SPEC: dict[str, Any] = {
+    "backend": {"host": "postgres"},
+    "databases": [{"name": "shop"}],
+    "users": [{"name": "shop", "secretRef": {"name": "shop-db"}}],
+    "serverConnections": {"max": 20},
+}
+SEQ = 5
+
+
+def pool(**spec: Any) -> dict[str, Any]:
+    metadata = {"name": "shop", "namespace": "web", "uid": "pool-uid", "resourceVersion": "1", "generation": 3}
+    given = {key: value for key, value in (SPEC | spec).items() if value is not None}
+    return {"apiVersion": naming.API_VERSION, "kind": naming.KIND, "metadata": metadata, "spec": given}
+
+
+def wanted(**spec: Any) -> Desired:
+    return desired(read(pool(**spec)), PLATFORM)
+
+
+def live(body: dict[str, Any], uid: str = "child-uid", posted: bool = False) -> projections.ChildView:
+    """The object as the API server gives it back."""
+    body = copy.deepcopy(body)
+    manager = {"manager": naming.FIELD_MANAGER, "operation": "Update" if posted else "Apply"}
+    body["metadata"] |= {"uid": uid, "resourceVersion": "9", "generation": 1, "managedFields": [manager]}
+    if body["kind"] == "Deployment":
+        replicas = body["spec"]["replicas"]
+        body["status"] = {"observedGeneration": 1, "replicas": replicas, "updatedReplicas": replicas}
+    return projections.child(body)
+
+
+def pod(uid: str, digest: str, **changes: Any) -> PodView:
+    made = PodView(
+        "web", f"shop-{uid}", uid, 4, "shop", "198.18.0.5", False, True, False, digest, f"{SEQ}--0", ""
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def state(uid: str, digest: str, **changes: Any) -> AgentState:
+    document = {
+        "protocol": 1, "uid": uid, "version": "0.1.0", "pgbouncer": "1.26.1", "phase": "running", "hash": digest,
+        "seq": SEQ, "cap": 10, "open": 4, "busy": 3, "waiting": 0, "clients": 100, "problems": [],
+        "users": {"shop": {"ok": True, "message": "", "generation": "..1"}},
+        "backend": {"ok": True, "reason": "", "message": ""}, "reload": None,
+    }  # fmt: skip
+    found = parse(json.dumps(document | changes), uid)
+    assert found is not None
+    return found
+
+
+def healthy(**spec: Any) -> Observed:
+    """Two pods that run the present spec and say so; the status is not written yet."""
+    body, made = pool(**spec), wanted(**spec)
+    digest = made.intent.digest
+    grants = Grants(SEQ, made.fit.static, {uid: Grant(10, SEQ, 10) for uid in ("a", "b")})
+    children = [made.config_map, made.service, made.pod_disruption_budget, made.deployment]
+    ledger = dress(read(body), grants_config_map("shop", grants))
+    views = [live(each) for each in (*children, ledger)]
+    return Observed(
+        view=projections.pool(body),
+        spec=read(body),
+        status=previous({}),
+        children={(each.kind, each.name): each for each in views},
+        pods=(pod("a", digest), pod("b", digest)),
+        states={uid: state(uid, digest) for uid in ("a", "b")},
+        ledger=Ledger(grants, 9),
+        credentials=None,
+        secrets=None,
+        memory=Memory(),
+        now=1000.0,
+        today="2026-01-01T00:00:00Z",
+    )
+
+
+def respecified(seen: Observed, **spec: Any) -> Observed:
+    """The same cluster, and a user who has just changed the spec."""
+    body = pool(**spec)
+    try:
+        parsed: Any = read(body)
+    except InvalidSpec as error:
+        parsed = error
+    return replace(seen, view=projections.pool(body), spec=parsed)
+
+
+def saying(seen: Observed, uid: str, **changes: Any) -> Observed:
+    """The pod's agent says something else."""
+    digest = changes.pop("digest", wanted().intent.digest)
+    return replace(seen, states={**seen.states, uid: state(uid, digest, **changes)})
+
+
+def decide(seen: Observed, platform: Platform = PLATFORM) -> Plan:
+    return plan(seen, platform)
+
+
+def told(found: Plan) -> dict[str, Any]:
+    """The status that the plan writes."""
+    status: dict[str, Any] = next(
+        step.body["status"] for step in found.steps if step.subresource == "status" and step.key[0] == naming.KIND
+    )  # noqa: E501
+    return status
+
+
+def conditions(seen: Observed) -> dict[str, Condition]:
+    return {each["type"]: Condition.model_validate(each) for each in told(decide(seen))["conditions"]}
+
+
+def condition(seen: Observed, kind: ConditionType) -> tuple[str, str, str]:
+    found = conditions(seen)[kind.value]
+    return found.status.value, found.reason.value, found.message
+
+
+def writes(found: Plan) -> list[Step]:
+    """All steps but the status."""
+    return [step for step in found.steps if step.key[0] != naming.KIND]
+
+
+def settled(seen: Observed) -> Observed:
+    """The same look with the status of its own plan written."""
+    found = decide(seen)
+    return replace(seen, status=previous({"status": told(found)}), memory=found.memory)

@@ -1,0 +1,188 @@
+"""What a user is told: every row of the table of bad input that the operator answers, columns, events, figures."""
+
+from dataclasses import replace
+
+import pytest
+from tests.unit.reconcile.looks import (
+    condition,
+    conditions,
+    decide,
+    healthy,
+    respecified,
+    saying,
+    settled,
+    told,
+    wanted,
+    writes,
+)
+
+from pgbouncer_operator.api.conditions import ConditionType, Reason
+from pgbouncer_operator.reconcile.observed import Missing, Reading, Refusal
+
+READY, STALLED = ConditionType.READY, ConditionType.STALLED
+
+
+def test_a_healthy_pool_is_ready_and_the_columns_are_filled() -> None:
+    seen = healthy()
+    status = told(decide(seen))
+    assert condition(seen, READY) == ("True", "Ready", "2 pods serve; a login to PostgreSQL works.")
+    assert status["summary"] == {"pods": "2/2", "connections": "8/20"}
+    assert status["clients"] == {"connected": 200, "maxPerPod": 2000}
+    assert status["serverConnections"] == {"max": 20, "allocated": 20, "open": 8, "busy": 6, "waiting": 0}
+    assert (status["endpoint"], status["image"]) == ("shop.web.svc:6432", "pool:1")
+    assert status["selector"] == "pgbouncer-operator.io/pool=shop"
+    assert "Stalled" not in conditions(seen)
+    assert "Reconciling" not in conditions(seen)
+
+
+def test_a_missing_secret_is_told_as_it_was_read() -> None:
+    seen = healthy()
+    missing = Missing(Reason.SECRET_KEY_MISSING, "Secret shop-db has no key password; found: uri, username.")
+    seen = seen.remember(reading=Reading(990.0, 3, missing, {}))
+    expected = ("False", "SecretKeyMissing", missing.message)
+    assert condition(seen, ConditionType.CREDENTIALS_AVAILABLE) == expected
+    assert condition(seen, READY) == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("BackendRefusedLogin", "BackendRefusedLogin"),
+        ("HostNotResolved", "HostNotResolved"),
+        ("BackendWithoutTls", "BackendWithoutTls"),
+        ("BackendCertificateInvalid", "BackendNotVerified"),
+        ("AWordOfANewerAgent", "BackendUnreachable"),
+    ],
+)
+def test_a_backend_that_fails_is_told_in_postgresqls_own_words(word: str, reason: str) -> None:
+    words = 'FATAL:  password authentication failed for user "shop"'
+    seen = saying(healthy(), "b", backend={"ok": False, "reason": word, "message": words})
+    expected = ("False", reason, f"{words} (pod shop-b)")
+    assert condition(seen, ConditionType.BACKEND_REACHABLE) == expected
+    assert condition(seen, READY) == expected
+    assert not writes(decide(seen)), "a backend's outage changes nothing about the pods"
+
+
+def test_pods_that_do_not_all_fit_are_clamped_and_told() -> None:
+    seen = healthy(serverConnections={"max": 8}, databases=[{"name": "a"}, {"name": "b"}], replicas=6)
+    status, reason, message = condition(seen, ConditionType.WITHIN_BUDGET)
+    assert (status, reason) == ("False", "ReplicasClamped")
+    assert message.startswith("6 wanted, 4 fit: serverConnections.max is 8")
+    assert "Stalled" not in conditions(seen)
+
+
+def test_a_budget_below_the_floor_stalls() -> None:
+    seen = healthy(serverConnections={"max": 1}, databases=[{"name": "a"}, {"name": "b"}])
+    status, reason, message = condition(seen, STALLED)
+    assert (status, reason) == ("True", "BudgetTooSmall")
+    assert message.startswith("2 wanted, 0 fit:")
+
+
+def test_an_object_in_the_way_stalls_and_is_named() -> None:
+    seen = healthy()
+    children = {key: each for key, each in seen.children.items() if key[0] != "Service"}
+    refusal = Refusal(Reason.NAME_CONFLICT, "a Service of this name exists.", 999.0)
+    seen = replace(seen, children=children).remember(refusals={("Service", "shop"): refusal})
+    assert condition(seen, STALLED) == ("True", "NameConflict", "Service shop: a Service of this name exists.")
+    assert condition(seen, READY)[:2] == ("False", "NameConflict")
+
+
+def test_an_invalid_spec_stalls_keeps_the_facts_and_writes_nothing_else() -> None:
+    seen = settled(healthy())
+    wrong = respecified(seen, parameters={"no_such_thing": 1})
+    found = decide(wrong)
+    status, reason, message = condition(wrong, STALLED)
+    assert (status, reason) == ("True", "InvalidSpec")
+    assert "no_such_thing" in message
+    assert message.startswith("spec.")
+    assert told(found)["summary"] == {"pods": "2/2", "connections": "8/20"}
+    assert not writes(found)
+
+
+def test_a_configuration_that_pgbouncer_refuses_stalls_in_its_words() -> None:
+    problem = {"reason": "CandidateRefused", "message": "PgBouncer refuses the configuration: syntax error"}
+    seen = saying(healthy(), "b", digest="an-older-one", problems=[problem])
+    told_by = f"{problem['message']} (pod shop-b); the configuration before it keeps serving"
+    assert condition(seen, ConditionType.CONFIGURATION_APPLIED) == ("False", "ConfigurationRefused", told_by)
+    assert condition(seen, STALLED) == ("True", "ConfigurationRefused", told_by)
+
+
+def test_a_ready_pod_that_does_not_answer_makes_the_answer_unknown() -> None:
+    seen = healthy()
+    seen = replace(seen, states={**seen.states, "b": None})
+    status, reason, message = condition(seen, ConditionType.CONFIGURATION_APPLIED)
+    assert (status, reason) == ("Unknown", "PodsUnreachable")
+    assert "No answer from shop-b." in message
+    assert condition(seen, READY)[:2] == ("Unknown", "PodsUnreachable")
+
+
+def test_a_pod_that_does_not_start_is_told_in_kubernetes_words() -> None:
+    seen = healthy()
+    pods = (seen.pods[0], replace(seen.pods[1], ready=False, trouble="Unschedulable: 0/1 nodes are available"))
+    expected = "1 of 2 pods are ready. shop-b: Unschedulable: 0/1 nodes are available"
+    assert condition(replace(seen, pods=pods), READY) == ("False", "WaitingForPods", expected)
+
+
+def test_no_replicas_wanted_is_well() -> None:
+    seen = replace(healthy(replicas=0), pods=(), states={})
+    assert condition(seen, READY) == ("True", "ScaledToZero", "replicas is 0: no pod is wanted.")
+
+
+def test_events_tell_transitions_and_nothing_twice() -> None:
+    seen = healthy()
+    first = decide(seen)
+    assert "Ready" in {each.reason for each in first.announcements}
+    assert not any(each.warning for each in first.announcements)
+    assert not decide(settled(seen)).announcements
+    broken = saying(settled(seen), "a", backend={"ok": False, "reason": "HostNotResolved", "message": "no such host"})
+    turned = decide(broken).announcements
+    assert {each.reason for each in turned} == {"HostNotResolved"}
+    assert all(each.warning for each in turned)
+
+
+def test_figures_are_written_at_most_every_30_seconds_and_only_when_they_differ() -> None:
+    seen = settled(healthy())
+    assert not decide(replace(seen, now=5000.0)).steps, "nothing differs"
+    busier = saying(seen, "a", clients=150, open=9)
+    assert not decide(replace(busier, now=1029.9)).steps
+    found = decide(replace(busier, now=1030.0))
+    assert [str(step) for step in found.steps] == ["apply ConnectionPool/shop/status"]
+    assert told(found)["clients"]["connected"] == 250
+
+
+def test_a_condition_that_turns_is_written_at_once() -> None:
+    seen = settled(healthy())
+    broken = saying(seen, "a", backend={"ok": False, "reason": "HostNotResolved", "message": "no such host"})
+    assert told(decide(broken))["conditions"]
+
+
+def test_a_reload_is_told_with_its_fields_and_how_long_it_took() -> None:
+    seen = settled(healthy())
+    changed = respecified(seen, poolMode="session", timeouts={"queryWaitSeconds": 9})
+    begun = decide(changed)
+    assert "lastChange" not in told(begun)
+    digest = wanted(poolMode="session", timeouts={"queryWaitSeconds": 9}).intent.digest
+    after = healthy(poolMode="session", timeouts={"queryWaitSeconds": 9})
+    done = replace(after, status=seen.status, memory=begun.memory, now=1002.4)
+    change = told(decide(done))["lastChange"]
+    assert change == {
+        "what": "pool_mode, query_wait_timeout", "how": "Reload", "seconds": 2, "pods": 2, "at": seen.today,
+    }  # fmt: skip
+    assert digest == told(decide(done))["configuration"]["hash"]
+
+
+def test_a_roll_is_told_as_one() -> None:
+    seen = settled(healthy())
+    begun = decide(respecified(seen, drain={"timeoutSeconds": 9}))
+    after = replace(healthy(drain={"timeoutSeconds": 9}), status=seen.status, memory=begun.memory, now=1060.0)
+    assert told(decide(after))["lastChange"]["how"] == "Roll"
+    assert told(decide(after))["lastChange"]["seconds"] == 60
+
+
+def test_a_finished_look_rests_and_one_with_a_refused_write_does_not() -> None:
+    seen = settled(healthy())
+    assert decide(seen).at_rest
+    children = {key: each for key, each in seen.children.items() if key[0] != "Service"}
+    refusal = Refusal(Reason.NAME_CONFLICT, "it exists", 999.0)
+    stuck = settled(replace(seen, children=children).remember(refusals={("Service", "shop"): refusal}))
+    assert not decide(stuck).at_rest
