@@ -139,6 +139,8 @@ class Census:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            if self.process.stdin is not None:
+                self.process.stdin.close()
 
 
 COUNT = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop' AND backend_type = 'client backend' \\watch 0.1\n"
@@ -171,9 +173,10 @@ def census(site: Site, namespace: str) -> Census:
 
     def collect() -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            if line.strip().isdecimal():
-                found.counts.append(int(line))
+        with process.stdout as lines:
+            for line in lines:
+                if line.strip().isdecimal():
+                    found.counts.append(int(line))
 
     threading.Thread(target=collect, daemon=True).start()
     return found

@@ -58,15 +58,16 @@ class Watch:
 
     def owes(self, running: Candidate | None) -> bool:
         """Whether what runs has not been tested and nothing is being tested, so that a test should begin at once."""
-        return running is not None and not self._testing and self._last.subject != subject(running)
+        return running is not None and not self.testing and self._last.subject != subject(running)
 
     @property
-    def _testing(self) -> bool:
+    def testing(self) -> bool:
+        """Whether a test runs: then one client of PgBouncer is ours."""
         return self._thread is not None and self._thread.is_alive()
 
     def look(self, running: Candidate, mounts: Mounts, figures: Figures) -> None:
         """Start a test when one is due and none runs."""
-        if self._testing:
+        if self.testing:
             return
         about = subject(running)
         if not due(self._last, about, figures, time.monotonic()):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgbouncer_operator.agent.backend import Pair, pairs, said
+from pgbouncer_operator.agent.backend import NOT_SERVED, Pair, pairs, reason, said
 from pgbouncer_operator.agent.state import Backend, BackendReason, Figures
 from pgbouncer_operator.agent.watch import Last, after, due
 
@@ -61,6 +61,21 @@ def test_every_database_and_every_user_is_tried_once(
     assert [(each.database, each.handle) for each in found] == expected
     assert not [each for each in found if "s3cret" in repr(each)]
     assert all(isinstance(each, Pair) for each in found)
+
+
+REASONS = [
+    ('database "shoop" does not exist', BackendReason.DATABASE_MISSING),
+    ("sorry, too many clients already", BackendReason.FULL),
+    ('too many connections for role "shop"', BackendReason.FULL),
+    ("remaining connection slots are reserved for roles with the SUPERUSER attribute", BackendReason.FULL),
+    ('password authentication failed for user "shop"', BackendReason.REFUSED_LOGIN),
+    (NOT_SERVED, BackendReason.UNREACHABLE),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), REASONS)
+def test_postgresqls_words_become_a_reason_that_has_a_remedy(words: str, expected: BackendReason) -> None:
+    assert reason(words) is expected
 
 
 SOCKET = 'connection to server on socket "/run/pgbouncer/.s.PGSQL.6432" failed: FATAL:  '
