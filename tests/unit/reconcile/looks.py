@@ -119,7 +119,7 @@ def told(found: Plan) -> dict[str, Any]:
     """The status that the plan writes."""
     status: dict[str, Any] = next(
         step.body["status"] for step in found.steps if step.subresource == "status" and step.key[0] == naming.KIND
-    )  # noqa: E501
+    )
     return status
 
 

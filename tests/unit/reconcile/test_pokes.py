@@ -1,0 +1,73 @@
+"""When a pod is told, and told again."""
+
+from dataclasses import replace
+
+import pytest
+from tests.unit.reconcile.looks import SEQ, healthy, pod, saying, wanted
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.reconcile.observed import Credentials, Observed
+from pgbouncer_operator.reconcile.pokes import PATIENCE, TROUBLED_PATIENCE, pokes, told_seq
+
+DIGEST = wanted().intent.digest
+
+
+def values(seen: Observed, digest: str = DIGEST, seq: int = SEQ) -> dict[str, str]:
+    steps, _ = pokes(seen, digest, seq)
+    return {
+        step.body["metadata"]["uid"]: step.body["metadata"]["annotations"][naming.ANNOTATION_POKE] for step in steps
+    }
+
+
+def test_pods_that_follow_are_left_alone() -> None:
+    assert values(healthy()) == {}
+
+
+def test_a_new_configuration_and_a_new_ledger_are_told_to_every_living_pod() -> None:
+    assert values(healthy(), digest="another") == {"a": "5--0", "b": "5--0"}
+    assert values(healthy(), seq=6) == {"a": "6--0", "b": "6--0"}
+
+
+def test_the_poke_names_what_to_run_and_touches_the_status_subresource_only() -> None:
+    (step, _), _ = pokes(healthy(), "another", 7)
+    assert step.subresource == "status"
+    assert step.body["metadata"]["annotations"][naming.ANNOTATION_CONFIG] == "another"
+    assert set(step.body) == {"apiVersion", "kind", "metadata"}
+
+
+def test_changed_credentials_poke_once() -> None:
+    seen = replace(healthy(), credentials=Credentials({}, "v2"))
+    assert values(seen) == {"a": "5-v2-0", "b": "5-v2-0"}
+    told = replace(seen, pods=tuple(replace(each, poke="5-v2-0") for each in seen.pods))
+    assert values(told) == {}
+    assert values(replace(told, credentials=None)) == {}, "what was not read is not news"
+
+
+def test_terminating_pods_are_told_nothing() -> None:
+    seen = healthy()
+    seen = replace(seen, pods=tuple(replace(each, terminating=True) for each in seen.pods))
+    assert values(seen, seq=6) == {}
+
+
+@pytest.mark.parametrize(
+    ("problems", "patience"),
+    [((), PATIENCE), (({"reason": "HalfDelivered", "message": "wait"},), TROUBLED_PATIENCE)],
+)
+def test_a_pod_that_does_not_follow_is_told_again_after_patience_with_another_value(
+    problems: tuple[dict[str, str], ...], patience: float
+) -> None:
+    seen = saying(healthy(), "a", seq=4, problems=list(problems)).remember(poked={"a": (f"{SEQ}--0", 1000.0)})
+    assert values(replace(seen, now=1000.0 + patience - 0.01)) == {}
+    assert values(replace(seen, now=1000.0 + patience)) == {"a": "5--1"}
+
+
+def test_patience_doubles_with_every_attempt() -> None:
+    seen = saying(healthy(), "a", seq=4).remember(poked={"a": ("5--2", 1000.0)})
+    seen = replace(seen, pods=(replace(seen.pods[0], poke="5--2"), seen.pods[1]))
+    assert values(replace(seen, now=1000.0 + 4 * PATIENCE - 0.01)) == {}
+    assert values(replace(seen, now=1000.0 + 4 * PATIENCE)) == {"a": "5--3"}
+
+
+@pytest.mark.parametrize(("poke", "seq"), [("12-ab-0", 12), ("12--3", 12), ("", 0), ("x-1-2", 0), ("12", 0)])
+def test_what_a_pod_was_told_is_read_back(poke: str, seq: int) -> None:
+    assert told_seq(replace(pod("a", DIGEST), poke=poke)) == seq
