@@ -26,6 +26,7 @@ from pgbouncer_operator.resources.connection_secret import connection_secrets
 from pgbouncer_operator.resources.desired import Desired
 
 FIGURES_EVERY = 30.0  # seconds between writes that change nothing but figures
+WORDS_EVERY = 5.0  # seconds between writes that change nothing but the wording
 AT_REST = 15.0  # seconds between two looks at the pods' figures
 BROKEN = 3.0  # the same while PostgreSQL refuses: its return is told soon
 LONGEST_WAIT = 5.0  # seconds between two looks while something is on its way
@@ -55,8 +56,8 @@ def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...
     else:
         told = seen.status.model_copy(update={"observed_generation": seen.view.generation, "conditions": conditions})
     memory = replace(memory, pending_since=(memory.pending_since or seen.now) if pending else None)
-    due = memory.figures_at is None or seen.now - memory.figures_at >= FIGURES_EVERY
-    if _plain(told) != _plain(seen.status) or (due and told != seen.status):
+    age = float("inf") if memory.figures_at is None else seen.now - memory.figures_at
+    if _worth_writing(told, seen.status, age):
         phases = (*phases, (_status_step(seen, told),))
         memory = replace(memory, figures_at=seen.now)
     announcements = _announcements(seen.status.conditions or (), conditions)
@@ -191,13 +192,28 @@ def _image(seen: Observed, wanted: Desired) -> str:
     return image
 
 
+def _worth_writing(told: PoolStatus, before: PoolStatus, age: float) -> bool:
+    """Whether the news can wait no longer: facts at once, other words for the same facts soon, figures now and then.
+
+    age: seconds since the last write of status.
+    """
+    if _plain(told) != _plain(before) or (age >= FIGURES_EVERY and told != before):
+        return True
+    return age >= WORDS_EVERY and _messages(told) != _messages(before)
+
+
+def _messages(status: PoolStatus) -> list[str]:
+    return [each.message for each in status.conditions or ()]
+
+
 def _plain(status: PoolStatus) -> PoolStatus:
-    """A status without its figures, whose changes can wait."""
+    """A status without its figures and words, whose changes can wait."""
     servers, summary = status.server_connections, status.summary
     return status.model_copy(
         update={
             "clients": None,
             "replicas": None,
+            "conditions": tuple(each.model_copy(update={"message": ""}) for each in status.conditions or ()),
             "configuration": status.configuration and Configuration(hash=status.configuration.hash),
             "server_connections": servers and ServerConnectionsStatus(max=servers.max),
             "summary": summary and Summary(pods=summary.pods),
