@@ -85,9 +85,14 @@ demo: ## The main job, end to end, on a real local cluster: 1,000 clients on 25 
 	@$(PYTHON) -m tests.localcluster.demo
 
 .PHONY: test
-test: check cluster image ## All tiers: check, then real processes, control plane and cluster
-	$(BIN)/python -m tests.process.rootfs
-	$(BIN)/python -m pytest -q tests/simulated tests/process tests/controlplane tests/cluster $(PYTEST_ARGS)
+test: check ## All tiers: check, the local cluster itself, real processes, control plane and cluster
+	$(PYTHON) -m tests.localcluster down
+	$(BIN)/python -m pytest -q tests/localcluster tests/simulated $(PYTEST_ARGS)
+	$(PYTHON) -m tests.process.rootfs
+	$(BIN)/python -m pytest -q tests/process $(PYTEST_ARGS)
+	$(PYTHON) -m tests.localcluster up
+	$(PYTHON) -m tests.localcluster.images build
+	$(BIN)/python -m pytest -q tests/controlplane tests/cluster $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: venv cluster image ## Side-by-side benchmarks (no timed asserts)
