@@ -1,0 +1,83 @@
+"""Clients' programs in pods of the `clients` image: what they print, and load that lasts as long as a test wants."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tests.cluster.pools import DEADLINE, Namespace, Object
+from tests.localcluster import traffic
+from tests.localcluster.problem import Problem
+from tests.localcluster.waiting import until
+
+LONG_SECONDS = 1800  # load ends when the test does
+
+
+def pod(here: Namespace, name: str, command: Sequence[str], secret: str, keys: Mapping[str, str]) -> Object:
+    """A pod that runs one command, with environment variables from the Secret's keys."""
+    body = traffic.Traffic(name, 1, (), secret).manifest(0, here.site.reference("clients"))
+    container = body["spec"]["containers"][0]
+    container["command"] = list(command)
+    container["env"] = [
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for variable, key in keys.items()
+    ]
+    return {**body, "metadata": {"name": name, "labels": {"traffic": name}}}
+
+
+def output(here: Namespace, body: Object) -> str:
+    """Run a pod to its end and give what it printed; Problem with its words when it failed."""
+    name = body["metadata"]["name"]
+    here.kubectl("delete", "pod", name, "--ignore-not-found")
+    here.apply(body)
+
+    def missing() -> str:
+        phase = here.get("pod", name)["status"].get("phase")
+        return "" if phase in {"Succeeded", "Failed"} else f"the end of pod {name}, which is {phase}"
+
+    until(missing, DEADLINE)
+    said = here.kubectl("logs", name)
+    if here.get("pod", name)["status"]["phase"] == "Failed":
+        raise Problem(f"pod {name} failed:\n{said}")
+    here.kubectl("delete", "pod", name, "--wait=false")
+    return said
+
+
+def prepare(here: Namespace, secret: str) -> None:
+    """Make the table that load works on."""
+    command = ("python3", "-m", "load.clients", "--prepare")
+    output(here, pod(here, "prepare", command, secret, {"DATABASE_URL": "DATABASE_URL"}))
+
+
+@contextlib.contextmanager
+def load(here: Namespace, secret: str, *arguments: str) -> Iterator[traffic.Running]:
+    """Clients that work while the block runs, and have begun when it begins."""
+    prepare(here, secret)
+    running = traffic.start(
+        here.site, here.name, traffic.Traffic("load", 1, (*arguments, "--seconds", str(LONG_SECONDS)), secret)
+    )
+    try:
+        until(lambda: "" if running.latest and running.account()["committed"] else "a first transaction", DEADLINE)
+        yield running
+    finally:
+        here.kubectl("delete", "pod", "--selector=traffic=load", "--wait=false")
+
+
+def settled(running: traffic.Running) -> dict[str, Any]:
+    """The account of everything until now: two more lines of it have come, and it still goes on."""
+    for _ in range(2):
+        before = json.dumps(running.latest, sort_keys=True)
+        until(lambda before=before: "" if json.dumps(running.latest, sort_keys=True) != before else "an account", 30)
+    assert not running.finished
+    return running.account()
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle value."""
+    return sorted(values)[len(values) // 2]
+
+
+def stopwatch() -> float:
+    """Monotonic seconds."""
+    return time.monotonic()
