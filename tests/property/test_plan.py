@@ -24,6 +24,7 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"serverConnections": {"max": 25}},
     {"serverConnections": {"max": 40}},
     {"serverConnections": {"max": 4}},
+    {"serverConnections": {"max": 1}},
     {"replicas": 1},
     {"replicas": 2},
     {"replicas": 4},
@@ -132,6 +133,16 @@ def settle(cluster: Cluster, platform: Platform = PLATFORM) -> int:
     raise AssertionError(f"it does not come to rest: {[str(step) for step in found.steps]}")
 
 
+def stalled_until_it_fits(cluster: Cluster) -> int:
+    """Not one pod fits: the pool says so and leaves all pods alone; then its user corrects it. The new budget."""
+    before = {pod.body["metadata"]["uid"] for pod in cluster.pods if not pod.terminating}
+    settle(cluster)
+    assert condition(cluster, "Stalled")["reason"] == "BudgetTooSmall"
+    assert before <= {pod.body["metadata"]["uid"] for pod in cluster.pods}
+    cluster.pool["spec"]["serverConnections"] = {"max": 10}
+    return 10
+
+
 def condition(cluster: Cluster, kind: str) -> dict[str, Any]:
     found = {each["type"]: each for each in cluster.pool["status"]["conditions"]}
     return dict(found.get(kind, {"status": "absent", "reason": ""}))
@@ -146,6 +157,8 @@ def test_whatever_happened_the_pool_converges_keeps_its_budget_and_then_rests(pa
             disturb(cluster, random)
             budgets.append(cluster.pool["spec"]["serverConnections"]["max"])
             assert cluster.held() <= max(budgets), f"seed {seed}: {cluster.held()} held of {max(budgets)}"
+        if len(cluster.pool["spec"]["databases"]) > budgets[-1]:
+            budgets.append(stalled_until_it_fits(cluster))
         settle(cluster)
         cluster.now += 100.0
         cluster.perform(decided(cluster.look()))

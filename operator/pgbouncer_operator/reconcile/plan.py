@@ -29,8 +29,11 @@ def plan(seen: Observed, platform: Platform) -> Plan:
         return report(seen, Outlook(None, None), ())
     pool = seen.spec
     wanted = desired(pool, platform)
-    seen = track(seen, wanted)
     capacity = decide(seen, wanted, pool.spec.server_connections.max)
+    if wanted.fit.shortage and not wanted.fit.replicas:
+        # Not one pod fits: a slip of the pen must not stop a pool, so what runs keeps its configuration and its grants.
+        return report(seen, Outlook(wanted, capacity), ())
+    seen = track(seen, wanted)
     first = [
         *_ledger(seen, pool, capacity),
         *_children(seen, wanted),

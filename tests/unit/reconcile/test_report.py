@@ -78,6 +78,15 @@ def test_a_budget_below_the_floor_stalls() -> None:
     assert message.startswith("2 wanted, 0 fit:")
 
 
+def test_a_budget_below_the_floor_leaves_what_runs_as_it_is() -> None:
+    databases = [{"name": "shop"}, {"name": "other"}]
+    seen = respecified(settled(healthy()), serverConnections={"max": 1}, databases=databases)
+    assert not writes(decide(seen))
+    assert condition(seen, STALLED)[:2] == ("True", "BudgetTooSmall")
+    fixed = respecified(seen, serverConnections={"max": 20}, databases=databases)
+    assert writes(decide(fixed)), "it heals by itself"
+
+
 def test_an_object_in_the_way_stalls_and_is_named() -> None:
     seen = healthy()
     children = {key: each for key, each in seen.children.items() if key[0] != "Service"}
