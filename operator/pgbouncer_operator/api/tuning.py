@@ -60,8 +60,7 @@ class Drain(Model):
     """How a pod leaves without cutting a transaction."""
 
     timeout_seconds: UpToADay = 120
-    """Seconds a leaving pod waits for its clients to leave by themselves. Default: 120. Deleting the pool skips this
-    wait. A change rolls the pods."""
+    """Seconds a leaving pod waits for its clients to leave by themselves. Default: 120. A change rolls the pods."""
     transaction_seconds: UpToADay = 60
     """Seconds that transactions still running after timeoutSeconds get to finish; clients are then closed between two
     transactions. Default: 60. In session mode the deadline cuts. A change rolls the pods."""
