@@ -110,7 +110,7 @@ def test_a_wrong_password_and_then_the_right_one(pod: Pod, postgres: Postgres) -
 
 def test_a_database_that_does_not_exist(pod: Pod, postgres: Postgres) -> None:
     found = verdict(pod, intent(postgres.port, dbname="nothing"))
-    assert (found["ok"], found["reason"]) == (False, "BackendRefusedLogin")
+    assert (found["ok"], found["reason"]) == (False, "BackendDatabaseMissing")
     assert found["message"] == 'database shop, user shop: database "nothing" does not exist'
 
 
