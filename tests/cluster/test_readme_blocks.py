@@ -103,7 +103,7 @@ def test_every_command_runs_but_those_that_cannot_here(printed: Mapping[str, str
 
 
 def test_a_query_through_the_pool_proves_it(printed: Mapping[str, str]) -> None:
-    said = one(printed, "kubectl run psql")
+    said = one(printed, "echo 'SELECT current_user, version()' | kubectl run psql")
     assert "PostgreSQL 18" in said
     assert " shop " in said
 
