@@ -85,8 +85,11 @@ demo: ## The main job, end to end, on a real local cluster: 1,000 clients on 25 
 	@$(PYTHON) -m tests.localcluster.demo
 
 .PHONY: test
-test: check ## All tiers: check, the local cluster itself, real processes, control plane and cluster
+test: venv ## All tiers: check, the local cluster itself, real processes, control plane and cluster
 	$(PYTHON) -m tests.localcluster down
+	$(PYTHON) -m tests.localcluster build
+	$(PYTHON) -m tests.localcluster build helm3
+	$(MAKE) check
 	$(BIN)/python -m pytest -q tests/localcluster tests/simulated $(PYTEST_ARGS)
 	$(PYTHON) -m tests.process.rootfs
 	$(BIN)/python -m pytest -q tests/process $(PYTEST_ARGS)
