@@ -57,6 +57,7 @@ def running(postgres: Postgres, mode: str) -> Iterator[Pod]:
         found.mount_pod()
         found.start()
         found.runs(wanted)
+        eventually("the agent's own login has ended", lambda: found.state()["backend"]["ok"])
         yield found
 
 
