@@ -118,7 +118,7 @@ def test_a_database_added_under_load_never_takes_the_pod_beyond_its_cap(pod: Pod
         pod.runs(two)
         with Load(pod, clients=16, database="log") as other:
             eventually("both are served", lambda: other.done > 100 and load.done > 100)
-            assert pod.state()["open"] == 8
+            assert pod.state()["open"] <= 8
         assert pod.runs(pod.mount_intent(one))["cap"] == 8
     assert (load.failures, other.failures) == ([], [])
     assert census.most == 8
