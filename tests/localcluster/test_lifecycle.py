@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.localcluster import archive, backend, bare, fixture, health, layout, mounts, namespaces, teardown
+from tests.localcluster import archive, backend, bare, execution, fixture, health, layout, mounts, namespaces, teardown
 from tests.localcluster.fixture import Cluster
 from tests.localcluster.problem import Problem
 from tests.localcluster.progress import Progress
@@ -80,10 +80,7 @@ def cluster() -> Cluster:
 @pytest.fixture(scope="module")
 def web(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A Service before a restricted pod with a native sidecar; its namespace, which is its name too."""
-    program = Path(shutil.which("busybox") or "/nonexistent")
-    dynamic = subprocess.run(["ldd", program], capture_output=True).returncode == 0
-    if dynamic or not program.exists():
-        pytest.skip("no static busybox to make an image of: install busybox-static")
+    program = static_busybox()
     commands = {f"/bin/{name}": program.read_bytes() for name in ("sh", "wget", "httpd", "sleep", "cat", "nslookup")}
     file = tmp_path_factory.mktemp("image") / "image.tar"
     file.write_bytes(archive.make(IMAGE, commands, ("/bin/sleep",), "amd64"))
@@ -91,6 +88,17 @@ def web(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     cluster.kubectl("apply", "-f", "-", input=json.dumps(manifests("web")))
     cluster.kubectl("--namespace", "web", "rollout", "status", "deployment/web", "--timeout=120s")
     return "web"
+
+
+def static_busybox() -> Path:
+    """A program that is a whole image by itself, installed unless it is there."""
+    found = shutil.which("busybox")
+    if found is None or subprocess.run(["ldd", found], capture_output=True).returncode == 0:
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300"]
+        execution.run([*apt, "update"], environment=environment)
+        execution.run([*apt, "install", "busybox-static"], environment=environment)
+    return Path(shutil.which("busybox") or "/bin/busybox")
 
 
 def manifests(name: str) -> dict[str, object]:
