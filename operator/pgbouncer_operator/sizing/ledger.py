@@ -94,8 +94,8 @@ def _standing(grants: Grants, pod: PodUse, static: int) -> Grant:
     took = max(pod.cap or 0, pod.open or 0)
     if took:  # it helped itself: from now on this is its grant
         return Grant(cap=took, seq=grants.seq + 1, high=took)
-    if pod.cap is not None and not grants.static:
-        return replace(grant, high=0)
+    if pod.cap is not None and pod.seq is not None and pod.seq >= grants.seq and not grants.static:
+        return replace(grant, high=0)  # it has read the very ledger that offers nothing unasked
     return replace(grant, high=max(grant.high, grants.static, static))
 
 
