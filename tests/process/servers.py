@@ -15,9 +15,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 from tests.process import rootfs
+from tests.process.console import Console, ConsoleUnreachable
 
 from pgbouncer_operator.pgbouncer import hba, ini, userlist
-from pgbouncer_operator.pgbouncer.console import Console, ConsoleUnreachable
 
 STATS_USER = "stats_test"
 DEADLINE = 20.0

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 from tests.process import rootfs, servers
+from tests.process.console import ConsoleError
 from tests.process.servers import Bouncer
 
 from pgbouncer_operator.pgbouncer import parameters
-from pgbouncer_operator.pgbouncer.console import ConsoleError
 from pgbouncer_operator.pgbouncer.parameters import Audience, ChangeClass, Parameter, Type
 
 pytestmark = [

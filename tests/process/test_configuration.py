@@ -7,11 +7,11 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from tests.process import rootfs, servers
+from tests.process.console import ConsoleError, ConsoleUnreachable, quoted
 from tests.process.servers import STATS_USER, Bouncer, Postgres, wait_until
 from tests.property.pgbouncer_strategies import compositions
 
 from pgbouncer_operator.pgbouncer import ini, stats
-from pgbouncer_operator.pgbouncer.console import ConsoleError, ConsoleUnreachable, quoted
 from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls
 
 pytestmark = [
