@@ -162,13 +162,14 @@ def _pgbouncer(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
         "ports": [{"name": naming.PORT_NAME_PGBOUNCER, "containerPort": naming.PGBOUNCER_PORT, "protocol": "TCP"}],
         "lifecycle": {"preStop": {"exec": {"command": ladder}}},
         "startupProbe": {**probe, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 60},
-        "readinessProbe": {**probe, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 3},
+        # Rare, because the node pays more to start a probe than the probe costs; a hung PgBouncer is out within 20 s.
+        "readinessProbe": {**probe, "periodSeconds": 10, "timeoutSeconds": 3, "failureThreshold": 2},
         # A hung PgBouncer has nobody to drain: its own short grace, not the pod's.
         "livenessProbe": {
             **probe,
-            "periodSeconds": 10,
+            "periodSeconds": 20,
             "timeoutSeconds": 5,
-            "failureThreshold": 6,
+            "failureThreshold": 3,
             "terminationGracePeriodSeconds": 5,
         },
         "resources": pool.spec.pod.resources.wire(),
