@@ -120,6 +120,7 @@ class Worker:
     def look(self) -> Look | None:
         """Refresh the figures; what was seen, or None."""
         with self._looking:
+            tested = self._watch.testing
             try:
                 seen = bouncer.look(self.settings)
             except (Unreachable, CommandRefused) as error:
@@ -127,10 +128,10 @@ class Worker:
                 if isinstance(error, Unreachable) and error.gone:
                     self._figures = Figures()  # else it hangs, and holds what it held
                 return None
-            own = (
-                {} if not self._watch.testing else {"waiting": self._figures.waiting, "clients": self._figures.clients}
-            )
-            self._unreachable, self._figures = None, replace(seen.figures, **own)
+            # A test that ran before or after we looked may have been seen as a client, though nobody's.
+            before = self._figures if tested or self._watch.testing else seen.figures
+            self._figures = replace(seen.figures, waiting=before.waiting, clients=before.clients)
+            self._unreachable = None
             return seen
 
     def _phase(self) -> Phase:

@@ -18,7 +18,7 @@ from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import Body, Desired, desired, dress
 from pgbouncer_operator.resources.grants import grants_config_map
 
-RETRY_REFUSED = 30.0  # seconds until a refused write is tried again
+RETRY_REFUSED = 5.0  # seconds until a refused write is tried again
 
 
 def plan(seen: Observed, platform: Platform) -> Plan:

@@ -28,7 +28,7 @@ from pgbouncer_operator.resources.desired import Desired
 FIGURES_EVERY = 30.0  # seconds between writes that change nothing but figures
 WORDS_EVERY = 5.0  # seconds between writes that change nothing but the wording
 AT_REST = 15.0  # seconds between two looks at the pods' figures
-BROKEN = 3.0  # the same while PostgreSQL refuses: its return is told soon
+BROKEN = 3.0  # the same while PostgreSQL or the API server refuses: what was mended is told soon
 LONGEST_WAIT = 5.0  # seconds between two looks while something is on its way
 QUIET = {Reason.PENDING, Reason.APPLYING_CONFIGURATION, Reason.MOVING_CONNECTIONS}  # on the way: no event
 
@@ -258,7 +258,7 @@ def _requeue(seen: Observed, memory: Memory, pending: bool) -> float:
         return 2.0
     if not pending or memory.pending_since is None:
         refused = any(state is not None and state.backend.ok is False for state in seen.states.values())
-        return BROKEN if refused else AT_REST
+        return BROKEN if refused or memory.refusals else AT_REST
     if seen.pods and not any(pod.address for pod in seen.pods):
         return LONGEST_WAIT
     return float(min(max(0.15, (seen.now - memory.pending_since) / 10), LONGEST_WAIT))
