@@ -14,7 +14,10 @@ WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request that the API server has answered. resource: with its subresource, as `pods/status`."""
+    """One request that the API server has answered. resource: with its subresource, as `pods/status`.
+
+    denied: by RBAC. A namespace that is going answers 403 as well, whatever one's rights.
+    """
 
     user: str
     verb: str
@@ -23,6 +26,7 @@ class Request:
     namespace: str
     name: str
     code: int
+    denied: bool
     pod: str
     at: str
 
@@ -74,6 +78,7 @@ def _request(event: dict[str, Any]) -> Request:
         namespace=of.get("namespace", ""),
         name=of.get("name", ""),
         code=event.get("responseStatus", {}).get("code", 0),
+        denied=event.get("annotations", {}).get("authorization.k8s.io/decision") != "allow",
         pod=next(iter(extra.get("authentication.kubernetes.io/pod-name", [])), ""),
         at=event["requestReceivedTimestamp"],
     )
