@@ -11,6 +11,7 @@ from tests.cluster import operators
 from tests.cluster.audit import Audit
 from tests.cluster.pools import Namespace, pool
 from tests.localcluster.deploy import NAMESPACE, RELEASE
+from tests.localcluster.waiting import until
 
 KILLS = int(os.environ.get("PGBOUNCER_TEST_KILLS", "20"))
 SEED = int(os.environ.get("PGBOUNCER_TEST_SEED", "1"))
@@ -75,9 +76,10 @@ def shrink(here: Namespace, name: str) -> None:
 
 
 def kill_the_leader(here: Namespace, after: float) -> int:
-    """SIGKILL whoever leads, that many seconds from now. The moment is the point, so this is a sleep."""
+    """SIGKILL whoever leads, that many seconds from now: the moment is the point."""
     name = operators.wait_leader(here.site)
-    time.sleep(after)
+    moment = time.monotonic() + after
+    until(lambda: "" if time.monotonic() >= moment else "the moment", after + 10, pause=0.01)
     killed = operators.kill(here.site, name)
     operators.forget_lease(here.site)
     return killed

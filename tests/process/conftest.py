@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.process import servers
+from tests.process.agentcase import pod
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +19,6 @@ def bouncer() -> Iterator[servers.Bouncer]:
     """A PgBouncer of the test's own, not yet started."""
     with servers.bouncer() as process:
         yield process
+
+
+__all__ = ["bouncer", "pod", "postgres"]

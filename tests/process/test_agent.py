@@ -3,68 +3,22 @@
 import contextlib
 import os
 import signal
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psycopg
 import pytest
-from tests.process import agentdb, agentpod, rootfs, servers
+from tests.process import agentdb, agentpod, rootfs
+from tests.process.agentcase import PASSWORD, intent, nonsense, reasons, shown
+from tests.process.agentload import Census, Load
 from tests.process.agentpod import Pod, eventually, with_settings
 from tests.process.servers import Postgres
 
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls, UserIntent
+from pgbouncer_operator.pgbouncer.intent import ServerTls
 
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
 ]
-PASSWORD = "s3cret-of-shop"
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with servers.postgres() as server:
-        agentdb.role(server, "shop", PASSWORD)
-        yield server
-
-
-@pytest.fixture
-def pod(postgres: Postgres) -> Iterator[Pod]:
-    """A pod with everything mounted and nothing started."""
-    agentdb.role(postgres, "shop", PASSWORD)
-    with agentpod.pod() as found:
-        found.mount_intent(intent(postgres))
-        found.mount_grant(5)
-        found.mount_user("shop", {"username": "shop", "password": PASSWORD})
-        found.mount_pod()
-        yield found
-
-
-def intent(postgres: Postgres, *users: str, **settings: str | int) -> Intent:
-    return Intent(
-        pool="ns/shop",
-        settings={"pool_mode": "transaction", **settings},
-        databases=(DatabaseIntent("shop", "127.0.0.1", postgres.port, "postgres"),),
-        users=tuple(UserIntent(each, each) for each in users or ("shop",)),
-        server_tls=ServerTls("disable"),
-    )
-
-
-def nonsense(good: Intent) -> Intent:
-    """A configuration that only PgBouncer itself knows to be wrong."""
-    return replace(with_settings(good, server_tls_ciphers="nonsense", query_timeout=9), server_tls=ServerTls("require"))
-
-
-def shown(pod: Pod, key: str) -> str:
-    """A setting as the running PgBouncer shows it."""
-    with pod.console() as console:
-        return {row["key"]: row["value"] for row in console.query("SHOW CONFIG")}[key]
-
-
-def reasons(pod: Pod) -> set[str]:
-    return {each["reason"] for each in pod.state()["problems"]}
 
 
 def test_pgbouncer_starts_on_a_proven_configuration_and_serves(pod: Pod, postgres: Postgres) -> None:
@@ -182,55 +136,6 @@ def test_a_setting_that_the_catalogue_refuses_is_named_and_the_old_configuration
     assert pod.state()["hash"] == running.digest
 
 
-def test_a_secret_without_the_key_is_told_and_the_other_users_serve(pod: Pod, postgres: Postgres) -> None:
-    wanted = pod.mount_intent(intent(postgres, "shop", "blog"))
-    pod.mount_user("blog", {"username": "blog", "uri": "postgres://x"})
-    pod.start()
-    state = pod.runs(wanted)
-    assert state["users"]["blog"]["ok"] is False
-    assert state["users"]["blog"]["message"] == (
-        "The Secret of user blog has no key password; found: uri, username. Set users[blog].passwordKey."
-    )
-    with pod.connect("shop", "shop", PASSWORD) as client:
-        client.execute("select 1")
-
-
-def test_a_rotated_password_is_taken_and_the_old_one_is_refused(pod: Pod, postgres: Postgres) -> None:
-    pod.start()
-    pod.runs(intent(postgres))
-    with pod.connect("shop", "shop", PASSWORD) as old:
-        old.execute("select 1")
-        postgres.sql("alter role shop password 'another'")
-        generation = pod.mount_user("shop", {"username": "shop", "password": "another"})
-        eventually("the new Secret is seen", lambda: pod.state()["users"]["shop"]["generation"] == generation)
-        eventually("it is in force", lambda: pod.logs_in("shop", "shop", "another"))
-        assert not pod.logs_in("shop", "shop", PASSWORD)
-        old.execute("select 1")
-
-
-def test_an_emptied_secret_cuts_nobody_not_even_after_the_agents_restart(pod: Pod, postgres: Postgres) -> None:
-    pod.start()
-    pod.runs(intent(postgres))
-    pod.mount_user("shop", {})
-    eventually("it is told", lambda: "stay in use" in pod.state()["users"]["shop"]["message"])
-    pod.kill_worker()
-    state = pod.runs(intent(postgres))
-    assert state["users"]["shop"]["ok"] is True
-    assert pod.logs_in("shop", "shop", PASSWORD)
-
-
-def test_a_user_taken_out_cannot_log_in_any_more_though_pgbouncer_remembers(pod: Pod, postgres: Postgres) -> None:
-    agentdb.role(postgres, "blog", "s3cret-of-blog")
-    pod.mount_intent(intent(postgres, "shop", "blog"))
-    pod.mount_user("blog", {"username": "blog", "password": "s3cret-of-blog"})
-    pod.start()
-    pod.runs(intent(postgres, "shop", "blog"))
-    assert pod.logs_in("shop", "blog", "s3cret-of-blog")
-    pod.runs(pod.mount_intent(intent(postgres, "shop")))
-    assert not pod.logs_in("shop", "blog", "s3cret-of-blog")
-    assert pod.logs_in("shop", "shop", PASSWORD)
-
-
 def test_a_killed_worker_comes_back_and_pgbouncer_is_left_alone(pod: Pod, postgres: Postgres) -> None:
     pod.start()
     pod.runs(intent(postgres), seq=1)
@@ -309,24 +214,6 @@ def test_a_pgbouncer_that_was_restarted_is_verified_again(pod: Pod, postgres: Po
     assert shown(pod, "query_timeout") == "9"
 
 
-def test_no_password_is_in_what_the_agent_tells(pod: Pod, postgres: Postgres) -> None:
-    pod.start()
-    pod.runs(intent(postgres))
-    pod.mount_intent(nonsense(intent(postgres)))
-    eventually("a refusal is told", lambda: reasons(pod) == {"CandidateRefused"})
-    told = "".join(pod.http(path)[1] for path in ("/state", "/metrics", "/startupz", "/livez", "/nothing"))
-    assert PASSWORD not in told + pod.logs()
-    assert "pgbouncer_up 1.0" in told
-
-
-def test_files_with_passwords_are_for_the_pods_uid_only(pod: Pod, postgres: Postgres) -> None:
-    pod.start()
-    pod.runs(intent(postgres))
-    holding = [path for path in pod.run.iterdir() if path.is_file() and PASSWORD in path.read_text(errors="replace")]
-    assert {path.name for path in holding} == {"userlist.txt", "credentials"}
-    assert {path.stat().st_mode & 0o777 for path in pod.run.iterdir() if path.is_file()} == {0o600}
-
-
 def test_a_probe_knows_a_hung_pgbouncer(pod: Pod, postgres: Postgres) -> None:
     pod.start()
     pod.runs(intent(postgres))
@@ -338,59 +225,3 @@ def test_a_probe_knows_a_hung_pgbouncer(pod: Pod, postgres: Postgres) -> None:
     finally:
         os.kill(pod.pgbouncer.pid, signal.SIGCONT)
     assert pod.script("probe", str(pod.run), str(pod.port)).wait(30) == 0
-
-
-class Load:
-    """Clients that run short transactions one after the other, each with a connection of its own."""
-
-    def __init__(self, pod: Pod, clients: int, database: str = "shop") -> None:
-        self.done = 0
-        self.failures: list[str] = []
-        self._pod, self._database = pod, database
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
-
-    def _run(self) -> None:
-        try:
-            with self._pod.connect(self._database, "shop", PASSWORD, prepare_threshold=None) as client:
-                while not self._stop.is_set():
-                    client.execute("begin; select pg_sleep(0.02); commit")
-                    self.done += 1
-        except psycopg.Error as error:
-            self.failures.append(str(error))
-
-
-class Census:
-    """Counts the role's backends again and again, as PostgreSQL shows them; `most` is the highest count."""
-
-    def __init__(self, postgres: Postgres) -> None:
-        self.most = 0
-        self._postgres = postgres
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Census":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(30)
-
-    def _run(self) -> None:
-        with psycopg.connect(
-            host="127.0.0.1", port=self._postgres.port, user="postgres", autocommit=True
-        ) as connection:
-            while not self._stop.is_set():
-                row = connection.execute("select count(*) from pg_stat_activity where usename = 'shop'").fetchone()
-                self.most = max(self.most, row[0] if row else 0)

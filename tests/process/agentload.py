@@ -1,0 +1,64 @@
+"""Load on a pod's PgBouncer, and PostgreSQL's own count of the sessions it causes."""
+
+import threading
+
+import psycopg
+from tests.process.agentcase import PASSWORD
+from tests.process.agentpod import Pod
+from tests.process.servers import Postgres
+
+
+class Load:
+    """Clients that run short transactions one after the other, each with a connection of its own."""
+
+    def __init__(self, pod: Pod, clients: int, database: str = "shop") -> None:
+        self.done = 0
+        self.failures: list[str] = []
+        self._pod, self._database = pod, database
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self) -> None:
+        try:
+            with self._pod.connect(self._database, "shop", PASSWORD, prepare_threshold=None) as client:
+                while not self._stop.is_set():
+                    client.execute("begin; select pg_sleep(0.02); commit")
+                    self.done += 1
+        except psycopg.Error as error:
+            self.failures.append(str(error))
+
+
+class Census:
+    """Counts the role's backends again and again, as PostgreSQL shows them; `most` is the highest count."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self.most = 0
+        self._postgres = postgres
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Census":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        with psycopg.connect(
+            host="127.0.0.1", port=self._postgres.port, user="postgres", autocommit=True
+        ) as connection:
+            while not self._stop.is_set():
+                row = connection.execute("select count(*) from pg_stat_activity where usename = 'shop'").fetchone()
+                self.most = max(self.most, row[0] if row else 0)
