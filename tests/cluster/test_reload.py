@@ -1,5 +1,6 @@
 """Changes of settings under load: in force on every pod within a moment, no restart, no failed transaction."""
 
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -10,6 +11,8 @@ from tests.localcluster.waiting import until
 
 POOL = "reload"
 CHANGES = 20
+# Changes come when they come. Back to back they would run in step with kubelet, which syncs a pod once a second then.
+APART = (1.0, 2.0)  # seconds
 LOAD = ("--clients", "40", "--think", "0.2")
 SETTINGS = ("query_wait_timeout", "query_wait_notify")
 
@@ -46,6 +49,7 @@ def test_twenty_changes_under_load_are_proven_on_every_pod_without_a_restart(
 def change(here: Namespace, settings: console.Settings, value: int) -> float:
     """Change a typed field and a parameter at once; seconds until SHOW CONFIG says so on every pod."""
     wanted: Mapping[str, str] = {"query_wait_timeout": str(value), "query_wait_notify": str(value // 2)}
+    time.sleep(random.Random(value).uniform(*APART))
     began = time.monotonic()
     here.patch(
         POOL, timeouts={"queryWaitSeconds": value}, parameters={"query_wait_notify": int(wanted["query_wait_notify"])}
