@@ -100,6 +100,8 @@ def pods(seen: Observed, fit: Fit) -> Condition | None:
     if ready >= fit.replicas and len(seen.living) == fit.replicas:
         return None
     message = f"{ready} of {fit.replicas} pods are ready."
+    if len(seen.living) > fit.replicas:
+        message = f"{len(seen.living)} pods run, {fit.replicas} wanted: some have yet to leave."
     trouble = next((f" {pod.name}: {pod.trouble}" for pod in seen.living if pod.trouble), "")
     return condition(ConditionType.READY, FALSE, Reason.WAITING_FOR_PODS, message + trouble)
 
