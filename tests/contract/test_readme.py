@@ -149,7 +149,9 @@ def _targets(line: str) -> list[str]:
 
 
 def test_make_help_lists_every_target() -> None:
-    said = subprocess.run(["make", "-s", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    said = subprocess.run(
+        ["make", "-s", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     assert {line.split()[0] for line in said.splitlines()} == makefile()
 
 
