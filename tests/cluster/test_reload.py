@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 from tests.cluster import console, programs
 from tests.cluster.pools import Namespace, pool
-from tests.localcluster.waiting import until
+from tests.localcluster.waiting import let_pass, until
 
 POOL = "reload"
 CHANGES = 20
@@ -49,7 +49,7 @@ def test_twenty_changes_under_load_are_proven_on_every_pod_without_a_restart(
 def change(here: Namespace, settings: console.Settings, value: int) -> float:
     """Change a typed field and a parameter at once; seconds until SHOW CONFIG says so on every pod."""
     wanted: Mapping[str, str] = {"query_wait_timeout": str(value), "query_wait_notify": str(value // 2)}
-    time.sleep(random.Random(value).uniform(*APART))
+    let_pass(random.Random(value).uniform(*APART))
     began = time.monotonic()
     here.patch(
         POOL, timeouts={"queryWaitSeconds": value}, parameters={"query_wait_notify": int(wanted["query_wait_notify"])}

@@ -13,3 +13,9 @@ def until(condition: Callable[[], str], seconds: float, pause: float = 0.1) -> N
         if time.monotonic() > deadline:
             raise Problem(f"not within {seconds:.0f} s: {missing}")
         time.sleep(pause)
+
+
+def let_pass(seconds: float) -> None:
+    """Let that much time pass, where the time itself is the point: a window to watch, a moment to strike."""
+    over = time.monotonic() + seconds
+    until(lambda: "" if time.monotonic() >= over else "the time", seconds + 10, pause=0.01)
