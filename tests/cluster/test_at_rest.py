@@ -14,6 +14,7 @@ from tests.localcluster.waiting import let_pass, until
 
 POOLS = int(os.environ.get("PGBOUNCER_TEST_REST_POOLS", "10"))
 SECONDS = float(os.environ.get("PGBOUNCER_TEST_REST_SECONDS", "60"))
+SMALL = {"resources": {"requests": {"cpu": "1m", "memory": "32Mi"}}}  # fifty of them fit on two cores
 FIGURES_SECONDS = 35.0  # figures that still change are written at most once in 30 s
 SETTLE_SECONDS = 180.0
 
@@ -21,7 +22,7 @@ SETTLE_SECONDS = 180.0
 def test_pools_at_rest_are_not_written_to(here: Namespace, audit: Audit, say: Callable[[str], None]) -> None:
     names = [f"rest-{number}" for number in range(POOLS)]
     for name in names:
-        here.apply(pool(name, 2, replicas=1))
+        here.apply(pool(name, 2, replicas=1, pod=SMALL))
     here.wait_ready(*names)
     quiet = settle(here, audit)
     log = audit.now()
