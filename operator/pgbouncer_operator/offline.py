@@ -20,7 +20,6 @@ from pgbouncer_operator.resources.desired import Desired, desired, dress
 from pgbouncer_operator.resources.grants import grants_config_map
 
 PLACEHOLDER_UID = "00000000-0000-0000-0000-000000000000"
-POD = "11111111-1111-1111-1111-111111111111"
 ENDPOINT_DELAY = 5
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pgbouncer_operator import naming
+
 
 class SettingsError(ValueError):
     """A setting is missing or wrong; the message names the environment variable and the remedy."""
@@ -26,7 +28,7 @@ class Settings:
     connection_secrets: bool = True
     leader_election: bool = True
     workers: int = 16
-    http_port: int = 8080
+    http_port: int = naming.OPERATOR_HTTP_PORT
     log_level: str = "info"
     log_format: str = "json"
     resync: float = 600.0
@@ -45,7 +47,7 @@ class Settings:
             connection_secrets=read.choice("CONNECTION_SECRETS", ("true", "false")) == "true",
             leader_election=read.choice("LEADER_ELECTION", ("true", "false")) == "true",
             workers=read.integer("WORKERS", 16, 1, 256),
-            http_port=read.integer("HTTP_PORT", 8080, 1, 65535),
+            http_port=read.integer("HTTP_PORT", naming.OPERATOR_HTTP_PORT, 1, 65535),
             log_level=read.choice("LOG_LEVEL", ("info", "debug", "warning", "error")),
             log_format=read.choice("LOG_FORMAT", ("json", "text")),
             resync=float(read.integer("RESYNC_SECONDS", 600, 10, 86400)),

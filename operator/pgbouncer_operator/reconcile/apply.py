@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Reason
@@ -108,9 +106,7 @@ class Applier:
         except errors.AlreadyExists:
             kind, name = step.key
             live = await self._kube.get(resource, seen.view.namespace, name)
-            owner: Mapping[str, Any] = next(
-                (each for each in live["metadata"].get("ownerReferences") or () if each.get("controller")), {}
-            )
+            owner = projections.controller(live["metadata"])
             if owner.get("uid") == seen.view.uid:
                 if resource is resources.SECRETS:  # made just before a crash: bring it to what it should be
                     version = live["metadata"]["resourceVersion"]

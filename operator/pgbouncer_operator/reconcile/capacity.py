@@ -41,13 +41,12 @@ def decide(seen: Observed, wanted: Desired, budget: int) -> Capacity:
 
 
 def _rollout(seen: Observed, wanted: Desired) -> Rollout | None:
-    child = seen.children.get(("Deployment", wanted.deployment["metadata"]["name"]))
+    child = seen.child(wanted.deployment)
     return child.rollout if child else None
 
 
 def _inputs_differ(rollout: Rollout, wanted: Desired) -> bool:
-    annotation: str = wanted.deployment["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE]
-    return rollout.template.partition(".")[0] != annotation.partition(".")[0]
+    return rollout.rolls_for(wanted.deployment["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE])
 
 
 def _uses(seen: Observed) -> list[PodUse]:

@@ -27,7 +27,7 @@ def arrived(change: Change, seen: Observed) -> LastChange:
 
 
 def _reload(seen: Observed, wanted: Desired) -> Change | None:
-    child = seen.children.get(("ConfigMap", wanted.config_map["metadata"]["name"]))
+    child = seen.child(wanted.config_map)
     if child is None:
         return None
     before = child.unpack().get("data", {}).get(naming.INTENT_KEY, "")
@@ -37,11 +37,10 @@ def _reload(seen: Observed, wanted: Desired) -> Change | None:
 
 
 def _roll(seen: Observed, wanted: Desired) -> Change | None:
-    child = seen.children.get(("Deployment", wanted.deployment["metadata"]["name"]))
+    child = seen.child(wanted.deployment)
     if child is None or child.rollout is None:
         return None
-    ours = wanted.deployment["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE]
-    if ours.partition(".")[0] == child.rollout.template.partition(".")[0]:
+    if not child.rollout.rolls_for(wanted.deployment["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE]):
         return None
     return Change("pod template", How.ROLL, seen.now)
 

@@ -18,7 +18,7 @@ from pgbouncer_operator.kube.resources import SECRETS
 from pgbouncer_operator.reconcile.agents import Agents
 from pgbouncer_operator.reconcile.ledger_file import ledger
 from pgbouncer_operator.reconcile.observed import Credentials, Memory, Missing, Observed, Reading, WrittenSecret
-from pgbouncer_operator.reconcile.projections import PoolView
+from pgbouncer_operator.reconcile.projections import PoolView, controller
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.reconcile.triggers import Key
 from pgbouncer_operator.reconcile.world import World
@@ -132,7 +132,7 @@ def _written(body: Object | None) -> WrittenSecret | None:
     if body is None:
         return None
     metadata = body["metadata"]
-    owner = next((each["uid"] for each in metadata.get("ownerReferences") or () if each.get("controller")), "")
+    owner = controller(metadata).get("uid", "")
     return WrittenSecret(metadata["uid"], metadata["resourceVersion"], owner, body)
 
 

@@ -135,6 +135,10 @@ class Observed:
         """What the users' Secrets lacked when they were last read."""
         return self.memory.reading.missing if self.memory.reading else None
 
+    def child(self, body: Mapping[str, Any]) -> ChildView | None:
+        """The live object of a desired one's kind and name."""
+        return self.children.get((body["kind"], body["metadata"]["name"]))
+
     @property
     def essence(self) -> tuple[object, ...] | None:
         """What two looks have in common when nothing but time has passed between them; None after a read of Secrets.

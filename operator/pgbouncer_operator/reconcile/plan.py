@@ -69,7 +69,7 @@ def _ledger(seen: Observed, pool: ConnectionPool, capacity: Capacity) -> list[St
 def _children(seen: Observed, wanted: Desired) -> list[Step]:
     steps = []
     for body in (wanted.config_map, wanted.service, wanted.pod_disruption_budget):
-        child = _child(seen, body)
+        child = seen.child(body)
         if child is None:
             steps.append(Step(Action.CREATE, body))
         elif _differs(child, body):
@@ -85,12 +85,12 @@ def _deployment(seen: Observed, wanted: Desired, capacity: Capacity) -> list[Ste
     A roll that waits for room does not hold up scaling: pods that go are what makes the room.
     """
     body = _with_replicas(wanted.deployment, capacity.replicas)
-    child = _child(seen, body)
+    child = seen.child(body)
     if child is None or child.rollout is None:
         return [Step(Action.CREATE, body)]
     ours: str = body["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE]
     theirs = child.rollout.template
-    if ours.partition(".")[0] != theirs.partition(".")[0] and capacity.may_roll:
+    if child.rollout.rolls_for(ours) and capacity.may_roll:
         return [Step(Action.APPLY, _exactly(body, child), posted=child.posted)]
     if ours == theirs:
         return [Step(Action.APPLY, _exactly(body, child), posted=child.posted)] if _differs(child, body) else []
@@ -135,10 +135,6 @@ def _owned(pool: ConnectionPool, body: Body) -> Body:
     dressed = dress(pool, body)
     metadata = {key: value for key, value in dressed["metadata"].items() if key != "annotations"}
     return {**dressed, "metadata": metadata}
-
-
-def _child(seen: Observed, body: Body) -> ChildView | None:
-    return seen.children.get((body["kind"], body["metadata"]["name"]))
 
 
 def _differs(child: ChildView, body: Body) -> bool:

@@ -39,6 +39,10 @@ class Rollout:
     updated: int
     existing: int
 
+    def rolls_for(self, template: str) -> bool:
+        """Whether `<inputs>.<template>`, an annotation as we would write it now, is made of other inputs."""
+        return self.template.partition(".")[0] != template.partition(".")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class ChildView:
@@ -103,7 +107,7 @@ def child(body: Body) -> ChildView:
         **_identity(metadata),
         kind=body["kind"],
         pool=labels.get(naming.LABEL_POOL, ""),
-        owner=next((each["uid"] for each in metadata.get("ownerReferences") or () if each.get("controller")), ""),
+        owner=controller(metadata).get("uid", ""),
         applied=annotations.get(naming.ANNOTATION_APPLIED, ""),
         posted=any(
             each.get("manager") == naming.FIELD_MANAGER
@@ -131,6 +135,11 @@ def pod(body: Body) -> PodView:
         poke=annotations.get(naming.ANNOTATION_POKE, ""),
         trouble=_trouble(status),
     )
+
+
+def controller(metadata: Body) -> Body:
+    """The owner reference that controls an object, empty when there is none."""
+    return next((each for each in metadata.get("ownerReferences") or () if each.get("controller")), {})
 
 
 def _identity(metadata: Body) -> dict[str, Any]:

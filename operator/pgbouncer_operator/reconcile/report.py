@@ -186,7 +186,7 @@ def _made_secrets(seen: Observed) -> list[str]:
 
 
 def _image(seen: Observed, wanted: Desired) -> str:
-    child = seen.children.get(("Deployment", wanted.deployment["metadata"]["name"]))
+    child = seen.child(wanted.deployment)
     body: dict[str, Any] = child.unpack() if child else wanted.deployment
     image: str = body["spec"]["template"]["spec"]["containers"][0]["image"]
     return image
