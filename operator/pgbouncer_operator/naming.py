@@ -33,6 +33,7 @@ ANNOTATION_RESTART = f"{GROUP}/restart"
 # On pods, read by the agent through the downward API.
 ANNOTATION_CONFIG = f"{GROUP}/config"
 ANNOTATION_POKE = f"{GROUP}/poke"
+ANNOTATION_RECONNECT = f"{GROUP}/reconnect"
 
 PGBOUNCER_PORT = 6432
 AGENT_PORT = 9127
@@ -49,9 +50,13 @@ CONFIG_DIR = "/etc/pgbouncer/config"
 GRANTS_DIR = "/etc/pgbouncer/grants"
 USERS_DIR = "/etc/pgbouncer/users"
 CA_DIR = "/etc/pgbouncer/ca"
+TLS_DIR = "/etc/pgbouncer/tls"
 POD_DIR = "/etc/pgbouncer/pod"
 RUN_DIR = "/run/pgbouncer"
+AUTH_QUERY_MOUNT = "_auth-query"  # beside the users' own, none of whose handles begins so
 INTENT_KEY = "current.json"
+CANDIDATE_KEY = "candidate.json"
+TRAFFIC_KEY = "traffic.json"
 GRANTS_KEY = "grants.json"
 CA_KEY = "ca.crt"
 SYSTEM_CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
