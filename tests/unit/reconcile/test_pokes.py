@@ -51,7 +51,11 @@ def test_terminating_pods_are_told_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("problems", "patience"),
-    [((), PATIENCE), (({"reason": "HalfDelivered", "message": "wait"},), TROUBLED_PATIENCE)],
+    [
+        ((), PATIENCE),
+        (({"reason": "HalfDelivered", "message": "the old ConfigMap came with the new annotation"},), PATIENCE),
+        (({"reason": "CandidateRefused", "message": "line 3"},), TROUBLED_PATIENCE),
+    ],
 )
 def test_a_pod_that_does_not_follow_is_told_again_after_patience_with_another_value(
     problems: tuple[dict[str, str], ...], patience: float
