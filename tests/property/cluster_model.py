@@ -118,7 +118,7 @@ class Cluster:
         found = {key[1]: self._written(body) for key, body in self.objects.items() if key[0] == "Secret"}
         login = Credentials({user.name: Login("app", CANARY) for user in spec.spec.users}, "v1")
         seen = replace(seen, credentials=login, secrets=found)
-        return seen.remember(reading=Reading(self.now, view.generation, None, {}))
+        return seen.remember(reading=Reading(self.now, "", None, {}))
 
     def _written(self, body: Body) -> WrittenSecret:
         metadata = body["metadata"]

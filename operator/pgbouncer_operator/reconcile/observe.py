@@ -22,7 +22,7 @@ from pgbouncer_operator.reconcile.projections import PoolView, controller
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.reconcile.triggers import Key
 from pgbouncer_operator.reconcile.world import World
-from pgbouncer_operator.resources.connection_secret import Login, connection_secrets
+from pgbouncer_operator.resources.connection_secret import Login, connection_secrets, secret_inputs
 
 READ_AGAIN = 600.0  # seconds after which the users' Secrets are read again without a reason
 
@@ -65,7 +65,9 @@ class Observer:
             now=self.clock(),
             today=self.today(),
         )
-        if not self.read_secrets or isinstance(seen.spec, InvalidSpec) or view.deleting or not _should_read(seen):
+        if not self.read_secrets or isinstance(seen.spec, InvalidSpec) or view.deleting:
+            return seen
+        if not should_read(seen, secret_inputs(seen.spec)):
             return seen
         return await self._with_secrets(seen, seen.spec)
 
@@ -81,7 +83,7 @@ class Observer:
         secrets: dict[str, WrittenSecret | None] = {entry.name: None for entry in connection_secrets(pool)}
         for name in sorted(made):
             secrets[name] = _written(await self._secret(seen.view.namespace, name))
-        reading = Reading(seen.now, seen.view.generation, missing, _mounted(seen), version)
+        reading = Reading(seen.now, secret_inputs(pool), missing, _mounted(seen), version)
         seen = replace(seen, credentials=Credentials(by_user, version), secrets=secrets)
         return seen.remember(reading=reading)
 
@@ -105,10 +107,13 @@ def _loads(text: str) -> dict[str, Any]:
     return loaded
 
 
-def _should_read(seen: Observed) -> bool:
-    """The users' Secrets are read at first, when the pool or a mounted Secret changed, and while something is wrong."""
+def should_read(seen: Observed, asked: str) -> bool:
+    """The users' Secrets are read at first, when the spec asks for others or a mounted one changed, and in trouble.
+
+    asked: `secret_inputs` of the spec. A change of anything else costs no read, for a thousand pools neither.
+    """
     reading = seen.memory.reading
-    if reading is None or reading.missing or seen.memory.refusals or reading.generation != seen.view.generation:
+    if reading is None or reading.missing or seen.memory.refusals or reading.asked != asked:
         return True
     mounted = _mounted(seen)
     changed = any(mounted[each] != value for each, value in reading.mounted.items() if each in mounted)

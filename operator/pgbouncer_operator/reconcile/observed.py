@@ -71,14 +71,15 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The last read of the users' Secrets: when (monotonic), for which generation of the pool, and what was missing.
+    """The last read of the users' Secrets: when (monotonic), and what was missing.
 
+    asked: names what the spec wanted of and from Secrets then (`secret_inputs`); another value asks for a read.
     mounted: what each pod had mounted of each user then, by (pod uid, handle): another value means a changed Secret.
     version: of the Secrets then, for pods that are told for the first time while they are not read.
     """
 
     at: float
-    generation: int
+    asked: str
     missing: Missing | None
     mounted: Mapping[tuple[str, str], str]
     version: str = ""

@@ -5,6 +5,7 @@ knows (it refuses others), and never `sslrootcert`: the file's place is the appl
 """
 
 import base64
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -83,6 +84,13 @@ def connection_secret(pool: ConnectionPool, entry: ConnectionSecret, login: Logi
         "metadata": {"name": entry.name},
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in sorted(values.items())},
     }
+
+
+def secret_inputs(pool: ConnectionPool) -> str:
+    """16 hexadecimal digits that name what the spec wants of the users' Secrets, and all it puts into ours."""
+    asked = [(user.name, user.secret_ref.name, user.username_key, user.password_key) for user in pool.spec.users]
+    made = [(entry, _target(pool, entry)) for entry in connection_secrets(pool)]
+    return hashlib.sha256(repr((asked, made)).encode()).hexdigest()[:16]
 
 
 def _target(pool: ConnectionPool, entry: ConnectionSecret) -> _Target:

@@ -38,7 +38,7 @@ def test_a_healthy_pool_is_ready_and_the_columns_are_filled() -> None:
 def test_a_missing_secret_is_told_as_it_was_read() -> None:
     seen = healthy()
     missing = Missing(Reason.SECRET_KEY_MISSING, "Secret shop-db has no key password; found: uri, username.")
-    seen = seen.remember(reading=Reading(990.0, 3, missing, {}))
+    seen = seen.remember(reading=Reading(990.0, "", missing, {}))
     expected = ("False", "SecretKeyMissing", missing.message)
     assert condition(seen, ConditionType.CREDENTIALS_AVAILABLE) == expected
     assert condition(seen, READY) == expected

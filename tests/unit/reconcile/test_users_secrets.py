@@ -1,13 +1,18 @@
 """What the operator makes of a user's Secret, and what it says of one that is not usable."""
 
 import base64
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from tests.unit.reconcile.looks import SPEC, healthy, pool, saying
 
 from pgbouncer_operator.api.access import User
-from pgbouncer_operator.reconcile.observe import _login
-from pgbouncer_operator.reconcile.observed import Missing
-from pgbouncer_operator.resources.connection_secret import Login
+from pgbouncer_operator.api.conditions import Reason
+from pgbouncer_operator.reconcile.observe import READ_AGAIN, _login, should_read
+from pgbouncer_operator.reconcile.observed import Missing, Observed, Reading
+from pgbouncer_operator.reconcile.specification import read
+from pgbouncer_operator.resources.connection_secret import Login, secret_inputs
 
 PASSWORD = "c4n4ry"
 
@@ -58,3 +63,66 @@ def test_what_is_wrong_is_told_with_the_remedy_and_never_a_value(
     assert isinstance(found, Missing)
     assert (found.reason.value, found.message) == (reason, message)
     assert PASSWORD not in found.message
+
+
+def asked(**spec: Any) -> str:
+    return secret_inputs(read(pool(**spec)))
+
+
+def after_a_read(missing: Missing | None = None) -> Observed:
+    """A healthy pool a second after its users' Secrets were read."""
+    mounted = {(uid, "shop"): "..1" for uid in ("a", "b")}
+    return healthy().remember(reading=Reading(999.0, asked(), missing, mounted))
+
+
+SHOP = SPEC["users"][0]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"poolMode": "session"},
+        {"timeouts": {"queryWaitSeconds": 17}},
+        {"parameters": {"log_connections": "0"}},
+        {"replicas": 5},
+        {"serverConnections": {"max": 40}},
+        {"users": [SHOP | {"serverConnections": {"max": 5}}]},
+        {"databases": [{"name": "shop", "serverConnections": {"max": 5}}]},
+        {"pod": {"nodeSelector": {"disk": "fast"}}},
+    ],
+)
+def test_a_change_that_concerns_no_secret_reads_none(spec: dict[str, Any]) -> None:
+    assert read(pool(**spec)) != read(pool()), "the change is one"
+    assert not should_read(after_a_read(), asked(**spec))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"users": [SHOP | {"secretRef": {"name": "other"}}]},
+        {"users": [SHOP | {"usernameKey": "login"}]},
+        {"users": [SHOP | {"passwordKey": "pw"}]},
+        {"users": [SHOP, {"name": "reports", "secretRef": {"name": "shop-db"}}]},
+        {"backend": {"host": "elsewhere"}},
+        {"backend": {"host": "postgres", "port": 5433}},
+        {"backend": {"host": "postgres", "tls": {"mode": "disable"}}},
+        {"databases": [{"name": "shop", "backendName": "shop_v2"}]},
+        {"databases": [{"name": "shop"}, {"name": "more"}]},
+        {"service": {"port": 5432}},
+        {"service": {"externalHost": "db.example.com"}},
+        {"connectionSecrets": []},
+        {"connectionSecrets": [{"name": "mine", "database": "shop", "user": "shop"}]},
+        {"connectionSecrets": [{"name": "shop", "database": "shop", "user": "shop", "endpoint": "Backend"}]},
+    ],
+)
+def test_a_change_that_reaches_a_connection_secret_reads_what_it_is_made_of(spec: dict[str, Any]) -> None:
+    assert should_read(after_a_read(), asked(**spec))
+
+
+def test_secrets_are_read_at_first_while_one_is_missing_when_a_pod_got_another_and_now_and_then() -> None:
+    assert should_read(healthy(), asked())
+    assert not should_read(after_a_read(), asked())
+    assert should_read(after_a_read(Missing(Reason.SECRET_NOT_FOUND, "Create it.")), asked())
+    rotated = {"shop": {"ok": True, "message": "", "generation": "..2"}}
+    assert should_read(saying(after_a_read(), "b", users=rotated), asked())
+    assert should_read(replace(after_a_read(), now=1000.0 + READ_AGAIN), asked())
