@@ -97,6 +97,10 @@ test: venv ## All tiers: check, the local cluster itself, real processes, contro
 	$(PYTHON) -m tests.localcluster.images build
 	$(BIN)/python -m pytest -q tests/controlplane tests/cluster $(PYTEST_ARGS)
 
+.PHONY: simulate
+simulate: venv ## Sizing against traces, beside what others do: a table, and plots in build/traces
+	$(BIN)/python -m tests.traces
+
 .PHONY: bench
 bench: venv cluster image ## Side-by-side benchmarks (no timed asserts)
 	$(BIN)/python -m tests.bench

@@ -1,0 +1,204 @@
+"""How many server connections a pool should have, from what it used, what waited and what its clients are about to be.
+
+`busy` is Little's law: the rate of transactions times what one holds a connection for. `busy + 2 * sqrt(busy)` keeps
+the probability of waiting near 2.5 % at any size (square-root staffing, Halfin and Whitt 1981). Growth follows need at
+once but never latency alone: a pool that grows because its server is slow makes the server slower. Shrinking is slow.
+Pure.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+SMOOTHED = 30.0  # seconds of the moving average
+REMEMBERED = 600.0  # seconds of windows that are kept: the 95th percentile and the usual service time come from them
+LEARNED = 120.0  # seconds that client replicas must have been seen working before their need is foretold
+STEP_APART = 30.0  # seconds between two growths
+STEP_LEAST = 8  # connections that one growth may add, or as many as there are, whichever is more
+CALM = 300.0  # seconds whose highest want a shrink respects
+SHRINK_EVERY, SHRINK_BY = 60.0, 0.2
+SLOW = 1.5  # times the usual service time: then the server is the bottleneck, not the pool
+GAIN = 1.05  # times the rate before: less after a growth, on a slow server, and the growth is taken back
+HELD = 600.0  # seconds without growth after that
+
+
+class Reason(StrEnum):
+    """Why the size is what it is."""
+
+    ENOUGH = "Enough"
+    GROWN = "Grown"
+    FORETOLD = "Foretold"  # grown for client replicas that are still to come
+    PACED = "Paced"  # grows on, a step at a time
+    SHRUNK = "Shrunk"
+    CALMING = "Calming"  # would shrink, and waits whether the need comes back
+    SERVER_SLOW = "ServerSlow"  # queues, but more connections would not help
+    TAKEN_BACK = "TakenBack"  # the last growth made the server slower and brought nothing
+    AT_LIMIT = "AtLimit"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What all pods of a pool did together in the `seconds` before `at` (monotonic).
+
+    busy: mean server connections with a transaction. queued: mean clients that waited for one. rate: transactions per
+    second. clients: replicas of the client workloads, 0 when not known.
+    """
+
+    at: float
+    seconds: float
+    busy: float
+    queued: float
+    rate: float
+    clients: int = 0
+
+    @property
+    def service(self) -> float:
+        """Seconds that one transaction held a connection; 0 when there was none."""
+        return self.busy / self.rate if self.rate > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """floor, ceiling: of the size. clients: replicas that the client workloads are about to have, 0 when not known."""
+
+    floor: int
+    ceiling: int
+    clients: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """The last growth, until it has proved itself: when, from what size, and the rate before it."""
+
+    at: float
+    size: int
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """A size and what is remembered to find the next one. wants: (when, want) of the last CALM seconds."""
+
+    size: int
+    windows: tuple[Window, ...] = ()
+    wants: tuple[tuple[float, int], ...] = ()
+    growth: Growth | None = None
+    grown_at: float = -math.inf
+    shrunk_at: float = -math.inf
+    held_until: float = -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A size with its reason and inputs. need: mean connections that were or will be in use. want: what that asks for.
+
+    per_client: connections in use by one client replica, 0 while not known.
+    """
+
+    size: int
+    want: int
+    need: float
+    per_client: float
+    reason: Reason
+
+
+def staffed(need: float) -> int:
+    """Connections for a mean of `need` in use, so that few transactions wait."""
+    return math.ceil(need + 2 * math.sqrt(need)) if need > 0 else 0
+
+
+def decide(before: Sizing, window: Window, bounds: Bounds) -> tuple[Sizing, Decision]:
+    """The next size after one more window. A caller without fresh figures does not ask, so the size stays."""
+    kept = tuple(each for each in before.windows if each.at > window.at - REMEMBERED)
+    now = replace(before, windows=(*kept, window))
+    measured, per_client = _need(now.windows), _per_client(now.windows)
+    foretold = per_client * bounds.clients
+    need = max(measured, foretold)
+    want = max(bounds.floor, min(bounds.ceiling, staffed(need)))
+    wants = (*(each for each in before.wants if each[0] > window.at - CALM), (window.at, want))
+    now, size, reason = _move(replace(now, wants=wants), window, bounds, foretold > measured)
+    if reason is Reason.ENOUGH and staffed(need) > bounds.ceiling:
+        reason = Reason.AT_LIMIT
+    return replace(now, size=size), Decision(size, want, round(need, 2), round(per_client, 3), reason)
+
+
+def by_replicas(per_client: int, bounds: Bounds) -> Decision:
+    """The size that the user's own figure for one client replica gives."""
+    asked = per_client * bounds.clients
+    size = max(bounds.floor, min(bounds.ceiling, asked))
+    return Decision(size, size, float(asked), float(per_client), Reason.AT_LIMIT if asked > size else Reason.ENOUGH)
+
+
+def _move(now: Sizing, window: Window, bounds: Bounds, foretold: bool) -> tuple[Sizing, int, Reason]:
+    want = now.wants[-1][1]
+    size = max(bounds.floor, min(bounds.ceiling, now.size))
+    slow = _slow(now.windows)
+    if now.growth is not None and window.at - now.growth.at >= STEP_APART:
+        useless = slow and window.rate < now.growth.rate * GAIN
+        back, now = now.growth.size, replace(now, growth=None)
+        if useless and back < size:
+            now = replace(now, held_until=window.at + HELD)
+            return now, max(bounds.floor, back), Reason.TAKEN_BACK
+    if want > size:
+        return _grow(now, window, size, slow=slow, foretold=foretold)
+    return _shrink(now, window, size)
+
+
+def _grow(now: Sizing, window: Window, size: int, *, slow: bool, foretold: bool) -> tuple[Sizing, int, Reason]:
+    want = now.wants[-1][1]
+    if slow or window.at < now.held_until:
+        return now, size, Reason.SERVER_SLOW
+    needed = foretold or window.queued >= 1 or window.busy >= size / 2  # an idle pool's percentile is the past
+    if not needed or (want - size < max(2, size / 10) and window.queued < 1):
+        return now, size, Reason.ENOUGH
+    if window.at - now.grown_at < STEP_APART and not foretold:
+        return now, size, Reason.PACED
+    grown = min(want, size + max(STEP_LEAST, size))
+    now = replace(now, growth=Growth(window.at, size, window.rate), grown_at=window.at)
+    return now, grown, Reason.FORETOLD if foretold else Reason.GROWN
+
+
+def _shrink(now: Sizing, window: Window, size: int) -> tuple[Sizing, int, Reason]:
+    highest = max(want for _, want in now.wants)
+    if size - highest < max(2, size / 10):
+        low = size - now.wants[-1][1] >= max(2, size / 10)
+        return now, size, Reason.CALMING if low else Reason.ENOUGH
+    seen = now.windows[-1].at - now.windows[0].at
+    if window.queued >= 1 or seen < CALM or window.at - now.shrunk_at < SHRINK_EVERY:
+        return now, size, Reason.CALMING
+    least = size - max(1, math.floor(size * SHRINK_BY))
+    return replace(now, shrunk_at=window.at), max(highest, least), Reason.SHRUNK
+
+
+def _need(windows: Sequence[Window]) -> float:
+    """Mean connections in use: the present or the busy part of the last minutes, and what waits, at most doubled."""
+    last = windows[-1]
+    need = max(_smoothed([(each, each.busy) for each in windows]), _percentile([each.busy for each in windows], 0.95))
+    return need + min(last.queued, max(need, 1.0)) if last.queued >= 1 else need
+
+
+def _per_client(windows: Sequence[Window]) -> float:
+    known = [(each, each.busy / each.clients) for each in windows if each.clients]
+    if not known or known[-1][0].at - known[0][0].at < LEARNED:
+        return 0.0
+    return _percentile([value for _, value in known], 0.75)
+
+
+def _slow(windows: Sequence[Window]) -> bool:
+    """Whether transactions take clearly longer than they usually do. The usual is the median: a short fault is not."""
+    served = [each.service for each in windows if each.rate > 0]
+    if len(served) < 4 or windows[-1].rate <= 0:
+        return False
+    return served[-1] > SLOW * _percentile(served, 0.5)
+
+
+def _smoothed(values: Sequence[tuple[Window, float]]) -> float:
+    at = values[-1][0].at
+    weights = [each.seconds * math.exp((each.at - at) / SMOOTHED) for each, _ in values]
+    return sum(weight * value for weight, (_, value) in zip(weights, values, strict=True)) / sum(weights)
+
+
+def _percentile(values: Sequence[float], part: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, math.ceil(part * len(ordered)) - 1)]

@@ -1,0 +1,91 @@
+"""What sizes the pools of a scenario: ours, and what others do."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from tests.traces.scenarios import Scenario
+
+from pgbouncer_operator.sizing.demand import Bounds, Decision, Sizing, Window, decide
+from pgbouncer_operator.sizing.shares import Claim, share
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One pool's window, the mean of transaction times with the wait in them (as PgBouncer tells it), and replicas."""
+
+    window: Window
+    with_wait: float
+    desired: int
+
+
+class Policy(Protocol):
+    """Gives every pool its size, once a window."""
+
+    def sizes(self, looks: Mapping[str, Look]) -> dict[str, int]:
+        """The sizes after these looks."""
+
+
+@dataclass(slots=True)
+class Fixed:
+    """A number by hand, for the usual peak."""
+
+    scenario: Scenario
+
+    def sizes(self, looks: Mapping[str, Look]) -> dict[str, int]:
+        """Always the same."""
+        return dict.fromkeys(looks, self.scenario.fixed)
+
+
+@dataclass(slots=True)
+class Divided:
+    """The budget over the most client replicas there may be, a pool in each of them: what they hold together."""
+
+    scenario: Scenario
+    most: int = 20
+
+    def sizes(self, looks: Mapping[str, Look]) -> dict[str, int]:
+        """A small pool in every replica, whether it needs one or not; at least 1 each."""
+        each = max(1, self.scenario.budget // (self.most * len(looks)))
+        return {name: each * max(1, look.window.clients) for name, look in looks.items()}
+
+
+@dataclass(slots=True)
+class Naive:
+    """The rate times the mean transaction time that PgBouncer tells, which has the wait in it, and a fifth more."""
+
+    scenario: Scenario
+
+    def sizes(self, looks: Mapping[str, Look]) -> dict[str, int]:
+        """Up to the whole budget for each."""
+        return {
+            name: max(
+                self.scenario.floor, min(self.scenario.budget, math.ceil(look.window.rate * look.with_wait * 1.2))
+            )
+            for name, look in looks.items()
+        }
+
+
+@dataclass(slots=True)
+class Ours:
+    """The package's own functions: what each pool wants by its demand, then shares of the budget."""
+
+    scenario: Scenario
+    foretell: bool = True
+    sizings: dict[str, Sizing] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict)
+
+    def sizes(self, looks: Mapping[str, Look]) -> dict[str, int]:
+        """Wants by demand; the budget by weighted max-min. What a pool was given is what it grows from."""
+        floor, budget = self.scenario.floor, self.scenario.budget
+        claims = []
+        for name, look in looks.items():
+            bounds = Bounds(floor, budget, look.desired if self.foretell else 0)
+            before = self.sizings.get(name, Sizing(self.scenario.fixed))
+            self.sizings[name], self.decisions[name] = decide(before, look.window, bounds)
+            claims.append(Claim(name, floor, floor, self.decisions[name].size, budget))
+        given = share(budget, claims).given
+        for name in looks:
+            self.sizings[name] = replace(self.sizings[name], size=given[name])
+        return given
