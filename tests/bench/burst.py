@@ -13,14 +13,16 @@ from tests.bench.operator_process import Usage
 from tests.localcluster.execution import run
 
 from pgbouncer_operator import naming, offline
-from pgbouncer_operator.kube import resources
-from pgbouncer_operator.kube.client import Kube, Selection
+from pgbouncer_operator.kube import errors, resources
+from pgbouncer_operator.kube.client import Kube, Object, Selection
+from pgbouncer_operator.kube.resources import Resource
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import desired
 
 CONCURRENCY = 16
 PATIENCE = 900.0
+Shows = Callable[[Object], bool]
 LOGIN = {
     "apiVersion": "v1",
     "kind": "Secret",
@@ -121,14 +123,14 @@ async def plain(kube: Kube, place: str, size: int) -> float:
 
 
 async def operated(kube: Kube, place: str, size: int) -> float:
-    """Seconds from the first pool written to the last object and status that the operator makes of them."""
+    """Seconds from the first pool written to the last status that the operator writes, after all objects."""
 
     async def write(number: int) -> None:
         await kube.create(resources.CONNECTION_POOLS, pool(place, number))
 
     began = time.monotonic()
     await _spread(write, size)
-    await _until(lambda: _complete(kube, place, size))
+    await _everywhere(kube, resources.CONNECTION_POOLS, [f"pool-{each}" for each in range(size)], place, _told)
     ended = time.monotonic()
     await _quiet(kube, place, size)
     return ended - began
@@ -148,7 +150,8 @@ async def change(kube: Kube, place: str, size: int) -> float:
 
     began = time.monotonic()
     await _spread(patch, size)
-    await _until(lambda: _carries(kube, place, size, '"query_wait_timeout": 17'))
+    names = [naming.config_map(f"pool-{each}") for each in range(size)]
+    await _everywhere(kube, resources.CONFIG_MAPS, names, place, _changed)
     ended = time.monotonic()
     await _quiet(kube, place, size)
     return ended - began
@@ -164,34 +167,43 @@ async def _spread(write: Callable[[int], Awaitable[None]], size: int) -> None:
     await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
 
 
-async def _complete(kube: Kube, place: str, size: int) -> bool:
-    deployments = await kube.list(resources.DEPLOYMENTS, Selection(place, cached=True))
-    if len(deployments.items) < size:
+async def _everywhere(kube: Kube, resource: Resource, names: list[str], place: str, shows: Shows) -> None:
+    """Wait until every object shows it. A list costs the API server as much as a pool, so mostly one is asked."""
+    deadline = time.monotonic() + PATIENCE
+    lacking = names
+    while lacking:
+        if await _shown(kube, resource, place, lacking[-1], shows):
+            found = await kube.list(resource, Selection(place, cached=True))
+            showing = {each["metadata"]["name"] for each in found.items if shows(each)}
+            lacking = [name for name in names if name not in showing]
+        if time.monotonic() > deadline:
+            raise TimeoutError("the objects did not appear in time")
+        await asyncio.sleep(0.1)
+
+
+async def _shown(kube: Kube, resource: Resource, place: str, name: str, shows: Shows) -> bool:
+    try:
+        return shows(await kube.get(resource, place, name))
+    except errors.NotFound:
         return False
-    pools = await kube.list(resources.CONNECTION_POOLS, Selection(place, cached=True))
-    return sum("conditions" in (each.get("status") or {}) for each in pools.items) == size
 
 
-async def _carries(kube: Kube, place: str, size: int, text: str) -> bool:
-    found = await kube.list(resources.CONFIG_MAPS, Selection(place, cached=True))
-    return sum(text in each["data"].get(naming.INTENT_KEY, "") for each in found.items if "data" in each) == size
+def _changed(config_map: Object) -> bool:
+    return '"query_wait_timeout": 17' in config_map["data"].get(naming.INTENT_KEY, "")
+
+
+def _told(pool: Object) -> bool:
+    return bool(pool.get("status", {}).get("conditions"))
 
 
 async def _quiet(kube: Kube, place: str, size: int) -> None:
     """Wait until every pod has been told, so that all that a step causes is counted with it."""
 
-    async def told() -> bool:
-        pods = await kube.list(resources.PODS, Selection(place, cached=True))
-        annotated = sum(naming.ANNOTATION_POKE in (each["metadata"].get("annotations") or {}) for each in pods.items)
-        return len(pods.items) >= 2 * size and annotated == len(pods.items)
-
-    await _until(told)
-    await asyncio.sleep(2)  # what comes after the last poke is counted too
-
-
-async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not await condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the objects did not appear in time")
-        await asyncio.sleep(0.2)
+    while time.monotonic() < deadline:
+        pods = await kube.list(resources.PODS, Selection(place, cached=True))
+        poked = sum(naming.ANNOTATION_POKE in (each["metadata"].get("annotations") or {}) for each in pods.items)
+        await asyncio.sleep(2)  # what comes after the last poke is counted too
+        if len(pods.items) >= 2 * size and poked == len(pods.items):
+            return
+    raise TimeoutError("the pods were not told in time")
