@@ -69,6 +69,8 @@ def parameters(**fields: Any) -> Change:
 
 SECRET: Object = {"name": "shop-app", "database": "shop", "user": "shop"}
 CA: Object = {"secretKeyRef": {"name": "shop-ca", "key": "ca.crt"}}
+TLS: Object = {"secretName": "shop-pool-tls"}
+LOOKUP: Object = {"secretRef": {"name": "lookup"}, "database": "shop"}
 
 GOOD: tuple[tuple[str, Object], ...] = (
     ("the first example", pool()),
@@ -93,6 +95,14 @@ GOOD: tuple[tuple[str, Object], ...] = (
     ("connection Secrets", pool(put(connectionSecrets=[SECRET, {**SECRET, "name": "m", "endpoint": "Backend"}]))),
     ("no connection Secrets", pool(put(connectionSecrets=[]))),
     ("a dressed Service", pool(put(service={"port": 5432, "labels": {"a.b/c": "d"}, "annotations": {"a": "b: {c}"}, "externalHost": "db.example.com"}))),
+    ("TLS towards clients", pool(put(clients={"tls": TLS}))),
+    ("TLS that clients may leave out", pool(put(clients={"tls": {**TLS, "mode": "prefer"}}))),
+    ("a Service on every node", pool(put(service={"type": "NodePort"}, clients={"tls": TLS}))),
+    ("a load balancer", pool(put(service={"type": "LoadBalancer", "loadBalancerClass": "example.com/internal", "loadBalancerSourceRanges": ["10.0.0.0/8", "10.1.2.3/8", "2001:db8::/32", "0.0.0.0/0"]}, clients={"tls": TLS}))),
+    ("logins looked up", pool(put(authQuery=LOOKUP))),
+    ("logins looked up by a function of one's own", pool(put(authQuery={**LOOKUP, "function": "my_schema._find2", "usernameKey": "login", "passwordKey": "pw"}))),
+    ("a pause", pool(put(traffic="Paused", pauseTimeoutSeconds=3600))),
+    ("upgrades without asking", pool(put(upgradePolicy="Automatic"))),
     ("a shaped pod", pool(put(pod={
         "resources": {"requests": {"cpu": 1, "memory": "1e6"}, "limits": {"memory": "256Mi"}},
         "nodeSelector": {"kubernetes.io/arch": "arm64"},
@@ -109,6 +119,10 @@ UNQUOTED = "must not contain quotes (') or control characters such as line break
 RESERVED = "pgbouncer is PgBouncer's own console and * would escape the connection limit: choose another name"
 OBJECT_NAME = "must be a name of lower-case letters, digits, '-' and '.'"
 KEY_NAME = "must be a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'"
+UNPROTECTED = "type NodePort and LoadBalancer need clients.tls with mode require: set it, or keep type ClusterIP"
+BALANCER = "loadBalancerClass and loadBalancerSourceRanges need type LoadBalancer: set it, or remove them"
+CIDR = "must be a network in CIDR notation, such as 10.0.0.0/8 or 2001:db8::/32"
+FUNCTION = "must be schema.function: two names of lower-case letters, digits and '_', never SQL"
 HANDLE = "must be lower-case letters, digits and '-', and start and end with a letter or digit"
 POOL_NAME = (
     "must be at most 40 characters, lower-case letters, digits and '-', starting with a letter, because "
@@ -162,8 +176,8 @@ BAD: tuple[Bad, ...] = (
     Bad("an unknown endpoint", pool(put(connectionSecrets=[{**SECRET, "endpoint": "Direct"}])), "spec.connectionSecrets[0].endpoint", "must be 'Pool' or 'Backend'", 'supported values: "Pool", "Backend"'),
     Bad("an unknown setting", pool(parameters(server_idle_timout=5)), "spec.parameters", "server_idle_timout is not a setting of PgBouncer: correct its spelling, in lower case, or remove it"),
     Bad("a setting in capitals", pool(parameters(TCP_KEEPALIVE=1)), "spec.parameters", "TCP_KEEPALIVE is not a setting of PgBouncer: correct its spelling, in lower case, or remove it"),
-    Bad("a setting with a field of its own", pool(parameters(pool_mode="session")), "spec.parameters", "pool_mode follows from spec.poolMode: set that field and remove it here"),
-    Bad("a setting that follows from a field", pool(parameters(server_tls_sslmode="prefer")), "spec.parameters", "server_tls_sslmode follows from spec.backend.tls.mode: set that field and remove it here"),
+    Bad("a setting with a field of its own", pool(parameters(pool_mode="session")), "spec.parameters", "pool_mode follows from spec.poolMode: set that field and remove it"),
+    Bad("a setting that follows from a field", pool(parameters(server_tls_sslmode="prefer")), "spec.parameters", "server_tls_sslmode follows from spec.backend.tls.mode: set that field and remove it"),
     Bad("a setting of the operator", pool(parameters(auth_type="trust")), "spec.parameters", "auth_type belongs to the operator, which needs its own value to work: remove it"),
     Bad("a setting out of range", pool(parameters(pkt_buf=1)), "spec.parameters", "pkt_buf must be an integer from 2048 to 65536: correct it or remove it"),
     Bad("a setting out of range as text", pool(parameters(pkt_buf="65537")), "spec.parameters", "pkt_buf must be an integer from 2048 to 65536: correct it or remove it"),
@@ -179,5 +193,24 @@ BAD: tuple[Bad, ...] = (
     Bad("an annotation of the operator", pool(put(service={"annotations": {"pgbouncer-operator.io/config": "x"}})), "spec.service.annotations", "pgbouncer-operator.io/config belongs to the operator, which finds its objects by it: remove it"),
     Bad("a newline in an annotation", pool(put(pod={"annotations": {"a": "b\nc"}})), "spec.pod.annotations.a", "must match ^[^\\x00-\\x1f\\x7f-\\x9f]*$", "should match"),
     Bad("an amount of memory in words", pool(put(pod={"resources": {"limits": {"memory": "much"}}})), "spec.pod.resources.limits.memory", "must be a quantity such as 100m, 0.5 or 128Mi", "should match"),
+    Bad("a load balancer without TLS", pool(put(service={"type": "LoadBalancer"})), "spec.service", UNPROTECTED),
+    Bad("a load balancer that lets clients leave TLS out", pool(put(service={"type": "LoadBalancer"}, clients={"tls": {**TLS, "mode": "prefer"}})), "spec.service", UNPROTECTED),
+    Bad("a Service on every node without TLS", pool(put(service={"type": "NodePort"})), "spec.service", UNPROTECTED),
+    Bad("a Service of no kind", pool(put(service={"type": "ExternalName"})), "spec.service.type", "must be 'ClusterIP', 'NodePort' or 'LoadBalancer'", 'supported values: "ClusterIP", "NodePort", "LoadBalancer"'),
+    Bad("networks of no load balancer", pool(put(service={"loadBalancerSourceRanges": ["10.0.0.0/8"]})), "spec.service", BALANCER),
+    Bad("the class of no load balancer", pool(put(service={"loadBalancerClass": "example.com/internal"})), "spec.service", BALANCER),
+    *(Bad(f"the network {network}", pool(put(service={"type": "LoadBalancer", "loadBalancerSourceRanges": [network]}, clients={"tls": TLS})), "spec.service.loadBalancerSourceRanges[0]", CIDR) for network in ("10.0.0.1", "10.0.0.0/33", "10.0.0.0/08", "10.0.0.0/255.0.0.0", "::ffff:10.0.0.0/104")),
+    Bad("a network with a line break", pool(put(service={"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8\n"]}, clients={"tls": TLS})), "spec.service.loadBalancerSourceRanges[0]", "must match ^[0-9A-Fa-f.:/]+$", "should match"),
+    Bad("a class with a blank", pool(put(service={"type": "LoadBalancer", "loadBalancerClass": "a b"}, clients={"tls": TLS})), "spec.service.loadBalancerClass", "must be a name such as example.com/internal"),
+    Bad("TLS without a certificate", pool(put(clients={"tls": {}})), "spec.clients.tls.secretName", "is required: add it", "Required value"),
+    Bad("TLS that is off", pool(put(clients={"tls": {**TLS, "mode": "disable"}})), "spec.clients.tls.mode", "must be 'require' or 'prefer'", 'supported values: "require", "prefer"'),
+    Bad("logins looked up in no database", pool(put(authQuery={**LOOKUP, "database": "web"})), "spec.authQuery", "authQuery names the database web, which is not in spec.databases: add or correct it"),
+    *(Bad(f"the function {name!r}", pool(put(authQuery={**LOOKUP, "function": name})), "spec.authQuery.function", FUNCTION) for name in ("lookup", "a.b.c", "Pgbouncer.lookup", "a.b(1)", "a.b; DROP TABLE c", "a.b\n", "")),
+    Bad("a pause without a word for it", pool(put(traffic="paused")), "spec.traffic", "must be 'Flowing' or 'Paused'", 'supported values: "Flowing", "Paused"'),
+    Bad("a pause without an end", pool(put(pauseTimeoutSeconds=0)), "spec.pauseTimeoutSeconds", "must be greater than or equal to 1", "spec.pauseTimeoutSeconds in body should be greater than or equal to 1"),
+    Bad("a pause of more than an hour", pool(put(pauseTimeoutSeconds=3601)), "spec.pauseTimeoutSeconds", "must be less than or equal to 3600", "spec.pauseTimeoutSeconds in body should be less than or equal to 3600"),
+    Bad("an upgrade by chance", pool(put(upgradePolicy="Sometimes")), "spec.upgradePolicy", "must be 'Manual' or 'Automatic'", 'supported values: "Manual", "Automatic"'),
+    Bad("a certificate as a setting", pool(parameters(client_tls_key_file="x")), "spec.parameters", "client_tls_key_file follows from spec.clients.tls.secretName: set that field and remove it"),
+    Bad("a setting that is not supported", pool(parameters(verbose=1)), "spec.parameters", "verbose is not supported by this operator: remove it"),
     Bad("an external host with a port", pool(put(service={"externalHost": "a:1"})), "spec.service.externalHost", HOST),
 )  # fmt: skip

@@ -280,7 +280,8 @@ def test_a_typed_field_has_the_range_and_default_of_its_setting(row: Any) -> Non
         assert tuple(node["enum"]) == row.choices
 
 
-def test_the_rules_name_every_setting_that_users_may_set() -> None:
+def test_the_first_rule_lists_the_settings_that_users_may_set_and_its_message_all_others() -> None:
     (known, *_) = at("spec.parameters")[VALIDATIONS]
     for row in CATALOGUE:
-        assert f'"{row.name}"' in known["rule"]
+        assert (f'"{row.name}"' in known["rule"]) == (row.audience is Audience.USER)
+        assert f'"{row.name}"' in known["messageExpression"]

@@ -6,7 +6,15 @@ from typing import Annotated
 from pydantic import Field
 
 from pgbouncer_operator.api.model import Model
-from pgbouncer_operator.api.strings import BackendDatabaseName, DatabaseName, Handle, Integer, KeyName, ObjectName
+from pgbouncer_operator.api.strings import (
+    BackendDatabaseName,
+    DatabaseName,
+    FunctionName,
+    Handle,
+    Integer,
+    KeyName,
+    ObjectName,
+)
 
 
 class PoolMode(StrEnum):
@@ -24,6 +32,7 @@ class Endpoint(StrEnum):
     BACKEND = "Backend"
 
 
+LOOKUP_FUNCTION = "pgbouncer.lookup"
 ConnectionCount = Annotated[Integer, Field(ge=1, le=10000)]
 
 
@@ -79,6 +88,24 @@ class User(Model):
     server_connections: ConnectionCap | None = None
     """Limit for this login within spec.serverConnections.max. Default: no limit of its own. PgBouncer's
     max_user_connections. A change takes effect by reload."""
+
+
+class AuthQuery(Model):
+    """Logins that PgBouncer looks up in PostgreSQL, besides those of spec.users."""
+
+    secret_ref: SecretReference
+    """The Secret with login and password of the role that looks up. That role needs EXECUTE on function and nothing
+    else. A new reference rolls the pods; new content is reloaded."""
+    username_key: KeyName | None = None
+    """Key of the Secret that holds the login. Default: username, else user. A change takes effect by reload."""
+    password_key: KeyName = "password"  # noqa: S105  the name of a key
+    """Key of the Secret that holds the password. Default: password. A change takes effect by reload."""
+    database: DatabaseName
+    """Name of the entry of spec.databases where the function is. Required. PgBouncer's auth_dbname. A change takes
+    effect by reload."""
+    function: FunctionName = LOOKUP_FUNCTION
+    """Function with its schema that answers a login with its name and verifier. `pgbouncer-operator auth-query-sql`
+    prints it. Default: pgbouncer.lookup. PgBouncer's auth_query. A change takes effect by reload."""
 
 
 class ConnectionSecret(Model):

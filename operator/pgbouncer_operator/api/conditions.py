@@ -30,6 +30,8 @@ class ConditionType(StrEnum):
     BACKEND_REACHABLE = "BackendReachable"
     CREDENTIALS_AVAILABLE = "CredentialsAvailable"
     WITHIN_BUDGET = "WithinBudget"
+    PAUSED = "Paused"
+    UPDATE_AVAILABLE = "UpdateAvailable"
 
 
 class ConditionStatus(StrEnum):
@@ -51,18 +53,25 @@ class Reason(StrEnum):
     AVAILABLE = "Available"
     FITS = "Fits"
     SCALED_TO_ZERO = "ScaledToZero"
+    FLOWING = "Flowing"
+    PAUSED = "Paused"
+    UPDATE_AVAILABLE = "UpdateAvailable"
     # On the way, or not known yet.
     PENDING = "Pending"
     WAITING_FOR_PODS = "WaitingForPods"
     APPLYING_CONFIGURATION = "ApplyingConfiguration"
     MOVING_CONNECTIONS = "MovingConnections"
     PODS_UNREACHABLE = "PodsUnreachable"
+    PAUSING = "Pausing"
     API_SERVER_FAILED = "ApiServerFailed"
     # Somebody has to act.
     CONFIGURATION_REFUSED = "ConfigurationRefused"
+    CANARY_FAILED = "CanaryFailed"
+    PAUSE_TIMED_OUT = "PauseTimedOut"
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
     SECRET_KEY_MISSING = "SecretKeyMissing"  # noqa: S105
     SECRET_VALUE_INVALID = "SecretValueInvalid"  # noqa: S105
+    TLS_SECRET_NOT_FOUND = "TlsSecretNotFound"  # noqa: S105
     CA_NOT_FOUND = "CaNotFound"
     BACKEND_UNREACHABLE = "BackendUnreachable"
     BACKEND_REFUSED_LOGIN = "BackendRefusedLogin"
@@ -70,6 +79,7 @@ class Reason(StrEnum):
     BACKEND_WITHOUT_TLS = "BackendWithoutTls"
     BACKEND_NOT_VERIFIED = "BackendNotVerified"
     BACKEND_IS_FULL = "BackendIsFull"
+    BACKEND_IS_READ_ONLY = "BackendIsReadOnly"
     BACKEND_IS_POOLER = "BackendIsPooler"
     HOST_NOT_RESOLVED = "HostNotResolved"
     NAME_CONFLICT = "NameConflict"
@@ -89,16 +99,23 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.AVAILABLE: "Nothing to do: every user's Secret has a login and a password.",
         Reason.FITS: "Nothing to do: the pods wanted fit in serverConnections.max.",
         Reason.SCALED_TO_ZERO: "Set spec.replicas above 0 to serve clients again.",
+        Reason.FLOWING: "Nothing to do: queries reach the server.",
+        Reason.PAUSED: "Set spec.traffic to Flowing when you are done; after pauseTimeoutSeconds it flows by itself.",
+        Reason.UPDATE_AVAILABLE: "Run `kubectl rollout restart` on the pool's Deployment, or set spec.upgradePolicy.",
         Reason.PENDING: "Wait a moment; if it stays, look whether the operator runs and may watch this namespace.",
         Reason.WAITING_FOR_PODS: "Wait; if it stays, `kubectl describe pod` says what a pod lacks: image, room, quota.",
         Reason.APPLYING_CONFIGURATION: "Wait: the pods are loading the new configuration one after the other.",
         Reason.MOVING_CONNECTIONS: "Wait: one pod has to give connections back before another may open them.",
         Reason.PODS_UNREACHABLE: "Let the operator reach port 9127 of the pods: look at NetworkPolicies and nodes.",
+        Reason.PAUSING: "Wait: running transactions end first; a long one keeps its database flowing until then.",
         Reason.API_SERVER_FAILED: "Wait: the operator tries again; if it stays, look at the API server and its quotas.",
         Reason.CONFIGURATION_REFUSED: "Correct the setting that PgBouncer names; until then the old one serves.",
+        Reason.CANARY_FAILED: "Correct spec.backend, or the server, as the message says; only one pod has tried it.",
+        Reason.PAUSE_TIMED_OUT: "Set spec.traffic to Flowing; then pause again, with a longer pauseTimeoutSeconds.",
         Reason.SECRET_NOT_FOUND: "Create the Secret in the pool's namespace, or correct users[].secretRef.name.",
         Reason.SECRET_KEY_MISSING: "Set users[].usernameKey and users[].passwordKey to keys that the Secret has.",
         Reason.SECRET_VALUE_INVALID: "Remove line breaks and control characters from the Secret's login or password.",
+        Reason.TLS_SECRET_NOT_FOUND: "Create the Secret that clients.tls.secretName names, with tls.crt and tls.key.",
         Reason.CA_NOT_FOUND: "Create the object and key that backend.tls.ca names, or correct the reference.",
         Reason.BACKEND_UNREACHABLE: "Check backend.host and backend.port, that the server runs and lets the pods in.",
         Reason.BACKEND_REFUSED_LOGIN: "Correct login and password in the user's Secret, or pg_hba.conf on the server.",
@@ -106,6 +123,7 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.BACKEND_WITHOUT_TLS: "Switch TLS on in PostgreSQL, or set backend.tls.mode to disable.",
         Reason.BACKEND_NOT_VERIFIED: "Point backend.tls.ca at the CA of the server's certificate, and name its host.",
         Reason.BACKEND_IS_FULL: "Raise max_connections or the role's CONNECTION LIMIT, or lower serverConnections.max.",
+        Reason.BACKEND_IS_READ_ONLY: "Point backend.host at the primary, or wait until the server is promoted.",
         Reason.BACKEND_IS_POOLER: "Set backend.host to the server itself: the direct URL would lead to another pooler.",
         Reason.HOST_NOT_RESOLVED: "Correct backend.host, or create the Service or DNS record it names.",
         Reason.NAME_CONFLICT: "Delete or rename the object that is in the way, or choose another name for the pool.",

@@ -39,7 +39,8 @@ class Rule:
         entry = {"rule": self.cel}
         if self.offender:
             before, after = self.message.split("{}")
-            entry["messageExpression"] = f"{quote(before)} + {self.offender} + {quote(after)}"
+            parts = (quote(before) if before else "", self.offender, quote(after) if after else "")
+            entry["messageExpression"] = " + ".join(part for part in parts if part)
             entry["message"] = self.message.replace("{}", "an entry")  # used when the expression itself fails
         else:
             entry["message"] = self.message

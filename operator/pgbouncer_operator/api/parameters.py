@@ -15,6 +15,7 @@ from pgbouncer_operator.api.model import Rule, quote
 Value = int | str
 _INTEGER = "(0|[1-9][0-9]{0,11})"  # no leading zero: PgBouncer reads 010 as eight
 _SECONDS = f"{_INTEGER}([.][0-9]{{1,6}})?"  # no unit: PgBouncer refuses 5m
+_NOBODY, _OPERATOR = "-", "operator"  # what no field of the spec is named
 _WORD = "[A-Za-z_][A-Za-z0-9_.]{0,62}"
 
 
@@ -57,20 +58,10 @@ class ParameterRule:
 def rules(catalogue: Iterable[ParameterRule]) -> tuple[Rule, ...]:
     """Return the rules for `spec.parameters`: known names, none that are set elsewhere, values of the right kind."""
     known = sorted(catalogue, key=lambda rule: rule.name)
-    fields = {rule.name: f"{rule.name} follows from spec.{rule.field}" for rule in known if _elsewhere(rule)}
     free = [rule for rule in known if rule.audience == Audience.USER]
     words = sorted({(rule.type, rule.choices) for rule in free if rule.type in _WORDS})
     checks = (
-        _unknown([rule.name for rule in known]),
-        _has_field(fields),
-        _refused(
-            [rule.name for rule in known if rule.audience == Audience.OPERATOR and rule.name not in fields],
-            "{} belongs to the operator, which needs its own value to work: remove it",
-        ),
-        _refused(
-            [rule.name for rule in known if rule.audience == Audience.UNSUPPORTED],
-            "{} is not supported by this operator: remove it",
-        ),
+        _names([rule.name for rule in free], {rule.name: _owner(rule) for rule in known if rule not in free}),
         _numbers([rule for rule in free if rule.type == ParameterType.INTEGER], _INTEGER),
         _numbers([rule for rule in free if rule.type == ParameterType.SECONDS], _SECONDS),
         *(_words([rule for rule in free if (rule.type, rule.choices) == kind]) for kind in words),
@@ -86,42 +77,39 @@ def problems(parameters: Mapping[str, Value], catalogue: Iterable[ParameterRule]
     )
 
 
-def _elsewhere(rule: ParameterRule) -> bool:
-    return rule.field is not None and rule.audience in {Audience.FIELD, Audience.OPERATOR}
+def _owner(rule: ParameterRule) -> str:
+    """Who sets it instead: a field of the spec, the operator, or nobody."""
+    if rule.audience == Audience.UNSUPPORTED:
+        return _NOBODY
+    return rule.field or _OPERATOR
 
 
-def _unknown(names: list[str]) -> Rule:
-    listed = _list(names)
+def _names(free: list[str], taken: Mapping[str, str]) -> Rule:
+    """Return one rule for all names, since each list of them is long. `taken`: who sets it instead, by name."""
+    nobody = " is not supported by this operator:"
+    operator = " belongs to the operator, which needs its own value to work:"
+    field, instead = " follows from spec.", ": set that field and"
+    unknown = " is not a setting of PgBouncer: correct its spelling, in lower case, or"
+    listed = _list(free)
+    table = _table({name: quote(owner) for name, owner in taken.items()})
+    phrase = (
+        f"!(k in t) ? {quote(unknown)} : t[k] == {quote(_NOBODY)} ? {quote(nobody)}"
+        f" : t[k] == {quote(_OPERATOR)} ? {quote(operator)} : {quote(field)} + t[k] + {quote(instead)}"
+    )
+
+    def broken(parameters: Mapping[str, Value]) -> str | None:
+        key = next((key for key in sorted(parameters) if key not in free), None)
+        if key is None:
+            return None
+        owner = taken.get(key)
+        known = {None: unknown, _NOBODY: nobody, _OPERATOR: operator}
+        return key + known.get(owner, f"{field}{owner}{instead}")
+
     return Rule(
         cel=f"self.all(k, k in {listed})",
-        broken=lambda parameters: next((key for key in sorted(parameters) if key not in names), None),
-        offender=f"self.filter(k, !(k in {listed}))[0]",
-        message="{} is not a setting of PgBouncer: correct its spelling, in lower case, or remove it",
-    )
-
-
-def _has_field(phrases: Mapping[str, str]) -> Rule | None:
-    if not phrases:
-        return None
-    listed = _list(phrases)
-    table = _table({name: quote(phrase) for name, phrase in phrases.items()})
-    return Rule(
-        cel=f"!self.exists(k, k in {listed})",
-        broken=lambda parameters: next((phrases[key] for key in sorted(parameters) if key in phrases), None),
-        offender=f"{table}[self.filter(k, k in {listed})[0]]",
-        message="{}: set that field and remove it here",
-    )
-
-
-def _refused(names: list[str], message: str) -> Rule | None:
-    if not names:
-        return None
-    listed = _list(names)
-    return Rule(
-        cel=f"!self.exists(k, k in {listed})",
-        broken=lambda parameters: next((key for key in sorted(parameters) if key in names), None),
-        offender=f"self.filter(k, k in {listed})[0]",
-        message=message,
+        broken=broken,
+        offender=f"[{table}].map(t, self.filter(k, !(k in {listed})).map(k, k + ({phrase}))[0])[0]",
+        message="{} remove it",
     )
 
 
@@ -133,26 +121,29 @@ def _numbers(rows: list[ParameterRule], pattern: str) -> Rule | None:
     if not rows:
         return None
     integer = rows[0].type == ParameterType.INTEGER
-    convert, suffix = ("int", "") if integer else ("double", ".0")
-    kind = "an integer" if integer else "a number of seconds, without a unit,"
-    phrases = {row.name: f"{row.name} must be {kind} from {row.minimum} to {row.maximum}" for row in rows}
-    table = _table({row.name: f"[{row.minimum}{suffix}, {row.maximum}{suffix}]" for row in rows})
+    convert, bound = ("int", "{}") if integer else ("double", "double({})")
+    kind = " must be an integer from " if integer else " must be a number of seconds, without a unit, from "
+    table = _table({row.name: f"[{row.minimum}, {row.maximum}]" for row in rows})
     good = (
         f'((type(self[k]) == int || self[k].matches("^{pattern}$"))'
-        f" && {convert}(self[k]) >= t[k][0] && {convert}(self[k]) <= t[k][1])"
+        f" && {convert}(self[k]) >= {bound.format('t[k][0]')} && {convert}(self[k]) <= {bound.format('t[k][1]')})"
     )
-    offender = f"[{table}].map(t, t.filter(k, k in self && !{good})[0])[0]"
+    # In words of their own: the API server reckons that an integer may become a string of any length.
+    ranges = _table({row.name: quote(f"{row.minimum} to {row.maximum}") for row in rows})
+    wrong = f"[{table}].map(t, t.filter(k, k in self && !{good})[0])[0]"
     whole = re.compile(pattern)
 
-    def fits(row: ParameterRule, value: Value) -> bool:
-        return whole.fullmatch(str(value)) is not None and row.minimum <= float(value) <= row.maximum
+    def broken(parameters: Mapping[str, Value]) -> str | None:
+        for row in rows:
+            value = parameters.get(row.name, row.minimum)
+            if not whole.fullmatch(str(value)) or not row.minimum <= float(value) <= row.maximum:
+                return f"{row.name}{kind}{row.minimum} to {row.maximum}"
+        return None
 
     return Rule(
         cel=f"[{table}].all(t, t.all(k, !(k in self) || {good}))",
-        broken=lambda parameters: next(
-            (phrases[row.name] for row in rows if row.name in parameters and not fits(row, parameters[row.name])), None
-        ),
-        offender=f"{_table({name: quote(phrase) for name, phrase in phrases.items()})}[{offender}]",
+        broken=broken,
+        offender=f"[{wrong}].map(k, k + {quote(kind)} + {ranges}[k])[0]",
         message="{}: correct it or remove it",
     )
 

@@ -1,16 +1,32 @@
 """`spec` of a ConnectionPool: the whole of what a user can ask for."""
 
+from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from pgbouncer_operator.api.access import ConnectionSecret, Database, PoolMode, User
+from pgbouncer_operator.api.access import AuthQuery, ConnectionSecret, Database, PoolMode, User
 from pgbouncer_operator.api.backend import Backend
+from pgbouncer_operator.api.clients import Clients, ClientTlsMode
 from pgbouncer_operator.api.model import ListMap, Model, Rule
 from pgbouncer_operator.api.pod import Pod
-from pgbouncer_operator.api.service import Service
+from pgbouncer_operator.api.service import Service, ServiceType
 from pgbouncer_operator.api.strings import Integer, LongText, SettingValue
-from pgbouncer_operator.api.tuning import Clients, Drain, ServerConnections, Timeouts
+from pgbouncer_operator.api.tuning import Drain, ServerConnections, Timeouts
+
+
+class Traffic(StrEnum):
+    """Whether queries reach the server."""
+
+    FLOWING = "Flowing"
+    PAUSED = "Paused"
+
+
+class UpgradePolicy(StrEnum):
+    """Who starts the roll to a newer operator's pods."""
+
+    MANUAL = "Manual"
+    AUTOMATIC = "Automatic"
 
 
 def _unknown_database(spec: "PoolSpec") -> str | None:
@@ -21,6 +37,16 @@ def _unknown_database(spec: "PoolSpec") -> str | None:
 def _unknown_user(spec: "PoolSpec") -> str | None:
     names = {user.name for user in spec.users}
     return next((s.user for s in spec.connection_secrets or () if s.user not in names), None)
+
+
+def _unprotected(spec: "PoolSpec") -> str | None:
+    protected = spec.clients.tls is not None and spec.clients.tls.mode is ClientTlsMode.REQUIRE
+    return None if protected or spec.service.type is ServiceType.CLUSTER_IP else ""
+
+
+def _lookup_elsewhere(spec: "PoolSpec") -> str | None:
+    wanted = spec.auth_query.database if spec.auth_query else None
+    return None if wanted is None or any(each.name == wanted for each in spec.databases) else wanted
 
 
 class PoolSpec(Model):
@@ -43,6 +69,19 @@ class PoolSpec(Model):
             message="connectionSecrets names the user {}, which is not in spec.users: add or correct it",
             field="connectionSecrets",
         ),
+        Rule(
+            cel="!has(self.authQuery) || self.databases.exists(d, d.name == self.authQuery.database)",
+            broken=_lookup_elsewhere,
+            offender="self.authQuery.database",
+            message="authQuery names the database {}, which is not in spec.databases: add or correct it",
+            field="authQuery",
+        ),
+        Rule(
+            cel='self.service.type == "ClusterIP" || has(self.clients.tls) && self.clients.tls.mode == "require"',
+            broken=_unprotected,
+            message="type NodePort and LoadBalancer need clients.tls with mode require: set it, or keep type ClusterIP",
+            field="service",
+        ),
     )
 
     backend: Backend
@@ -53,6 +92,9 @@ class PoolSpec(Model):
     users: Annotated[tuple[User, ...], Field(min_length=1, max_length=128), ListMap("name")]
     """Logins that may use the pool, 1 to 128, merged by name. Required. PgBouncer's auth_file. A new reference rolls
     the pods; new content of a Secret is reloaded."""
+    auth_query: AuthQuery | None = None
+    """Looks up logins that are not in spec.users with a function in PostgreSQL. Default: none. A new reference rolls
+    the pods; anything else is reloaded."""
     pool_mode: PoolMode = PoolMode.TRANSACTION
     """When a server connection goes back to the pool: session, transaction or statement. Default: transaction.
     PgBouncer's pool_mode. A change takes effect by reload, then every server connection is renewed."""
@@ -68,6 +110,15 @@ class PoolSpec(Model):
     drain: Drain = Drain()
     """How a pod leaves without cutting a transaction. Default: 120 s for clients, then 60 s for transactions. A change
     rolls the pods."""
+    traffic: Traffic = Traffic.FLOWING
+    """Paused lets running transactions end and makes other queries wait, for pauseTimeoutSeconds at most. Default:
+    Flowing. PgBouncer's PAUSE. A change takes effect at once, without reload."""
+    pause_timeout_seconds: Annotated[Integer, Field(ge=1, le=3600)] = 20
+    """Seconds from the start of a pause until queries flow again by themselves; counted for all pods at once. Default:
+    20. A change takes effect with the next pause."""
+    upgrade_policy: UpgradePolicy = UpgradePolicy.MANUAL
+    """Manual: condition UpdateAvailable says that a newer operator has other pods to offer, and the next roll brings
+    them. Automatic rolls the pods at once. Default: Manual."""
     parameters: Annotated[dict[LongText, SettingValue], Field(max_length=64)] | None = None
     """Other settings of PgBouncer by their own names, integer or string, at most 64. Default: none. Names and values
     are checked; what has a field of its own is refused here. A change takes effect by reload or roll, by setting."""

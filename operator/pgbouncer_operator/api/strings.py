@@ -33,10 +33,27 @@ def _bad_host(host: str) -> str | None:
     return None if re.fullmatch(DNS_NAME, host) else ""
 
 
+def _bad_cidr(text: str) -> str | None:
+    """Answer None for a network such as 10.0.0.0/8, as Kubernetes' CEL function isCIDR understands it."""
+    address, slash, length = text.partition("/")
+    if not slash or not re.fullmatch("0|[1-9][0-9]{0,2}", length) or _bad_host(address) is not None:
+        return ""
+    try:
+        ipaddress.ip_interface(text)
+    except ValueError:
+        return ""
+    return None
+
+
 HOST = Rule(
     cel=f'self.contains(":") || self.matches(r"^[0-9.]+$") ? isIP(self) : self.matches(r"^{DNS_NAME}$")',
     broken=_bad_host,
     message="must be one DNS name or one IP address: no port, no brackets, no list, no spaces or line breaks",
+)
+CIDR = Rule(
+    cel="isCIDR(self)",
+    broken=_bad_cidr,
+    message="must be a network in CIDR notation, such as 10.0.0.0/8 or 2001:db8::/32",
 )
 DATABASE_BYTES = Rule(
     cel="bytes(self).size() <= 63",
@@ -56,6 +73,7 @@ OURS = Rule(
 )
 
 Host = Annotated[str, StringConstraints(min_length=1, max_length=253), Holds((HOST,))]
+Cidr = Annotated[str, StringConstraints(max_length=43, pattern="^[0-9A-Fa-f.:/]+$"), Holds((CIDR,))]
 _UNQUOTED = matches(  # PgBouncer's ini knows no escape for a quote in a name
     r"[^\x00-\x1f\x7f-\x9f']+", "must not contain quotes (') or control characters such as line breaks: remove them"
 )
@@ -74,6 +92,14 @@ ObjectName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=253),
     matches(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", "must be a name of lower-case letters, digits, '-' and '.'"),
+]
+FunctionName = Annotated[
+    str,
+    StringConstraints(max_length=127),
+    matches(
+        "[a-z_][a-z0-9_]{0,62}[.][a-z_][a-z0-9_]{0,62}",
+        "must be schema.function: two names of lower-case letters, digits and '_', never SQL",
+    ),
 ]
 KeyName = Annotated[
     str,

@@ -22,14 +22,6 @@ class ServerConnections(Model):
     confirm before others grow, nothing restarts."""
 
 
-class Clients(Model):
-    """Limits on the side of the clients."""
-
-    max_per_pod: Annotated[Integer, Field(ge=1, le=100_000)] = 2000
-    """Most client connections that one pod accepts. Default: 2000. Not split over the pods, because a Service does not
-    balance. PgBouncer's max_client_conn. A change takes effect by reload."""
-
-
 class Timeouts(Model):
     """How long anything may take, in whole seconds."""
 

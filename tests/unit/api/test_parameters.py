@@ -74,8 +74,8 @@ def test_a_bad_value_is_refused_with_what_to_write_instead(name: str, value: int
     ("name", "expected"),
     [
         ("statement", "statement is not a setting of PgBouncer: correct its spelling, in lower case, or remove it"),
-        ("pool_mode", "pool_mode follows from spec.poolMode: set that field and remove it here"),
-        ("ca_file", "ca_file follows from spec.backend.tls.ca: set that field and remove it here"),
+        ("pool_mode", "pool_mode follows from spec.poolMode: set that field and remove it"),
+        ("ca_file", "ca_file follows from spec.backend.tls.ca: set that field and remove it"),
         ("auth_type", "auth_type belongs to the operator, which needs its own value to work: remove it"),
         ("job_name", "job_name is not supported by this operator: remove it"),
     ],

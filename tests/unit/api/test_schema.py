@@ -116,7 +116,7 @@ def test_rules_stand_at_the_model_or_at_the_string_they_are_about() -> None:
         {
             "rule": "true",
             "message": "an entry is too many",
-            "messageExpression": '"" + \'x\' + " is too many"',
+            "messageExpression": "'x' + \" is too many\"",
             "fieldPath": ".leaves",
         }
     ]
