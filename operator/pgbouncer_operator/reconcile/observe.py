@@ -79,9 +79,8 @@ class Observer:
         versions = {name: body["metadata"]["resourceVersion"] if body else "" for name, body in bodies.items()}
         version = hashlib.sha256(repr(sorted(versions.items())).encode()).hexdigest()[:8]
         missing = next((each for each in by_user.values() if isinstance(each, Missing)), None)
-        made = set(seen.status.connection_secrets or ())
         secrets: dict[str, WrittenSecret | None] = {entry.name: None for entry in connection_secrets(pool)}
-        for name in sorted(made):
+        for name in seen.made:
             secrets[name] = _written(await self._secret(seen.view.namespace, name))
         reading = Reading(seen.now, secret_inputs(pool), missing, _mounted(seen), version)
         seen = replace(seen, credentials=Credentials(by_user, version), secrets=secrets)

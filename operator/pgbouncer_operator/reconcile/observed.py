@@ -89,7 +89,8 @@ class Reading:
 class Memory:
     """What outlives a reconcile but not the process; losing it costs a repeated poke or a missing duration, no more.
 
-    Times are monotonic seconds. poked: by pod uid, the annotation's value and when it was written.
+    Times are monotonic seconds. poked: by pod uid, the annotation's value and when it was written. made: names of our
+    connection Secrets until the first status lists them.
     """
 
     poked: Mapping[str, tuple[str, float]] = field(default_factory=dict)
@@ -98,6 +99,7 @@ class Memory:
     pending_since: float | None = None
     figures_at: float | None = None
     reading: Reading | None = None
+    made: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,11 @@ class Observed:
     def missing(self) -> Missing | None:
         """What the users' Secrets lacked when they were last read."""
         return self.memory.reading.missing if self.memory.reading else None
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """Names of the connection Secrets that we made."""
+        return self.status.connection_secrets or self.memory.made
 
     def child(self, body: Mapping[str, Any]) -> ChildView | None:
         """The live object of a desired one's kind and name."""

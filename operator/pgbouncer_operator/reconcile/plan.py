@@ -120,7 +120,7 @@ def _connection_secrets(seen: Observed, pool: ConnectionPool) -> list[Step]:
         elif live.body.get("data") != body["data"]:
             metadata = {**body["metadata"], "resourceVersion": live.resource_version}
             steps.append(Step(Action.REPLACE, {**body, "metadata": metadata}))
-    unwanted = set(seen.status.connection_secrets or ()) - {entry.name for entry in entries}
+    unwanted = set(seen.made) - {entry.name for entry in entries}
     for name in sorted(unwanted):
         live = seen.secrets.get(name)
         if live is not None and live.owner == pool.metadata.uid:

@@ -68,7 +68,10 @@ class ChildView:
 
 @dataclass(frozen=True, slots=True)
 class PodView:
-    """A pod of a pool. `trouble` is Kubernetes' own word for why it does not run, empty when it does."""
+    """A pod of a pool. `trouble` is Kubernetes' own word for why it does not run, empty when it does.
+
+    `placed`: it has a node.
+    """
 
     namespace: str
     name: str
@@ -82,6 +85,7 @@ class PodView:
     config: str
     poke: str
     trouble: str
+    placed: bool = True
 
 
 def pool(body: Body) -> PoolView:
@@ -134,6 +138,7 @@ def pod(body: Body) -> PodView:
         config=annotations.get(naming.ANNOTATION_CONFIG, ""),
         poke=annotations.get(naming.ANNOTATION_POKE, ""),
         trouble=_trouble(status),
+        placed=bool((body.get("spec") or {}).get("nodeName")),
     )
 
 

@@ -26,6 +26,7 @@ from pgbouncer_operator.resources.connection_secret import connection_secrets
 from pgbouncer_operator.resources.desired import Desired
 
 FIGURES_EVERY = 30.0  # seconds between writes that change nothing but figures
+FIRST_STATUS = 5.0  # seconds that the first status waits at most to tell what has become of the pods
 WORDS_EVERY = 5.0  # seconds between writes that change nothing but the wording
 AT_REST = 15.0  # seconds between two looks at the pods' figures
 BROKEN = 3.0  # the same while PostgreSQL or the API server refuses: what was mended is told soon
@@ -57,10 +58,12 @@ def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...
         told = seen.status.model_copy(update={"observed_generation": seen.view.generation, "conditions": conditions})
     memory = replace(memory, pending_since=(memory.pending_since or seen.now) if pending else None)
     age = float("inf") if memory.figures_at is None else seen.now - memory.figures_at
-    if _worth_writing(told, seen.status, age):
+    held_back = _waits_for_pods(seen, outlook, memory)
+    memory = replace(memory, made=tuple(told.connection_secrets or ()) if held_back else ())
+    if not held_back and _worth_writing(told, seen.status, age):
         phases = (*phases, (_status_step(seen, told),))
         memory = replace(memory, figures_at=seen.now)
-    announcements = _announcements(seen.status.conditions or (), conditions)
+    announcements = () if held_back else _announcements(seen.status.conditions or (), conditions)
     phases = tuple(filter(None, phases))
     # A refused write is tried again after a while, although nothing that we see may have changed.
     at_rest = not phases and not pending and told == seen.status and not memory.refusals
@@ -173,7 +176,7 @@ def _made_secrets(seen: Observed) -> list[str]:
     """Names of connection Secrets that are ours: those seen, and those this plan may be about to make."""
     assert isinstance(seen.spec, ConnectionPool)
     if seen.secrets is None or seen.credentials is None:
-        return list(seen.status.connection_secrets or ())
+        return list(seen.made)
     refused = {name for kind, name in seen.memory.refusals if kind == "Secret"}
     return sorted(
         each.name
@@ -200,6 +203,18 @@ def _worth_writing(told: PoolStatus, before: PoolStatus, age: float) -> bool:
     if _plain(told) != _plain(before) or (age >= FIGURES_EVERY and told != before):
         return True
     return age >= WORDS_EVERY and _messages(told) != _messages(before)
+
+
+def _waits_for_pods(seen: Observed, outlook: Outlook, memory: Memory) -> bool:
+    """Whether the first status waits for a verdict on the pods, which comes in tenths of a second: one write, not two.
+
+    What the user has to mend is told at once.
+    """
+    if outlook.wanted is None or seen.status.observed_generation is not None or seen.missing or memory.refusals:
+        return False
+    judged = sum(pod.placed or bool(pod.trouble) for pod in seen.living)
+    young = memory.pending_since is not None and seen.now - memory.pending_since < FIRST_STATUS
+    return young and judged < outlook.wanted.fit.replicas
 
 
 def _messages(status: PoolStatus) -> list[str]:
@@ -235,10 +250,10 @@ def _announcements(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> tu
         known = before.get(each.type)
         if each.type is ConditionType.RECONCILING or each.reason in QUIET:
             continue
+        good = each.status is (ConditionStatus.FALSE if each.type is ConditionType.STALLED else ConditionStatus.TRUE)
+        if known is None and good and each.type is not ConditionType.READY:
+            continue  # well from the start: no news
         if known is None or (known.status, known.reason) != (each.status, each.reason):
-            good = each.status is (
-                ConditionStatus.FALSE if each.type is ConditionType.STALLED else ConditionStatus.TRUE
-            )
             told.append(
                 Announcement(
                     not good and each.reason is not Reason.WAITING_FOR_PODS,
@@ -259,6 +274,6 @@ def _requeue(seen: Observed, memory: Memory, pending: bool) -> float:
     if not pending or memory.pending_since is None:
         refused = any(state is not None and state.backend.ok is False for state in seen.states.values())
         return BROKEN if refused or memory.refusals else AT_REST
-    if seen.pods and not any(pod.address for pod in seen.pods):
+    if not any(pod.address for pod in seen.pods):
         return LONGEST_WAIT
     return float(min(max(0.15, (seen.now - memory.pending_since) / 10), LONGEST_WAIT))

@@ -17,7 +17,9 @@ from tests.unit.reconcile.looks import (
 )
 
 from pgbouncer_operator.api.conditions import ConditionType, Reason
-from pgbouncer_operator.reconcile.observed import Missing, Reading, Refusal
+from pgbouncer_operator.reconcile.observed import Credentials, Memory, Missing, Observed, Reading, Refusal
+from pgbouncer_operator.reconcile.report import FIRST_STATUS
+from pgbouncer_operator.resources.connection_secret import Login
 
 READY, STALLED = ConditionType.READY, ConditionType.STALLED
 
@@ -65,6 +67,7 @@ def test_a_backend_that_fails_is_told_in_postgresqls_own_words(word: str, reason
 
 def test_pods_that_do_not_all_fit_are_clamped_and_told() -> None:
     seen = healthy(serverConnections={"max": 8}, databases=[{"name": "a"}, {"name": "b"}], replicas=6)
+    seen = seen.remember(pending_since=seen.now - FIRST_STATUS)
     status, reason, message = condition(seen, ConditionType.WITHIN_BUDGET)
     assert (status, reason) == ("False", "ReplicasClamped")
     assert message.startswith("6 wanted, 4 fit: serverConnections.max is 8")
@@ -132,6 +135,50 @@ def test_a_pod_that_does_not_start_is_told_in_kubernetes_words() -> None:
     assert condition(replace(seen, pods=pods), READY) == ("False", "WaitingForPods", expected)
 
 
+def just_made() -> Observed:
+    """A moment after everything was created: no pod yet, and no status."""
+    seen = replace(healthy(), pods=(), states={})
+    read = replace(
+        seen,
+        credentials=Credentials({"shop": Login("app", "c4n4ry")}, "1"),
+        secrets={"shop-connection": None, "shop-direct": None},
+    )
+    return replace(seen, memory=decide(read).memory, now=seen.now + 0.1)
+
+
+def test_the_first_status_tells_what_has_become_of_the_pods() -> None:
+    found = decide(just_made())
+    status = "apply ConnectionPool/shop/status"
+    assert status not in map(str, found.steps), "a status without a word on the pods would be followed by another one"
+    assert not found.announcements
+    pods = tuple(
+        replace(each, ready=False, address="", placed=False, config="", poke="") for each in healthy().pods
+    )  # fmt: skip
+    born = replace(just_made(), pods=pods, memory=found.memory)
+    assert status not in map(str, decide(born).steps)
+    stuck = replace(born, pods=tuple(replace(each, trouble="Unschedulable: 0/1 nodes") for each in pods))
+    assert condition(stuck, READY)[2] == "0 of 2 pods are ready. shop-a: Unschedulable: 0/1 nodes"
+    placed = replace(born, pods=tuple(replace(each, placed=True) for each in pods))
+    assert condition(placed, READY)[2] == "0 of 2 pods are ready."
+
+
+def test_the_first_status_waits_for_pods_only_a_moment_and_not_for_what_the_user_has_to_mend() -> None:
+    seen = just_made()
+    late = replace(seen, now=seen.now + FIRST_STATUS)
+    assert condition(late, READY)[2] == "0 of 2 pods are ready."
+    assert told(decide(late))["connectionSecrets"] == ["shop-connection", "shop-direct"]
+    assert told(decide(late))["binding"] == {"name": "shop-connection"}
+    missing = Missing(Reason.SECRET_NOT_FOUND, "Secret shop-db does not exist.")
+    assert condition(seen.remember(reading=Reading(990.0, "", missing, {})), READY)[1] == "SecretNotFound"
+    refused = replace(healthy(), pods=(), states={}, memory=Memory(refusals={("Service", "shop"): refusal()}))
+    children = {key: each for key, each in refused.children.items() if key[0] != "Service"}
+    assert condition(replace(refused, children=children), STALLED)[1] == "NameConflict"
+
+
+def refusal() -> Refusal:
+    return Refusal(Reason.NAME_CONFLICT, "a Service of this name exists.", 999.0)
+
+
 def test_no_replicas_wanted_is_well() -> None:
     seen = replace(healthy(replicas=0), pods=(), states={})
     assert condition(seen, READY) == ("True", "ScaledToZero", "replicas is 0: no pod is wanted.")
@@ -140,8 +187,8 @@ def test_no_replicas_wanted_is_well() -> None:
 def test_events_tell_transitions_and_nothing_twice() -> None:
     seen = healthy()
     first = decide(seen)
-    assert "Ready" in {each.reason for each in first.announcements}
     assert not any(each.warning for each in first.announcements)
+    assert {each.reason for each in first.announcements} == {"Ready"}, "what is well from the start is no news"
     assert not decide(settled(seen)).announcements
     broken = saying(settled(seen), "a", backend={"ok": False, "reason": "HostNotResolved", "message": "no such host"})
     turned = decide(broken).announcements
