@@ -85,7 +85,7 @@ class PodView:
     config: str
     poke: str
     trouble: str
-    placed: bool = True
+    placed: bool
 
 
 def pool(body: Body) -> PoolView:

@@ -55,6 +55,11 @@ def test_a_pod_that_nobody_can_place_tells_why() -> None:
     assert pod(conditions=conditions).trouble == "Unschedulable: 0/3 nodes"
 
 
+def test_a_pod_with_a_node_is_placed() -> None:
+    assert projections.pod({**POD, "spec": {"nodeName": "one"}}).placed
+    assert not projections.pod({**POD, "spec": {}}).placed
+
+
 def test_an_image_that_cannot_be_pulled_tells_which_container() -> None:
     waiting = {"name": "agent", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
     assert pod(initContainerStatuses=[waiting]).trouble == "container agent: ImagePullBackOff: no such image"
