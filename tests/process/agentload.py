@@ -11,10 +11,12 @@ from tests.process.servers import Postgres
 class Load:
     """Clients that run short transactions one after the other, each with a connection of its own."""
 
-    def __init__(self, pod: Pod, clients: int, database: str = "shop") -> None:
+    def __init__(
+        self, pod: Pod, clients: int, database: str = "shop", work: str = "begin; select pg_sleep(0.02); commit"
+    ) -> None:
         self.done = 0
         self.failures: list[str] = []
-        self._pod, self._database = pod, database
+        self._pod, self._database, self._work = pod, database, work
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
 
@@ -32,7 +34,7 @@ class Load:
         try:
             with self._pod.connect(self._database, "shop", PASSWORD, prepare_threshold=None) as client:
                 while not self._stop.is_set():
-                    client.execute("begin; select pg_sleep(0.02); commit")
+                    client.execute(self._work)  # type: ignore[arg-type]
                     self.done += 1
         except psycopg.Error as error:
             self.failures.append(str(error))

@@ -77,6 +77,8 @@ class Pod:
         self.annotations: dict[str, str] = {}
         self.caps: dict[str, int] = {}
         self.seq = 0
+        self.intent: Intent | None = None
+        self.traffic: dict[str, object] = {}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -87,8 +89,18 @@ class Pod:
         return kept | {"PYTHONPATH": str(OPERATOR)} | ours
 
     def mount_intent(self, intent: Intent) -> Intent:
-        publish(self.root / "config", {naming.INTENT_KEY: intent.to_json()})
+        self.intent = intent
+        traffic = {naming.TRAFFIC_KEY: json.dumps(self.traffic)} if self.traffic else {}
+        publish(self.root / "config", {naming.INTENT_KEY: intent.to_json(), **traffic})
         return intent
+
+    def mount_pause(self, seconds: int | None) -> None:
+        """Ask for a pause that ends by itself after so many seconds; None: traffic is to flow."""
+        self.traffic = {}
+        if seconds is not None:
+            self.traffic = {"protocol": 1, "traffic": "Paused", "until": int(time.time()) + seconds}
+        assert self.intent is not None
+        self.mount_intent(self.intent)
 
     def mount_grant(self, cap: int | None, static: int = 0, since: int | None = None) -> int:
         """A new ledger with this pod's cap (None: no entry), set at `since` (None: now); its sequence."""

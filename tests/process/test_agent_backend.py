@@ -165,12 +165,37 @@ def test_a_pool_at_work_is_not_taken_for_a_dead_server(pod: Pod, postgres: Postg
     test = backend.Test((), (backend.Pair("shop", "shop", "shop", PASSWORD),), str(pod.run), pod.port)
     with pod.connect("shop", "shop", PASSWORD) as client:
         client.execute("begin; select 1")
-        assert backend.run(test, lambda _: True).ok is True
-        found = backend.run(test, lambda _: False)
+        assert backend.run(test, lambda _: True).backend.ok is True
+        found = backend.run(test, lambda _: False).backend
         assert (found.reason, found.message) == (
             "BackendUnreachable",
             "database shop, user shop: no server connection within 5 s",
         )
+
+
+def test_a_server_that_takes_no_more_writes_is_told_until_one_does_even_after_a_new_worker(pod: Pod) -> None:
+    with servers.postgres() as server:
+        agentdb.role(server, "shop", PASSWORD)
+        assert verdict(pod, intent(server.port))["ok"] is True
+        server.sql("alter system set default_transaction_read_only = on")
+        server.sql("select pg_reload_conf()")
+        with pod.connect("shop", "shop", PASSWORD) as client:
+            client.execute("begin; select 1")  # a pool in use is looked at now and then
+            found = eventually("it is told", lambda: not (b := pod.state()["backend"])["ok"] and b, 30)
+        assert found["reason"] == "BackendReadOnly"
+        assert found["message"].startswith("database shop, user shop: the server is in recovery or ")
+        pod.kill_worker()
+        eventually("a new worker knows it too", lambda: pod.state()["backend"]["reason"] == "BackendReadOnly")
+        server.sql("alter system reset default_transaction_read_only")
+        server.sql("select pg_reload_conf()")
+        eventually("a server that writes again is well", lambda: pod.state()["backend"]["ok"])
+
+
+def test_a_pool_that_never_could_write_stands_before_a_replica_and_is_well(pod: Pod, postgres: Postgres) -> None:
+    agentdb.role(postgres, "reader", PASSWORD)
+    postgres.sql("alter role reader set default_transaction_read_only = on")
+    pod.mount_user("shop", {"username": "reader", "password": PASSWORD})
+    assert verdict(pod, intent(postgres.port))["reason"] == "Ok"
 
 
 def authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey, str]:

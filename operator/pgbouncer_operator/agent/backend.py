@@ -3,6 +3,10 @@
 First what comes before any session: the name, the port, the answer to SSLRequest, the certificate. PostgreSQL gives a
 connection its place among max_connections only after the startup packet, which is never sent here.
 Then a login through our own PgBouncer: it uses a pooled connection inside the cap, and PostgreSQL's words come back.
+
+That login also asks whether the server takes writes. A pool may stand before a replica for good reasons, so read-only
+alone is no fault; it is one where this pod has seen the same login write to the same server's name before: then a
+failover has left us on the wrong side (watch.py remembers who could write).
 """
 
 import contextlib
@@ -24,6 +28,11 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 5.0
 NOT_SERVED = f"no server connection within {TIMEOUT_SECONDS:g} s"
+# Not the setting itself: PgBouncer carries a client's value over to the next server. The reset value is the server's.
+WRITES = (
+    "select not pg_catalog.pg_is_in_recovery() and not reset_val::bool"
+    " from pg_catalog.pg_settings where name = 'default_transaction_read_only'"
+)
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
@@ -57,7 +66,24 @@ class Test:
     port: int
 
 
-def run(test: Test, serves: Callable[[str], bool]) -> Backend:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a login came to. refused: PostgreSQL's words, empty when it works. writes: None when nobody could ask."""
+
+    refused: str = ""
+    writes: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One test's result, and which (database, handle) can write, and which can only read."""
+
+    backend: Backend
+    writing: frozenset[tuple[str, str]] = frozenset()
+    reading: tuple[tuple[str, str], ...] = ()
+
+
+def run(test: Test, serves: Callable[[str], bool]) -> Finding:
     """Test servers, then logins, one after the other; the first failure, or Ok. Takes 5 s for each at most.
 
     serves: whether PgBouncer holds server connections of that database. A test that waits behind a busy pool's clients
@@ -65,12 +91,29 @@ def run(test: Test, serves: Callable[[str], bool]) -> Backend:
     """
     for server in test.servers:
         if found := reach(server):
-            return found
+            return Finding(found)
+    answers: dict[tuple[str, str], bool | None] = {}
     for pair in test.pairs:
-        refused = login(test, pair)
+        answer = login(test, pair)
+        refused = answer.refused
         if refused and not (refused == NOT_SERVED and serves(pair.database)):
-            return Backend(reason(refused), f"database {pair.database}, user {pair.handle}: {refused}")
-    return Backend(BackendReason.OK)
+            return Finding(Backend(reason(refused), f"database {pair.database}, user {pair.handle}: {refused}"))
+        answers[pair.database, pair.handle] = answer.writes
+    return Finding(
+        Backend(BackendReason.OK),
+        frozenset(each for each, writes in answers.items() if writes),
+        tuple(each for each, writes in answers.items() if writes is False),
+    )
+
+
+def read_only(database: str, handle: str) -> Backend:
+    """The verdict on a server that takes no more writes from a login that could write before."""
+    return Backend(
+        BackendReason.READ_ONLY,
+        f"database {database}, user {handle}: the server is in recovery or default_transaction_read_only is on, and "
+        "it took writes before. Connections are renewed until they reach a server that does; "
+        "correct backend.host if it names a replica.",
+    )
 
 
 def reason(refused: str) -> BackendReason:
@@ -138,8 +181,8 @@ def _secured(server: Server, connection: socket.socket, where: str) -> Backend |
         )
 
 
-def login(test: Test, pair: Pair) -> str:
-    """Why `select 1` through the pool fails, in PostgreSQL's own words; empty when it works."""
+def login(test: Test, pair: Pair) -> Answer:
+    """Whether a query through the pool works, and whether the server takes writes."""
     import psycopg  # as late as possible: the first configuration does not wait for it
 
     until = time.monotonic() + TIMEOUT_SECONDS
@@ -157,24 +200,26 @@ def login(test: Test, pair: Pair) -> str:
         with contextlib.closing(connection):
             return _select(connection.pgconn, until)
     except psycopg.errors.ConnectionTimeout:
-        return NOT_SERVED
+        return Answer(NOT_SERVED)
     except psycopg.Error as error:
-        return said(str(error))
+        return Answer(said(str(error)))
 
 
-def _select(connection: "pq.abc.PGconn", until: float) -> str:
+def _select(connection: "pq.abc.PGconn", until: float) -> Answer:
     """As `connection.execute`, but with an end: a query may wait in the pool's queue for long."""
-    connection.send_query(b"select 1")
-    refused = ""
+    connection.send_query(WRITES.encode())
+    refused, writes = "", None
     while True:
         while connection.is_busy():
             left = until - time.monotonic()
             if left <= 0 or not select.select([connection.socket], [], [], left)[0]:
-                return NOT_SERVED
+                return Answer(NOT_SERVED)
             connection.consume_input()
         if (result := connection.get_result()) is None:
-            return refused
+            return Answer(refused, writes)
         refused = refused or said(result.error_message.decode(errors="replace"))
+        if result.ntuples:
+            writes = result.get_value(0, 0) == b"t"
 
 
 def said(text: str) -> str:

@@ -1,6 +1,7 @@
 """The running PgBouncer as its console shows it, and the commands given to it. Every session is short."""
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -10,8 +11,11 @@ from pgbouncer_operator.agent.state import Figures
 from pgbouncer_operator.pgbouncer import ini
 
 ANSWER_SECONDS = 2.0
+CALM_SECONDS = 1.0  # a server that does not answer logins at all is not waited for any longer
 NOBODY = (0, 0)
 CONSOLE = "pgbouncer"  # the console's own database
+_RENEW = "RECONNECT"
+_CALM_LOOK_SECONDS = 0.002
 
 
 class Unreachable(Exception):
@@ -66,10 +70,40 @@ def look(settings: Settings, whole: bool = False) -> Look:
 
 
 def command(settings: Settings, *texts: str, seconds: float = ANSWER_SECONDS) -> None:
-    """Give commands in one session. CommandRefused with PgBouncer's words, Unreachable without one in `seconds`."""
+    """Give commands in one session. CommandRefused with PgBouncer's words, Unreachable without one in `seconds`.
+
+    Commands that renew server connections wait, for a moment, until no connection is being made: PgBouncer would cut
+    it, take that for a failed login, and hand the failure to every client that finds no other connection.
+    """
+    renews = any(text.startswith(_RENEW) for text in texts)
+    until = time.monotonic() + CALM_SECONDS
     with session(settings, seconds) as console:
         for text in texts:
+            while renews and not _calm(console) and time.monotonic() < until:
+                time.sleep(_CALM_LOOK_SECONDS)
             console.query(text)
+
+
+def _calm(console: wire.Session) -> bool:
+    """Databases first: a limit that is reached stays so, while logins may begin between the two answers."""
+    return calm(console.query("SHOW DATABASES"), console.query("SHOW POOLS"))
+
+
+def calm(databases: list[wire.Row], pools: list[wire.Row]) -> bool:
+    """Whether no server connection is being made, nor will be at once because clients wait and there is room. Pure."""
+    full = {row["name"] for row in databases if int(row["current_connections"]) >= int(row["max_connections"])}
+    return not any(
+        row["sv_login"] != "0" or (row["cl_waiting"] != "0" and row["database"] not in full)
+        for row in pools
+        if row["database"] != CONSOLE
+    )
+
+
+def order(settings: Settings, *texts: str) -> None:
+    """Give commands without waiting for their answers, each in a session of its own. Unreachable without a console."""
+    for text in texts:
+        with session(settings) as console:
+            console.send(text)
 
 
 @contextlib.contextmanager
@@ -105,7 +139,7 @@ def process(settings: Settings) -> tuple[int, int]:
 
 def reconnect(databases: Iterable[str]) -> list[str]:
     """The commands that renew the server connections of these databases, each between two transactions."""
-    return [f"RECONNECT {quoted(name)}" for name in databases]
+    return [f"{_RENEW} {quoted(name)}" for name in databases]
 
 
 def quoted(name: str) -> str:

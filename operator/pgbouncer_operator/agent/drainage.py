@@ -35,6 +35,11 @@ class Drainage:
             self.begun = False
         return self.begun
 
+    @property
+    def asked(self) -> bool:
+        """Whether the pod is to drain, known before the next `due`."""
+        return self.begun or (self._settings.run_dir / FLAG).exists()
+
     def next(self, running: Candidate, seen: Look) -> Candidate:
         """What to run for the clients that are left."""
         return compose.shrunk(running, seen.figures.clients)

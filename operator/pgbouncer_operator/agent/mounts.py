@@ -4,6 +4,7 @@ kubelet replaces a volume's content by moving its `..data` link to a new directo
 generation, and files of one generation belong together.
 """
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ class Mounts:
     """One look at every mount. A document that is absent or wrong is None with a message.
 
     users: by handle (users[].name), in the intent's order. ca: the mounted CA's bytes, empty when there is none.
+    pause_until: unix seconds until which traffic is asked to be held back, None when it is to flow.
     """
 
     intent: Intent | None = None
@@ -55,6 +57,7 @@ class Mounts:
     ca: bytes = b""
     uid: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
+    pause_until: int | None = None
 
 
 def volumes(settings: Settings) -> list[str]:
@@ -81,6 +84,7 @@ def read(settings: Settings, last: Mapping[str, Credential]) -> Mounts:
         mounts,
         uid=_text(pod.get("uid")).strip(),
         annotations=parse_annotations(_text(pod.get("annotations"))),
+        pause_until=pause_until(_text(_volume(settings.config_dir).get(naming.TRAFFIC_KEY))),
     )
     if mounts.intent is None:
         return mounts
@@ -88,6 +92,15 @@ def read(settings: Settings, last: Mapping[str, Credential]) -> Mounts:
     name = mounts.intent.server_tls.ca
     ca = _volume(settings.ca_dir).get(name, b"") if name not in {"", SYSTEM_CA} else b""
     return replace(mounts, users=users, ca=ca)
+
+
+def pause_until(text: str) -> int | None:
+    """The deadline in traffic.json. What cannot be read asks for nothing: traffic that flows is the safe side."""
+    try:
+        document = json.loads(text)
+        return int(document["until"]) if document["traffic"] == "Paused" else None
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _documents(settings: Settings) -> Mounts:

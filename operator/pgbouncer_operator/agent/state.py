@@ -25,6 +25,7 @@ class ProblemReason(StrEnum):
     RELOAD_FAILED = "ReloadFailed"
     VERIFY_FAILED = "VerifyFailed"
     CONSOLE_UNREACHABLE = "ConsoleUnreachable"
+    PAUSE_TIMED_OUT = "PauseTimedOut"
 
 
 class BackendReason(StrEnum):
@@ -39,6 +40,7 @@ class BackendReason(StrEnum):
     REFUSED_LOGIN = "BackendRefusedLogin"
     DATABASE_MISSING = "BackendDatabaseMissing"
     FULL = "BackendIsFull"
+    READ_ONLY = "BackendReadOnly"
 
 
 class ReloadKind(StrEnum):
@@ -47,6 +49,13 @@ class ReloadKind(StrEnum):
     START = "start"
     RELOAD = "reload"
     RECONNECT = "reconnect"
+
+
+class Flow(StrEnum):
+    """What becomes of clients' transactions: Paused only when every database rests."""
+
+    FLOWING = "Flowing"
+    PAUSED = "Paused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,7 @@ class State:
     """Everything the agent knows of its pod. hash, seq: applied and verified, not merely wanted.
 
     cap: the most server connections the pod may act on: a raised one at once, a lowered one when it is kept to.
+    reconnected: the last token at which every server connection was renewed, or the one seen first.
     """
 
     uid: str
@@ -117,6 +127,8 @@ class State:
     users: Mapping[str, UserState] = field(default_factory=dict)
     backend: Backend = Backend()
     reload: Reload | None = None
+    traffic: Flow = Flow.FLOWING
+    reconnected: str = ""
 
     def to_json(self) -> str:
         """The document of GET /state, keys sorted."""
@@ -139,6 +151,8 @@ class State:
                 for name, each in self.users.items()
             },
             "backend": {"ok": self.backend.ok, "reason": self.backend.reason, "message": self.backend.message},
+            "traffic": self.traffic,
+            "reconnected": self.reconnected,
             "reload": None
             if self.reload is None
             else {"hash": self.reload.hash, "seconds": round(self.reload.seconds, 4), "kind": self.reload.kind},

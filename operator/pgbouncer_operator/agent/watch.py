@@ -1,20 +1,27 @@
-"""When the backend is tested: after a start and after each change, then only while something is wrong."""
+"""When the backend is tested: after a start and each change, while something is wrong, now and then while in use."""
 
+import contextlib
+import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from pgbouncer_operator.agent import backend, bouncer
+from pgbouncer_operator.agent import backend, bouncer, files
 from pgbouncer_operator.agent.bouncer import CommandRefused, Unreachable
 from pgbouncer_operator.agent.compose import Candidate
 from pgbouncer_operator.agent.mounts import Mounts
 from pgbouncer_operator.agent.settings import Settings
-from pgbouncer_operator.agent.state import Backend, Figures
+from pgbouncer_operator.agent.state import Backend, BackendReason, Figures
 from pgbouncer_operator.pgbouncer.intent import SYSTEM_CA
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
+RETURN_PAUSE_SECONDS = 2.0  # for a server that is away: looking whether it is back costs it nothing
+USED_PAUSE_SECONDS = 10.0  # a failover may leave every connection working, and none able to write
+WRITERS = "writers"
 UNTESTED = Backend()
+_AWAY = {BackendReason.HOST_NOT_RESOLVED, BackendReason.UNREACHABLE, BackendReason.READ_ONLY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +39,29 @@ def due(last: Last, subject: str, figures: Figures, now: float) -> bool:
     if subject != last.subject:
         return True
     starved = figures.waiting > 0 and figures.open == 0
-    return (not last.found.ok or starved) and now >= last.ended + last.pause
+    if not last.found.ok or starved:
+        return now >= last.ended + last.pause
+    return figures.busy > 0 and now >= last.ended + USED_PAUSE_SECONDS
 
 
 def after(last: Last, subject: str, found: Backend, now: float) -> Last:
     """The record of a test that ended now; the pause doubles while the same thing stays wrong."""
     if found.ok or subject != last.subject:
         return Last(subject, found, now)
-    return Last(subject, found, now, min(last.pause * 2, LONGEST_PAUSE_SECONDS))
+    longest = RETURN_PAUSE_SECONDS if found.reason in _AWAY else LONGEST_PAUSE_SECONDS
+    return Last(subject, found, now, min(last.pause * 2, longest))
 
 
 class Watch:
     """Runs the tests in a thread of their own, one at a time."""
 
     def __init__(self, settings: Settings) -> None:
-        """Nothing is known before the first test."""
+        """Nothing is known before the first test but who could write before, in this pod's life."""
         self._settings = settings
         self._last = Last()
         self._thread: threading.Thread | None = None
+        self._doubted = False
+        self._writers = _writers(settings)
 
     def found(self, running: Candidate | None) -> Backend:
         """The last result for what runs: of another server, database or login it would say nothing about this one."""
@@ -58,7 +70,11 @@ class Watch:
 
     def owes(self, running: Candidate | None) -> bool:
         """Whether what runs has not been tested and nothing is being tested, so that a test should begin at once."""
-        return running is not None and not self.testing and self._last.subject != subject(running)
+        return running is not None and not self.testing and (self._doubted or self._last.subject != subject(running))
+
+    def doubt(self) -> None:
+        """Something has changed about the server: test once more, as soon as possible. The last result stands."""
+        self._doubted = True
 
     @property
     def testing(self) -> bool:
@@ -70,14 +86,32 @@ class Watch:
         if self.testing:
             return
         about = subject(running)
-        if not due(self._last, about, figures, time.monotonic()):
+        if not self._doubted and not due(self._last, about, figures, time.monotonic()):
             return
-        test = plan(running, mounts, self._settings)
-        self._thread = threading.Thread(target=self._run, args=(about, test), name="backend", daemon=True)
+        self._doubted = False
+        test, places = plan(running, mounts, self._settings), _places(running, mounts)
+        self._thread = threading.Thread(target=self._run, args=(about, test, places), name="backend", daemon=True)
         self._thread.start()
 
-    def _run(self, about: str, test: backend.Test) -> None:
-        self._last = after(self._last, about, backend.run(test, self._serves), time.monotonic())
+    def _run(self, about: str, test: backend.Test, places: Callable[[str, str], str]) -> None:
+        finding = backend.run(test, self._serves)
+        if self._paused():
+            return  # a test waits behind a pause as everybody does, which says nothing of the server
+        found = self._judged(finding, places)
+        self._last = after(self._last, about, found, time.monotonic())
+
+    def _judged(self, finding: backend.Finding, places: Callable[[str, str], str]) -> Backend:
+        """The result, with logins that could write and cannot any more told, and their connections renewed."""
+        writers = self._writers | {places(*each) for each in finding.writing}
+        if writers != self._writers:
+            self._writers = writers
+            files.write({str(self._settings.run_dir / WRITERS): json.dumps(sorted(writers)).encode()})
+        lost = [each for each in finding.reading if places(*each) in writers]
+        if not lost:
+            return finding.backend
+        with contextlib.suppress(Unreachable, CommandRefused):  # the next test comes soon, and asks again
+            bouncer.command(self._settings, *bouncer.reconnect({database: None for database, _ in lost}))
+        return backend.read_only(*lost[0])
 
     def _serves(self, database: str) -> bool:
         try:
@@ -85,6 +119,12 @@ class Watch:
         except (Unreachable, CommandRefused):
             return False
         return found is not None and found.open > 0
+
+    def _paused(self) -> bool:
+        try:
+            return any(each.paused for each in bouncer.look(self._settings).databases.values())
+        except (Unreachable, CommandRefused):
+            return False
 
 
 def subject(running: Candidate) -> str:
@@ -112,3 +152,17 @@ def plan(running: Candidate, mounts: Mounts, settings: Settings) -> backend.Test
         socket_dir=str(settings.run_dir),
         port=settings.port,
     )
+
+
+def _places(running: Candidate, mounts: Mounts) -> Callable[[str, str], str]:
+    """How a login to a database is remembered: by server, database there and role. Another one is a new start."""
+    servers = {each.name: f"{each.host}:{each.port}/{each.dbname}" for each in running.composition.intent.databases}
+    roles = {handle: user.credential.login for handle, user in mounts.users.items() if user.credential is not None}
+    return lambda database, handle: f"{roles[handle]}@{servers[database]}"
+
+
+def _writers(settings: Settings) -> frozenset[str]:
+    try:
+        return frozenset(json.loads((settings.run_dir / WRITERS).read_bytes()))
+    except (FileNotFoundError, ValueError):
+        return frozenset()

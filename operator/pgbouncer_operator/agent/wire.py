@@ -48,10 +48,14 @@ class Session:
             if kind == b"R" and struct.unpack("!i", payload[:4])[0] != _AUTHENTICATION_OK:
                 raise WireError("the server asks for a password where none is expected")
 
-    def query(self, text: str) -> list[Row]:
-        """Run one command; its rows by column name, NULL as an empty string. WireError with the server's words."""
+    def send(self, text: str) -> None:
+        """Give one command and leave its answer unread: nothing but `close` may follow."""
         body = text.encode() + b"\0"
         self._connection.sendall(b"Q" + struct.pack("!i", len(body) + 4) + body)
+
+    def query(self, text: str) -> list[Row]:
+        """Run one command; its rows by column name, NULL as an empty string. WireError with the server's words."""
+        self.send(text)
         columns: list[str] = []
         rows: list[Row] = []
         failure = ""

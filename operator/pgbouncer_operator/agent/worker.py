@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pgbouncer_operator
+from pgbouncer_operator import naming
 from pgbouncer_operator.agent import bouncer, compose, grant, memory, mounts, server
 from pgbouncer_operator.agent.bouncer import CommandRefused, Look, Unreachable
 from pgbouncer_operator.agent.compose import Candidate, Fresh
@@ -16,8 +17,10 @@ from pgbouncer_operator.agent.drainage import Drainage
 from pgbouncer_operator.agent.ladder import Ladder
 from pgbouncer_operator.agent.mounts import Mounts
 from pgbouncer_operator.agent.notice import Notice
+from pgbouncer_operator.agent.renewal import Renewal
 from pgbouncer_operator.agent.settings import Settings
-from pgbouncer_operator.agent.state import Figures, Phase, Problem, ProblemReason, State, UserState
+from pgbouncer_operator.agent.state import Figures, Flow, Phase, Problem, ProblemReason, State, UserState
+from pgbouncer_operator.agent.traffic import Traffic, flow
 from pgbouncer_operator.agent.watch import Watch
 
 
@@ -60,6 +63,9 @@ class Worker:
         self._beaten = 0.0
         self._drainage = Drainage(settings)
         self._watch = Watch(settings)
+        self._traffic = Traffic(settings)
+        self._renewal = Renewal(settings)
+        self._flow = Flow.FLOWING
         self._figures = Figures()
         self._unreachable: Problem | None = None
         self._looking = threading.Lock()
@@ -74,7 +80,7 @@ class Worker:
         """Seconds until the next turn, if nothing is noticed before."""
         if self.ladder.busy(self._wanted):
             return self.settings.poll
-        return max(0.0, self._beaten + self.settings.beat - time.monotonic())
+        return min(max(0.0, self._beaten + self.settings.beat - time.monotonic()), self._traffic.pause)
 
     def step(self) -> None:
         """One turn: everything that is due, nothing that waits."""
@@ -87,8 +93,9 @@ class Worker:
             if self.ladder.refuses(self._wanted):
                 self._fall_back()
         self.ladder.check()
+        self._steer()
         now = time.monotonic()
-        untested = self.ladder.settled and self._watch.owes(self.ladder.running)
+        untested = self.ladder.settled and self._watch.owes(self.ladder.running) and not self._traffic.asked
         if untested or now - self._beaten >= self.settings.beat:
             self._beaten = now
             self._beat()
@@ -98,7 +105,8 @@ class Worker:
         ladder = self.ladder
         confirmed = ladder.confirmed  # before the figures: connections seen are never older than the limit they kept to
         self.look()
-        found = (*self._problems, ladder.refusal, ladder.problem or (self._unreachable if self.ready else None))
+        standing = ladder.problem or (self._unreachable if self.ready else None)
+        found = (*self._problems, ladder.refusal, standing, self._traffic.problem())
         return State(
             uid=self._mounts.uid,
             version=pgbouncer_operator.__version__,
@@ -115,6 +123,8 @@ class Worker:
             },
             backend=self._watch.found(self.ladder.running),
             reload=ladder.reload,
+            traffic=self._flow,
+            reconnected=self._renewal.token,
         )
 
     def look(self) -> Look | None:
@@ -127,10 +137,12 @@ class Worker:
                 self._unreachable = Problem(ProblemReason.CONSOLE_UNREACHABLE, f"{error}; asked again until it answers")
                 if isinstance(error, Unreachable) and error.gone:
                     self._figures = Figures()  # else it hangs, and holds what it held
+                self._flow = Flow.FLOWING
                 return None
             # A test that ran before or after we looked may have been seen as a client, though nobody's.
             before = self._figures if tested or self._watch.testing else seen.figures
             self._figures = replace(seen.figures, waiting=before.waiting, clients=before.clients)
+            self._flow = flow(seen)
             self._unreachable = None
             return seen
 
@@ -183,6 +195,17 @@ class Worker:
         if regranted.marker != running.marker:
             self.ladder.climb(regranted, self._read_at)
 
+    def _steer(self) -> None:
+        """Pauses and renewals that the operator asks for; neither waits for anything."""
+        running = self.ladder.running
+        if running is None or self._fingerprint is None:
+            return
+        if self._traffic.step(self._mounts.pause_until, self._drainage.asked):
+            self._watch.doubt()
+        token = self._mounts.annotations.get(naming.ANNOTATION_RECONNECT, "")
+        if self.ladder.settled and self._renewal.step(token, running.shares):
+            self._watch.doubt()
+
     def _beat(self) -> None:
         """What is looked at when nothing changes."""
         seen = self.look()
@@ -194,7 +217,7 @@ class Worker:
             self._wanted = self._drainage.next(self.ladder.running, seen)
         elif drained:
             self._aim()  # PgBouncer was restarted, not stopped: back to what it should run
-        elif self.ladder.settled:
+        elif self.ladder.settled and not self._traffic.asked:
             self._watch.look(self.ladder.running, self._mounts, seen.figures)
 
 

@@ -10,6 +10,7 @@ from pgbouncer_operator.agent.state import (
     Backend,
     BackendReason,
     Figures,
+    Flow,
     Phase,
     Problem,
     ProblemReason,
@@ -32,6 +33,8 @@ WHOLE = State(
     users={"shop": UserState(True, "", "..1")},
     backend=Backend(BackendReason.REFUSED_LOGIN, "no"),
     reload=Reload("0123456789abcdef", 0.21234, ReloadKind.RELOAD),
+    traffic=Flow.PAUSED,
+    reconnected="3",
 )
 
 
@@ -53,6 +56,8 @@ def test_the_state_is_the_document_the_operator_reads() -> None:
         "users": {"shop": {"ok": True, "message": "", "generation": "..1"}},
         "backend": {"ok": False, "reason": "BackendRefusedLogin", "message": "no"},
         "reload": {"hash": "0123456789abcdef", "seconds": 0.2123, "kind": "reload"},
+        "traffic": "Paused",
+        "reconnected": "3",
     }
 
 

@@ -7,13 +7,15 @@ from pgbouncer_operator.agent.state import Backend, BackendReason, Figures
 from pgbouncer_operator.agent.watch import Last, after, due
 
 OK, REFUSED = Backend(BackendReason.OK), Backend(BackendReason.REFUSED_LOGIN, "no")
+AWAY = Backend(BackendReason.UNREACHABLE, "gone")
 REST, STARVED, BUSY = Figures(), Figures(waiting=3), Figures(open=5, busy=5, waiting=3)
 
 CASES = [
     ("never tested", Last(), "a", REST, 0.0, True),
     ("another configuration", Last("a", OK, 0.0), "b", REST, 0.1, True),
     ("at rest a server that works is left alone", Last("a", OK, 0.0), "a", REST, 1e6, False),
-    ("a busy pool proves itself", Last("a", OK, 0.0), "a", BUSY, 1e6, False),
+    ("a pool at work may have lost its writer", Last("a", OK, 0.0), "a", BUSY, 10.0, True),
+    ("but that is asked now and then only", Last("a", OK, 0.0), "a", BUSY, 9.9, False),
     ("clients wait and nothing is open", Last("a", OK, 0.0), "a", STARVED, 1.0, True),
     ("what failed is tested again", Last("a", REFUSED, 0.0, pause=4.0), "a", REST, 4.0, True),
     ("but not before its pause", Last("a", REFUSED, 0.0, pause=4.0), "a", REST, 3.9, False),
@@ -35,6 +37,7 @@ def test_pauses_grow_to_ten_seconds_while_the_same_thing_stays_wrong() -> None:
         last = after(last, "a", REFUSED, float(number))
         pauses.append(last.pause)
     assert pauses == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+    assert after(last, "a", AWAY, 9.0).pause == 2.0  # its return is to be told at once
     assert after(last, "a", OK, 9.0).pause == 1.0
     assert after(last, "b", REFUSED, 9.0).pause == 1.0
 
