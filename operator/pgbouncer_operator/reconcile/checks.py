@@ -2,6 +2,7 @@
 
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from pgbouncer_operator.api.connection_pool import InvalidSpec
+from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.reconcile.agent_state import AgentState
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pokes import follows
@@ -48,10 +49,10 @@ def backend(seen: Observed) -> Condition:
     return condition(kind, UNKNOWN, Reason.PENDING, "No pod has tried to log in yet.")
 
 
-def configuration(seen: Observed, wanted: Desired, seq: int) -> Condition:
+def configuration(seen: Observed, wanted: Desired, grants: Grants) -> Condition:
     """Has every pod that is not terminating loaded and confirmed this configuration?"""
     kind, digest = ConditionType.CONFIGURATION_APPLIED, wanted.intent.digest
-    following = [pod for pod in seen.living if follows(seen.states.get(pod.uid), digest, seq)]
+    following = [pod for pod in seen.living if follows(seen.states.get(pod.uid), digest, grants.concerning(pod.uid))]
     pods = max(len(seen.living), wanted.fit.replicas)
     message = f"{len(following)} of {pods} pods run {digest}."
     if len(following) == pods:
