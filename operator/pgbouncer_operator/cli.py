@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgbouncer_operator import __version__
+from pgbouncer_operator.pgbouncer import lookup
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,10 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _drain(parsed.arguments)
         case "render" | "check":
             return _offline(parsed)
-        case "crd":
-            return _crd()
-    print(__version__)
-    return 0
+        case "auth-query-sql":
+            return _auth_query_sql(parsed.role, parsed.schema)
+    return _fact(parsed.command)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check the pools in a manifest, with the API server's messages")
     check.add_argument("manifest", type=argparse.FileType("r"), help="YAML file, - for standard input")
     commands.add_parser("crd", help="print the CustomResourceDefinition")
+    query = commands.add_parser("auth-query-sql", help="print the SQL that installs the function for spec.authQuery")
+    query.add_argument("--role", default=lookup.ROLE, help="who may look up (default: %(default)s)")
+    query.add_argument("--schema", default=lookup.SCHEMA, help="where the function goes (default: %(default)s)")
     commands.add_parser("version", help="print the version")
     return parser
 
@@ -80,8 +83,21 @@ def _offline(parsed: argparse.Namespace) -> int:
     return 1 if result.problems else 0
 
 
-def _crd() -> int:
-    from pgbouncer_operator import offline
+def _fact(command: str) -> int:
+    """Print what takes no arguments: the definition, or the version."""
+    if command == "crd":
+        from pgbouncer_operator import offline
 
-    print(offline.crd(), end="")
+        print(offline.crd(), end="")
+    else:
+        print(__version__)
+    return 0
+
+
+def _auth_query_sql(role: str, schema: str) -> int:
+    try:
+        print(lookup.install(role, schema), end="")
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0

@@ -59,6 +59,7 @@ CANDIDATE_KEY = "candidate.json"
 TRAFFIC_KEY = "traffic.json"
 GRANTS_KEY = "grants.json"
 CA_KEY = "ca.crt"
+TLS_KEYS = ("tls.crt", "tls.key")  # of a Secret of type kubernetes.io/tls; its ca.crt is for clients, not for PgBouncer
 SYSTEM_CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
 
 LEASE_NAME = "pgbouncer-operator"

@@ -13,9 +13,11 @@ from typing import Any
 from pgbouncer_operator.pgbouncer.document import Document, DocumentError
 
 PROTOCOL = 1
+CLIENT_TLS_MODES = ("require", "prefer")
 TLS_MODES = ("disable", "require", "verify-ca", "verify-full")
 POOL_MODES = ("session", "transaction", "statement")
 SYSTEM_CA = "system"
+FUNCTION = "[a-z_][a-z0-9_]{0,62}[.][a-z_][a-z0-9_]{0,62}"  # so that it needs no quotes and holds no SQL
 
 
 class IntentError(ValueError):
@@ -60,10 +62,32 @@ class ServerTls:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientTls:
+    """TLS towards clients, with `tls.crt` and `tls.key` of the TLS directory. mode: who may stay without it."""
+
+    mode: str = "require"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthQuery:
+    """Logins that are looked up in PostgreSQL. The role that asks is mounted as users are, at <users dir>/<mount>.
+
+    database: name of an entry of `databases`; function: with its schema.
+    """
+
+    mount: str
+    database: str
+    function: str
+    username_key: str | None = None
+    password_key: str = "password"  # noqa: S105 - the name of a key, not a password
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """A pool's configuration without paths, grants and secrets.
 
     settings: `[pgbouncer]` keys with final values; paths and auth keys are the agent's.
+    drain_seconds: how long clients of a removed database or user may take to leave; None in an older document.
     digest: 16 hexadecimal digits that name this configuration. Read from a document it is the document's own `hash`,
     which may cover keys of a newer operator; made in memory it is computed.
     """
@@ -73,6 +97,9 @@ class Intent:
     databases: tuple[DatabaseIntent, ...]
     users: tuple[UserIntent, ...]
     server_tls: ServerTls = ServerTls()
+    client_tls: ClientTls | None = None
+    auth_query: AuthQuery | None = None
+    drain_seconds: int | None = None
     digest: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -119,7 +146,26 @@ def _document(intent: Intent) -> dict[str, Any]:
             for each in intent.users
         ],
         "server_tls": {"mode": intent.server_tls.mode, "ca": intent.server_tls.ca},
+        **_optional(intent),
     }
+
+
+def _optional(intent: Intent) -> dict[str, Any]:
+    """Keys that are written only when set, so that the hash of a configuration without them stays what it was."""
+    found: dict[str, Any] = {}
+    if intent.client_tls:
+        found["client_tls"] = {"mode": intent.client_tls.mode}
+    if intent.auth_query:
+        found["auth_query"] = {
+            "mount": intent.auth_query.mount,
+            "usernameKey": intent.auth_query.username_key,
+            "passwordKey": intent.auth_query.password_key,
+            "database": intent.auth_query.database,
+            "function": intent.auth_query.function,
+        }
+    if intent.drain_seconds is not None:
+        found["drain_seconds"] = intent.drain_seconds
+    return found
 
 
 def _digest(document: Mapping[str, Any]) -> str:
@@ -139,10 +185,15 @@ def _read(document: Document) -> Intent:
         databases=tuple(_database(each) for each in document.children("databases")),
         users=tuple(_user(each) for each in document.children("users")),
         server_tls=_server_tls(document.child("server_tls")),
+        client_tls=_client_tls(document),
+        auth_query=_auth_query(document),
+        drain_seconds=document.optional_integer("drain_seconds", 0),
     )
     _refuse_twins(document, "databases", [each.name for each in intent.databases])
     _refuse_twins(document, "users", [each.name for each in intent.users])
     _refuse_twins(document, "users", [each.mount for each in intent.users])
+    if intent.auth_query and intent.auth_query.database not in {each.name for each in intent.databases}:
+        raise document.error("auth_query.database", f"is {intent.auth_query.database!r}, which is not in databases")
     object.__setattr__(intent, "digest", stated)  # computed from all the keys, known to us or not
     return intent
 
@@ -167,16 +218,20 @@ def _database(document: Document) -> DatabaseIntent:
 
 
 def _user(document: Document) -> UserIntent:
-    mount = document.text("mount")
-    if not _is_file_name(mount):
-        raise document.error("mount", f"is {mount!r}, it must be a directory's name: letters, digits, '-', '_', '.'")
     return UserIntent(
         name=document.text("name"),
-        mount=mount,
+        mount=_mount(document),
         username_key=_key(document, "usernameKey"),
         password_key=_key(document, "passwordKey") or "password",
         max=document.optional_integer("max", 1),
     )
+
+
+def _mount(document: Document) -> str:
+    mount = document.text("mount")
+    if not _is_file_name(mount):
+        raise document.error("mount", f"is {mount!r}, it must be a directory's name: letters, digits, '-', '_', '.'")
+    return mount
 
 
 def _key(document: Document, key: str) -> str | None:
@@ -193,6 +248,28 @@ def _server_tls(document: Document) -> ServerTls:
     if tls.mode.startswith("verify-") and not tls.ca:
         raise document.error("ca", f"is empty, but {tls.mode} verifies against a CA: name one, or {SYSTEM_CA!r}")
     return tls
+
+
+def _client_tls(document: Document) -> ClientTls | None:
+    if document.members.get("client_tls") is None:
+        return None
+    return ClientTls(mode=document.child("client_tls").choice("mode", CLIENT_TLS_MODES))
+
+
+def _auth_query(document: Document) -> AuthQuery | None:
+    if document.members.get("auth_query") is None:
+        return None
+    child = document.child("auth_query")
+    function = child.text("function")
+    if not re.fullmatch(FUNCTION, function):
+        raise child.error("function", f"is {function!r}, it must be schema.function in lower-case letters")
+    return AuthQuery(
+        mount=_mount(child),
+        database=child.text("database"),
+        function=function,
+        username_key=_key(child, "usernameKey"),
+        password_key=_key(child, "passwordKey") or "password",
+    )
 
 
 def _is_file_name(name: str) -> bool:

@@ -1,15 +1,21 @@
 """Small questions about a look at a pool, each answered by one condition. Pure."""
 
+import re
+from collections.abc import Container
+
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
-from pgbouncer_operator.api.connection_pool import InvalidSpec
-from pgbouncer_operator.pgbouncer.grants import Grants
+from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
+from pgbouncer_operator.pgbouncer import parameters
 from pgbouncer_operator.reconcile.agent_state import AgentState
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pokes import follows
+from pgbouncer_operator.reconcile.projections import PodView
 from pgbouncer_operator.resources.desired import Desired
 from pgbouncer_operator.sizing.fit import Fit
 
 REFUSALS = {"CandidateRefused"}  # the agent's words for a configuration that PgBouncer does not take
+# What poolers are called, and the ports that PgBouncer and Supavisor listen on; PostgreSQL's own is 5432.
+POOLERS, POOLER_PORTS = {"pooler", "pgbouncer", "pgcat", "pgpool", "supavisor", "odyssey"}, {6432, 6543}
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 SPOKEN = {
     "BackendCertificateInvalid": Reason.BACKEND_NOT_VERIFIED,  # the agent's word: the pool's is about what to do
@@ -45,18 +51,47 @@ def backend(seen: Observed) -> Condition:
             reason = _reason(state.backend.reason, Reason.BACKEND_UNREACHABLE)
             return condition(kind, FALSE, reason, f"{state.backend.message} (pod {pod.name})")
     if any(state.backend.ok for _, state in known):
+        if isinstance(seen.spec, ConnectionPool) and (sign := pooler(seen.spec)):
+            told = f"A login works, but {sign} looks like another pooler, so the direct URL would not be direct."
+            return condition(kind, TRUE, Reason.BACKEND_IS_POOLER, told)
         return condition(kind, TRUE, Reason.REACHABLE, "A login to PostgreSQL works.")
     return condition(kind, UNKNOWN, Reason.PENDING, "No pod has tried to log in yet.")
 
 
-def configuration(seen: Observed, wanted: Desired, grants: Grants) -> Condition:
+def pooler(pool: ConnectionPool) -> str:
+    """What about the backend looks like another pooler: its host or its port; "" when nothing does.
+
+    Neon: ep-…-pooler.…; Supabase: ….pooler.supabase.com, port 6543; CloudNativePG: a Service of a Pooler's name.
+    """
+    backend = pool.spec.backend
+    if POOLERS & set(re.split("[-._]", backend.host.lower())):
+        return f"host {backend.host}"
+    return f"port {backend.port}" if backend.port in POOLER_PORTS else ""
+
+
+def unsupported(seen: Observed, following: Container[PodView]) -> str:
+    """Which parameter a pod's PgBouncer is too old or too new for, of the pods that do not follow; "" for none."""
+    given = (isinstance(seen.spec, ConnectionPool) and seen.spec.spec.parameters) or {}
+    for pod in seen.living:
+        state = seen.states.get(pod.uid)
+        if state is None or not state.pgbouncer or pod in following:
+            continue
+        for name, value in sorted(given.items()):
+            if problem := parameters.check(name, value, state.pgbouncer):
+                return f"{problem.message} (pod {pod.name}); the configuration before it keeps serving"
+    return ""
+
+
+def configuration(seen: Observed, wanted: Desired, seq: int) -> Condition:
     """Has every pod that is not terminating loaded and confirmed this configuration?"""
     kind, digest = ConditionType.CONFIGURATION_APPLIED, wanted.intent.digest
-    following = [pod for pod in seen.living if follows(seen.states.get(pod.uid), digest, grants.concerning(pod.uid))]
+    following = [pod for pod in seen.living if follows(seen.states.get(pod.uid), digest, seq)]
     pods = max(len(seen.living), wanted.fit.replicas)
     message = f"{len(following)} of {pods} pods run {digest}."
     if len(following) == pods:
         return condition(kind, TRUE, Reason.APPLIED, message)
+    if told := unsupported(seen, following):
+        return condition(kind, FALSE, Reason.PARAMETER_UNSUPPORTED, told)
     for pod in seen.living:
         state = seen.states.get(pod.uid)
         if pod not in following and state is not None:

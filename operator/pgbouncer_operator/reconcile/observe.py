@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.api.access import User
+from pgbouncer_operator.api.access import AuthQuery, User
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.status import previous
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube, Object
-from pgbouncer_operator.kube.resources import SECRETS
+from pgbouncer_operator.kube.resources import CONFIG_MAPS, SECRETS
+from pgbouncer_operator.reconcile import authorities
 from pgbouncer_operator.reconcile.agents import Agents
 from pgbouncer_operator.reconcile.ledger_file import ledger
 from pgbouncer_operator.reconcile.observed import Credentials, Memory, Missing, Observed, Reading, WrittenSecret
@@ -72,23 +73,28 @@ class Observer:
         return await self._with_secrets(seen, seen.spec)
 
     async def _with_secrets(self, seen: Observed, pool: ConnectionPool) -> Observed:
+        logins: list[User | AuthQuery] = [*pool.spec.users]
+        if pool.spec.auth_query:
+            logins.append(pool.spec.auth_query)
         bodies = {}
-        for name in sorted({user.secret_ref.name for user in pool.spec.users}):
-            bodies[name] = await self._secret(seen.view.namespace, name)
-        by_user = {user.name: _login(user, bodies[user.secret_ref.name]) for user in pool.spec.users}
-        versions = {name: body["metadata"]["resourceVersion"] if body else "" for name, body in bodies.items()}
+        for kind, name in sorted({("Secret", each.secret_ref.name) for each in logins} | authorities.named(pool)):
+            bodies[kind, name] = await self._read(kind, seen.view.namespace, name)
+        found = [_login(each, bodies["Secret", each.secret_ref.name]) for each in logins]
+        by_user = {user.name: login for user, login in zip(pool.spec.users, found, strict=False)}
+        versions = {named: body["metadata"]["resourceVersion"] if body else "" for named, body in bodies.items()}
         version = hashlib.sha256(repr(sorted(versions.items())).encode()).hexdigest()[:8]
-        missing = next((each for each in by_user.values() if isinstance(each, Missing)), None)
+        missing = next((each for each in found if isinstance(each, Missing)), authorities.missing(pool, bodies))
         secrets: dict[str, WrittenSecret | None] = {entry.name: None for entry in connection_secrets(pool)}
         for name in seen.made:
-            secrets[name] = _written(await self._secret(seen.view.namespace, name))
+            secrets[name] = _written(await self._read("Secret", seen.view.namespace, name))
         reading = Reading(seen.now, secret_inputs(pool), missing, _mounted(seen), version)
-        seen = replace(seen, credentials=Credentials(by_user, version), secrets=secrets)
+        credentials = Credentials(by_user, version, authorities.authorities(pool, bodies))
+        seen = replace(seen, credentials=credentials, secrets=secrets)
         return seen.remember(reading=reading)
 
-    async def _secret(self, namespace: str, name: str) -> Object | None:
+    async def _read(self, kind: str, namespace: str, name: str) -> Object | None:
         try:
-            return await self.kube.get(SECRETS, namespace, name)
+            return await self.kube.get(SECRETS if kind == "Secret" else CONFIG_MAPS, namespace, name)
         except errors.NotFound:
             return None
 
@@ -140,9 +146,9 @@ def _written(body: Object | None) -> WrittenSecret | None:
     return WrittenSecret(metadata["uid"], metadata["resourceVersion"], owner, body)
 
 
-def _login(user: User, body: Object | None) -> Login | Missing:
+def _login(user: User | AuthQuery, body: Object | None) -> Login | Missing:
     """The login and password that a user's Secret holds, or a sentence about what it lacks; never a value."""
-    name, field = user.secret_ref.name, f"users[{user.name}]"
+    name, field = user.secret_ref.name, "authQuery" if isinstance(user, AuthQuery) else f"users[{user.name}]"
     if body is None:
         return Missing(
             Reason.SECRET_NOT_FOUND, f"Secret {name} does not exist. Create it, or correct {field}.secretRef.name."

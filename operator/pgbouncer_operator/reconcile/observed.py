@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from pgbouncer_operator.api.access import Endpoint
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.status import How, PoolStatus
@@ -27,10 +28,14 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The users' Secrets as just read. by_user: login, or what is missing, by handle. version: names this content."""
+    """The users' Secrets as just read. by_user: login, or what is missing, by handle. version: names this content.
+
+    authorities: what clients of an endpoint verify its certificate with, in PEM, where that could be read.
+    """
 
     by_user: Mapping[str, Login | Missing]
     version: str
+    authorities: Mapping[Endpoint, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

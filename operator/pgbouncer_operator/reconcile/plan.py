@@ -39,7 +39,7 @@ def plan(seen: Observed, platform: Platform) -> Plan:
         *_children(seen, wanted),
         *_connection_secrets(seen, pool),
     ]
-    poked, memory = pokes(seen, wanted.intent.digest, capacity.round.grants)
+    poked, memory = pokes(seen, wanted.intent.digest, capacity.round.grants.seq)
     seen = seen.remember(poked=memory)
     second = [*poked, *_deployment(seen, wanted, capacity)]
     keys = {step.key for step in (*first, *second)}
@@ -111,7 +111,8 @@ def _connection_secrets(seen: Observed, pool: ConnectionPool) -> list[Step]:
         login = seen.credentials.by_user.get(entry.user)
         if login is None or isinstance(login, Missing):
             continue
-        body = _owned(pool, connection_secret(pool, entry, login))
+        ca = seen.credentials.authorities.get(entry.endpoint, "")
+        body = _owned(pool, connection_secret(pool, entry, login, ca))
         live = seen.secrets.get(entry.name)
         if live is None:
             steps.append(Step(Action.CREATE, body))

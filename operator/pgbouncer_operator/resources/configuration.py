@@ -3,10 +3,12 @@
 from typing import Any
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.api.access import AuthQuery
 from pgbouncer_operator.api.backend import CertificateAuthority
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.tuning import Timeouts
-from pgbouncer_operator.pgbouncer.intent import SYSTEM_CA, DatabaseIntent, Intent, ServerTls, UserIntent
+from pgbouncer_operator.pgbouncer.intent import SYSTEM_CA, ClientTls, DatabaseIntent, Intent, ServerTls, UserIntent
+from pgbouncer_operator.pgbouncer.intent import AuthQuery as AuthQueryIntent
 from pgbouncer_operator.sizing.fit import Fit, share
 
 # PgBouncer's name for each timeout; both are in seconds (pgbouncer.ini(5), "Timeouts").
@@ -54,6 +56,9 @@ def intent(pool: ConnectionPool, fit: Fit) -> Intent:
             for each in sorted(spec.users, key=lambda user: user.name)
         ),
         server_tls=ServerTls(mode=spec.backend.tls_mode.value, ca=_ca(spec.backend.ca)),
+        client_tls=ClientTls(spec.clients.tls.mode.value) if spec.clients.tls else None,
+        auth_query=_auth_query(spec.auth_query),
+        drain_seconds=spec.drain.timeout_seconds,
     )
 
 
@@ -75,3 +80,15 @@ def _ca(ca: CertificateAuthority | None) -> str:
     if ca is None:
         return ""
     return SYSTEM_CA if ca.system else naming.CA_KEY
+
+
+def _auth_query(given: AuthQuery | None) -> AuthQueryIntent | None:
+    if given is None:
+        return None
+    return AuthQueryIntent(
+        mount=naming.AUTH_QUERY_MOUNT,
+        database=given.database,
+        function=given.function,
+        username_key=given.username_key,
+        password_key=given.password_key,
+    )

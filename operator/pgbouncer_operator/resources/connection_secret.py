@@ -51,8 +51,11 @@ def connection_secrets(pool: ConnectionPool) -> tuple[ConnectionSecret, ...]:
     )
 
 
-def connection_secret(pool: ConnectionPool, entry: ConnectionSecret, login: Login) -> dict[str, Any]:
-    """One connection Secret. The direct URL stands only in Backend Secrets: `envFrom` must not hand out the bypass."""
+def connection_secret(pool: ConnectionPool, entry: ConnectionSecret, login: Login, ca: str = "") -> dict[str, Any]:
+    """One connection Secret. The direct URL stands only in Backend Secrets: `envFrom` must not hand out the bypass.
+
+    ca: what the endpoint's certificate is verified with, in PEM; "" where it is not known, or public.
+    """
     target = _target(pool, entry)
     uri = _uri(target, login)
     values = {
@@ -77,6 +80,8 @@ def connection_secret(pool: ConnectionPool, entry: ConnectionSecret, login: Logi
         "PGSSLMODE": target.sslmode,
         "DATABASE_URL" if entry.endpoint is Endpoint.POOL else "DIRECT_URL": uri,
     }
+    if ca:
+        values[naming.CA_KEY] = ca
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -87,18 +92,21 @@ def connection_secret(pool: ConnectionPool, entry: ConnectionSecret, login: Logi
 
 
 def secret_inputs(pool: ConnectionPool) -> str:
-    """16 hexadecimal digits that name what the spec wants of the users' Secrets, and all it puts into ours."""
-    asked = [(user.name, user.secret_ref.name, user.username_key, user.password_key) for user in pool.spec.users]
+    """16 hexadecimal digits that name what the spec wants of others' Secrets, and all it puts into ours."""
+    spec = pool.spec
+    asked = [(user.name, user.secret_ref.name, user.username_key, user.password_key) for user in spec.users]
+    certificates = (spec.clients.tls and spec.clients.tls.secret_name, spec.backend.ca)
     made = [(entry, _target(pool, entry)) for entry in connection_secrets(pool)]
-    return hashlib.sha256(repr((asked, made)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((asked, spec.auth_query, certificates, made)).encode()).hexdigest()[:16]
 
 
 def _target(pool: ConnectionPool, entry: ConnectionSecret) -> _Target:
     spec = pool.spec
     if entry.endpoint is Endpoint.POOL:
         host = spec.service.external_host or naming.service_host(pool.metadata.name, pool.metadata.namespace)
-        # PgBouncer has no certificate for clients yet, and `prefer` would mean something else to every driver.
-        return _Target(host, spec.service.port, entry.database, "disable")
+        # Nothing in between: every driver takes `prefer` and `require` to mean something else.
+        sslmode = "verify-full" if spec.clients.tls else "disable"
+        return _Target(host, spec.service.port, entry.database, sslmode)
     database = next(each for each in spec.databases if each.name == entry.database)
     return _Target(spec.backend.host, spec.backend.port, database.dbname, spec.backend.tls_mode.value)
 

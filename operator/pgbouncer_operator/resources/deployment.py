@@ -55,7 +55,7 @@ def template_annotation(pool: ConnectionPool, template: dict[str, Any], platform
     Only other inputs roll the pods. A newer operator makes another template of the same inputs; that rolls nothing.
     """
     spec = pool.spec
-    inputs = {
+    inputs: dict[str, object] = {
         "users": sorted([each.name, each.secret_ref.name] for each in spec.users),
         "ca": spec.backend.ca.wire() if spec.backend.ca else None,
         "drain": spec.drain.wire(),
@@ -63,6 +63,11 @@ def template_annotation(pool: ConnectionPool, template: dict[str, Any], platform
         "endpointDelay": platform.endpoint_delay,
         "restart": _restart_settings(pool),
     }
+    # Only where they are given: a key more would be another input, and a newer operator would roll every pool.
+    if spec.clients.tls:
+        inputs["clientTls"] = spec.clients.tls.secret_name
+    if spec.auth_query:
+        inputs["authQuery"] = spec.auth_query.secret_ref.name
     return f"{_hash(inputs)}.{_hash(template)}"
 
 

@@ -11,9 +11,9 @@ RUN_BYTES = "32Mi"  # a configuration of 128 databases and users takes well unde
 
 
 def volumes(pool: ConnectionPool) -> list[dict[str, Any]]:
-    """Configuration, grants, users, CA, the pod's own facts, and the memory that both containers share.
+    """Configuration, grants, Secrets, CA, the pod's own facts, and the memory that both containers share.
 
-    Users and CA are optional: a missing Secret must not hold the pod in ContainerCreating; the agent tells instead.
+    Secrets and CA are optional: what is missing must not hold the pod in ContainerCreating; the agent tells instead.
     """
     name = pool.metadata.name
     found: list[dict[str, Any]] = [
@@ -34,8 +34,7 @@ def volumes(pool: ConnectionPool) -> list[dict[str, Any]]:
         {"name": _user_volume(each.name), "secret": {"secretName": each.secret_ref.name, "optional": True}}
         for each in sorted(pool.spec.users, key=lambda user: user.name)
     ]
-    ca = _ca_source(pool.spec.backend.ca)
-    return [*found, {"name": "ca", **ca}] if ca else found
+    return [*found, *({"name": name, **source} for name, _, source in _optional(pool))]
 
 
 def agent_mounts(pool: ConnectionPool) -> list[dict[str, Any]]:
@@ -49,9 +48,23 @@ def agent_mounts(pool: ConnectionPool) -> list[dict[str, Any]]:
     mounts += [
         (_user_volume(each), f"{naming.USERS_DIR}/{each}") for each in sorted(user.name for user in pool.spec.users)
     ]
-    if _ca_source(pool.spec.backend.ca):
-        mounts.append(("ca", naming.CA_DIR))
+    mounts += [(name, path) for name, path, _ in _optional(pool)]
     return [{"name": name, "mountPath": path, **({} if name == "run" else {"readOnly": True})} for name, path in mounts]
+
+
+def _optional(pool: ConnectionPool) -> list[tuple[str, str, dict[str, Any]]]:
+    """What only some pools have: name, place and source of each volume."""
+    found = []
+    if pool.spec.auth_query:
+        secret = {"secretName": pool.spec.auth_query.secret_ref.name, "optional": True}
+        found.append(("auth-query", f"{naming.USERS_DIR}/{naming.AUTH_QUERY_MOUNT}", {"secret": secret}))
+    if ca := _ca_source(pool.spec.backend.ca):
+        found.append(("ca", naming.CA_DIR, ca))
+    if pool.spec.clients.tls:
+        items = [{"key": key, "path": key} for key in naming.TLS_KEYS]
+        secret = {"secretName": pool.spec.clients.tls.secret_name, "optional": True, "items": items}
+        found.append(("tls", naming.TLS_DIR, {"secret": secret}))
+    return found
 
 
 def _user_volume(handle: str) -> str:

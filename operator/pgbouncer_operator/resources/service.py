@@ -12,6 +12,23 @@ def service(pool: ConnectionPool) -> dict[str, Any]:
     A draining pod is "serving, terminating": kube-proxy still uses it where nothing else is left (KEP-1669).
     """
     wanted = pool.spec.service
+    spec: dict[str, Any] = {
+        "type": wanted.type.value,
+        "selector": {naming.LABEL_POOL: pool.metadata.name},
+        "ports": [
+            {
+                "name": naming.PORT_NAME_PGBOUNCER,
+                "port": wanted.port,
+                "targetPort": naming.PORT_NAME_PGBOUNCER,
+                "protocol": "TCP",
+                "appProtocol": "postgresql",
+            }
+        ],
+    }
+    if wanted.load_balancer_class:
+        spec["loadBalancerClass"] = wanted.load_balancer_class
+    if wanted.load_balancer_source_ranges:
+        spec["loadBalancerSourceRanges"] = list(wanted.load_balancer_source_ranges)
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -20,17 +37,5 @@ def service(pool: ConnectionPool) -> dict[str, Any]:
             "labels": dict(wanted.labels or {}),
             "annotations": dict(wanted.annotations or {}),
         },
-        "spec": {
-            "type": "ClusterIP",
-            "selector": {naming.LABEL_POOL: pool.metadata.name},
-            "ports": [
-                {
-                    "name": naming.PORT_NAME_PGBOUNCER,
-                    "port": wanted.port,
-                    "targetPort": naming.PORT_NAME_PGBOUNCER,
-                    "protocol": "TCP",
-                    "appProtocol": "postgresql",
-                }
-            ],
-        },
+        "spec": spec,
     }

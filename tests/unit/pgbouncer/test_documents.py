@@ -6,7 +6,16 @@ from dataclasses import replace
 import pytest
 
 from pgbouncer_operator.pgbouncer.grants import Grant, Grants, GrantsError, split
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, IntentError, ServerTls, UserIntent, _digest
+from pgbouncer_operator.pgbouncer.intent import (
+    AuthQuery,
+    ClientTls,
+    DatabaseIntent,
+    Intent,
+    IntentError,
+    ServerTls,
+    UserIntent,
+    _digest,
+)
 
 INTENT = Intent(
     "shop/pool",
@@ -15,6 +24,7 @@ INTENT = Intent(
     (UserIntent("shop", "shop", username_key="login"),),
     ServerTls("verify-full", "ca.crt"),
 )
+LOOKUP = {"mount": "_auth-query", "passwordKey": "pw", "database": "shop", "function": "pgbouncer.lookup"}
 GRANTS = Grants(seq=12, static=8, pods={"uid-b": Grant(12, 11, 12), "uid-a": Grant(3, 12, 9)})
 
 
@@ -32,8 +42,6 @@ def altered(*path, value=None, rehash=True):
 def test_documents_survive_and_have_stable_bytes():
     assert Intent.from_json(INTENT.to_json()) == INTENT
     assert Grants.from_json(GRANTS.to_json()) == GRANTS
-    known = replace(GRANTS, peers={"uid-a": "198.18.0.5", "uid-b": "fd00::1"}, peers_seq=12)
-    assert Grants.from_json(known.to_json()) == known
     assert GRANTS.to_json() == Grants(12, 8, dict(sorted(GRANTS.pods.items()))).to_json()
 
 
@@ -54,7 +62,28 @@ def test_an_older_agent_reads_a_newer_document_and_keeps_its_hash():
     assert Grants.from_json(GRANTS.to_json().replace('"cap"', '"new": 1, "cap"')) == GRANTS
 
 
+def test_what_a_pool_does_not_use_is_not_written_and_leaves_the_hash_as_it_was():
+    assert not {"client_tls", "auth_query", "drain_seconds"} & set(json.loads(INTENT.to_json()))
+
+
+def test_tls_lookup_and_drain_survive():
+    full = replace(
+        INTENT,
+        client_tls=ClientTls("prefer"),
+        auth_query=AuthQuery("_auth-query", "shop", "pgbouncer.lookup", username_key="login", password_key="pw"),
+        drain_seconds=0,
+    )
+    assert Intent.from_json(full.to_json()) == full
+    assert len({full.digest, INTENT.digest, replace(full, client_tls=ClientTls()).digest}) == 3
+
+
 BROKEN = [
+    ("TLS that is off", altered("client_tls", value={"mode": "disable"}), "client_tls.mode is 'disable'"),
+    ("TLS as a word", altered("client_tls", value="require"), "client_tls is not an object"),
+    ("SQL for a function", altered("auth_query", value={**LOOKUP, "function": "a.b($1)"}), "auth_query.function"),
+    ("a look-up in no database", altered("auth_query", value={**LOOKUP, "database": "web"}), "auth_query.database"),
+    ("a look-up's mount elsewhere", altered("auth_query", value={**LOOKUP, "mount": ".."}), "auth_query.mount"),
+    ("a negative wait", altered("drain_seconds", value=-1), "drain_seconds is -1"),
     ("no JSON", "{", "is not JSON"),
     ("a list", "[]", "not a JSON object"),
     ("a newer protocol", altered("protocol", value=2), "protocol is 2, this agent knows up to 1"),
@@ -87,7 +116,6 @@ def test_a_broken_intent_is_refused_by_field(sentence, text, words):
         ('{"protocol": 1, "seq": -1, "static": 0, "pods": {}}', "seq is -1"),
         ('{"protocol": 1, "seq": 1, "static": 0}', "pods is missing"),
         ('{"protocol": 1, "seq": 1, "static": 0, "pods": {"u": {"cap": "3", "seq": 1, "high": 3}}}', "pods.u.cap"),
-        ('{"protocol": 1, "seq": 1, "static": 0, "pods": {}, "peers": {"u": 7}}', "peers.u is not a string"),
         ('{"protocol": 9, "seq": 1, "static": 0, "pods": {}}', "protocol is 9"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from pgbouncer_operator.api.connection_pool import ConnectionPool, parse
-from pgbouncer_operator.resources.connection_secret import Login, connection_secret, connection_secrets
+from pgbouncer_operator.resources.connection_secret import Login, connection_secret, connection_secrets, secret_inputs
 
 NASTY = "p@:/?#% ü\"'\\"
 LOGIN = Login("shop:user", NASTY)
@@ -87,6 +87,38 @@ def test_the_direct_secret_names_the_database_as_the_server_knows_it() -> None:
     given = pool(databases=[{"name": "shop", "backendName": "shop_v2"}])
     assert values(given)["PGDATABASE"] == "shop"
     assert values(given, 1)["PGDATABASE"] == "shop_v2"
+
+
+def test_without_a_certificate_nothing_is_verified_and_with_one_everything() -> None:
+    assert values(pool())["sslmode"] == "disable"
+    for mode in ("require", "prefer"):
+        found = values(pool(clients={"tls": {"secretName": "cert", "mode": mode}}))
+        assert (found["sslmode"], found["PGSSLMODE"]) == ("verify-full", "verify-full")
+        assert found["uri"].endswith("?sslmode=verify-full")
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_ca_is_a_key_of_its_own_and_in_no_url(place: int) -> None:
+    given = pool(clients={"tls": {"secretName": "cert"}}, backend={"host": "pg", "tls": {"ca": {"system": True}}})
+    body = connection_secret(given, connection_secrets(given)[place], LOGIN, "PEM")
+    found = {key: base64.b64decode(value).decode() for key, value in body["data"].items()}
+    assert found["ca.crt"] == "PEM"
+    assert "ca.crt" not in values(given, place)
+    assert "sslrootcert" not in "".join(found.values())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"clients": {"tls": {"secretName": "cert"}}},
+        {"backend": {"host": "postgres", "tls": {"ca": {"secretKeyRef": {"name": "pg", "key": "ca.crt"}}}}},
+        {"authQuery": {"secretRef": {"name": "lookup"}, "database": "shop"}},
+        {"service": {"externalHost": "pool.example.com"}},
+    ],
+    ids=["certificate", "CA", "lookup", "host"],
+)
+def test_secrets_are_read_again_when_the_spec_names_others(change: dict[str, Any]) -> None:
+    assert secret_inputs(pool(**change)) != secret_inputs(pool())
 
 
 def test_a_login_never_shows_its_password() -> None:

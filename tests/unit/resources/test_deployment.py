@@ -152,3 +152,63 @@ def test_the_order_in_which_users_and_databases_are_written_changes_nothing() ->
         ],
     )
     assert made(databases=databases, users=users) == made(databases=databases[::-1], users=users[::-1])
+
+
+LOOKUP = {"secretRef": {"name": "lookup"}, "database": "shop"}
+
+
+def test_of_a_certificate_only_the_pair_is_mounted_and_a_missing_one_holds_no_pod() -> None:
+    spec = pod(clients={"tls": {"secretName": "cert"}})
+    (volume,) = [each for each in spec["volumes"] if each["name"] == "tls"]
+    items = [{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}]
+    assert volume["secret"] == {"secretName": "cert", "optional": True, "items": items}
+    assert {"name": "tls", "mountPath": naming.TLS_DIR, "readOnly": True} in spec["initContainers"][0]["volumeMounts"]
+
+
+def test_the_role_that_looks_up_is_mounted_beside_the_users() -> None:
+    spec = pod(authQuery=LOOKUP)
+    mounts = {each["mountPath"]: each["name"] for each in spec["initContainers"][0]["volumeMounts"]}
+    (volume,) = [each for each in spec["volumes"] if each["name"] == mounts["/etc/pgbouncer/users/_auth-query"]]
+    assert volume["secret"] == {"secretName": "lookup", "optional": True}
+
+
+def test_no_secret_reaches_pgbouncers_own_container() -> None:
+    spec = pod(authQuery=LOOKUP, clients={"tls": {"secretName": "cert"}})
+    assert spec["containers"][0]["volumeMounts"] == [{"name": "run", "mountPath": naming.RUN_DIR}]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({}, {"clients": {"tls": {"secretName": "cert"}}}),
+        ({"clients": {"tls": {"secretName": "cert"}}}, {"clients": {"tls": {"secretName": "new"}}}),
+        ({}, {"authQuery": LOOKUP}),
+        ({"authQuery": LOOKUP}, {"authQuery": {**LOOKUP, "secretRef": {"name": "new"}}}),
+    ],
+)
+def test_another_reference_rolls_the_pods(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert template(**one)[0] != template(**other)[0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"clients": {"tls": {"secretName": "cert"}}}, {"clients": {"tls": {"secretName": "cert", "mode": "prefer"}}}),
+        ({"authQuery": LOOKUP}, {"authQuery": {**LOOKUP, "function": "a.b", "passwordKey": "pw"}}),
+        ({}, {"traffic": "Paused", "pauseTimeoutSeconds": 5, "upgradePolicy": "Automatic"}),
+    ],
+    ids=["mode", "function", "traffic"],
+)
+def test_what_is_reloaded_leaves_the_template_as_it_is(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert template(**one) == template(**other)
+
+
+def test_a_service_reaches_as_far_as_it_is_told() -> None:
+    assert made().service["spec"]["type"] == "ClusterIP"
+    balancer = {
+        "type": "LoadBalancer",
+        "loadBalancerClass": "example.com/internal",
+        "loadBalancerSourceRanges": ["10.0.0.0/8"],
+    }
+    spec = made(service=balancer, clients={"tls": {"secretName": "cert"}}).service["spec"]
+    assert balancer.items() <= spec.items()
