@@ -5,8 +5,8 @@ their sequence, after any delay, and may skip some. A terminating pod gets nothi
 Operators look (some pods do not answer), and write later or never, by compare-and-swap; two may be at it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.sizing.fit import Demand, Fit, fit
@@ -31,10 +31,12 @@ class Pod:
     terminating: bool = False
     given: bool = False
     last_seq: int = 10**9  # the newest ledger it can still receive
+    address: str = ""
+    peers: Mapping[str, str] = field(default_factory=dict)
 
     def apply(self, ledger: Grants) -> None:
         entry = ledger.pods.get(self.uid)
-        self.seq = ledger.seq
+        self.seq, self.peers = ledger.seq, ledger.peers
         if entry is not None and entry.cap > 0:
             self.cap = entry.cap
             self.holds = max(self.holds, self.cap)  # adversarial: it takes at once what it may
@@ -89,12 +91,13 @@ class World:
         return sum(max(pod.holds, pod.cap) for pod in self.pods.values())
 
     def uses(self, silent: int) -> list[PodUse]:
-        return [
-            PodUse(pod.uid, pod.terminating)
-            if silent >> place & 1
-            else PodUse(pod.uid, pod.terminating, pod.seq, pod.cap, pod.holds)
-            for place, pod in enumerate(self.pods.values())
-        ]
+        uses = []
+        for place, pod in enumerate(self.pods.values()):
+            serves, expected = bool(pod.cap), not pod.address
+            use = PodUse(pod.uid, pod.terminating, address=pod.address, serves=serves, expected=expected)
+            known = replace(use, seq=pod.seq, cap=pod.cap, open=pod.holds)
+            uses.append(use if silent >> place & 1 else known)
+        return uses
 
     def run(self, ops: Sequence[Op]) -> None:
         """Do every step; Violation at the first that lets more be held than the budget allows."""
@@ -111,6 +114,17 @@ class World:
             raise Violation(f"{op} lets the pods hold {after}, before {before}, of a budget of {bound or self.budget}")
         if self.strict and not self.lowered and self.really() > self.budget:
             raise Violation(f"after {op} the pods hold {self.really()} of {self.budget}")
+        self._nobody_misses_what_concerns_him(op)
+
+    def _nobody_misses_what_concerns_him(self, op: Op) -> None:
+        """A pod that is not told of a write because it has nothing to learn has indeed nothing to learn."""
+        newest = self.ledgers[-1]
+        for pod in self.pods.values():
+            entry = newest.pods.get(pod.uid)
+            if entry is None or not entry.cap or pod.given or pod.terminating or pod.seq < newest.concerning(pod.uid):
+                continue
+            if pod.cap != entry.cap or pod.peers != newest.peers:
+                raise Violation(f"after {op} nobody tells {pod.uid} of {entry} and {newest.peers}: {pod}")
 
     def _do(self, op: Op) -> None:
         kind, one, two = op
@@ -119,7 +133,8 @@ class World:
         match kind:
             case "born" if len(pods) < 7:
                 self.born += 1
-                self.pods[f"pod-{self.born}"] = Pod(f"pod-{self.born}")
+                name = f"pod-{self.born}"
+                self.pods[name] = Pod(name, address=name if two % 2 else "")
             case "look":
                 self.looks[one % 2] = Look(self.ledgers[-1], self.uses(two), self.limits)
             case "write":
@@ -139,6 +154,8 @@ class World:
                 self._pod(kind, pod, two)
 
     def _pod(self, kind: str, pod: Pod, two: int) -> None:
+        if kind != "terminate":
+            pod.address = pod.uid
         match kind:
             case "terminate":
                 pod.terminating = True
@@ -188,6 +205,7 @@ class World:
         self.pods = {uid: pod for uid, pod in self.pods.items() if not pod.terminating}
         for _ in range(20):
             for pod in self.pods.values():
+                pod.address = pod.uid
                 pod.apply(self.ledgers[-1])
                 pod.holds = min(pod.holds, pod.cap)
             ledger = self.ledgers[-1]

@@ -24,7 +24,10 @@ SILENT = (0, 0, 0, 1, 2, 4, 7, 127)  # which pods do not answer: mostly none
 
 def schedule(random: Random) -> list[Op]:
     """Some pods and a first ledger, then anything."""
-    ops: list[Op] = [("born", 0, 0)] * random.randint(0, 3) + [("look", 0, 0), ("write", 0, 0)]
+    ops: list[Op] = [("born", 0, random.randrange(2)) for _ in range(random.randint(0, 3))] + [
+        ("look", 0, 0),
+        ("write", 0, 0),
+    ]
     for _ in range(random.randint(20, 90)):
         kind = random.choice(STEPS)
         ops.append((kind, random.randrange(7), random.choice(SILENT) if kind == "look" else random.randrange(60)))
@@ -88,6 +91,8 @@ def at_rest(world: World) -> None:
         "more is held than the budget": world.really() > limits.budget,
         "a living pod waits although it fits": any(cap < limits.floor for cap in caps),
         "shares are not equal": caps[-1] - caps[0] > 1,
+        "a pod does not know the others": len(caps) > 1
+        and any(pod.peers != {each: each for each in world.pods} for pod in world.pods.values()),
         "connections lie idle": len(caps) == limits.slots and sum(caps) < limits.budget,
     }
     for sentence, fault in faults.items():

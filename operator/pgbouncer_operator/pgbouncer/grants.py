@@ -6,7 +6,7 @@ Pure. The ledger's arithmetic over pods is the sizing package's; here is its wir
 import heapq
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pgbouncer_operator.pgbouncer.document import Document, DocumentError
 
@@ -31,16 +31,29 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """A pool's ledger. pods: by pod uid. static: the cap of a pod that waited 10 s for a grant in vain, or 0."""
+    """A pool's ledger. pods: by pod uid. static: the cap of a pod that waited 10 s for a grant in vain, or 0.
+
+    peers: address of every pod by its uid, also of those that drain: a client's cancel may arrive at any of them.
+    peers_seq: the ledger's sequence when peers were set.
+    """
 
     seq: int
     static: int
     pods: Mapping[str, Grant]
+    peers: Mapping[str, str] = field(default_factory=dict)
+    peers_seq: int = 0
+
+    def concerning(self, uid: str) -> int:
+        """The sequence of the last word that this pod has something to learn from; a pod that waits hopes for each."""
+        grant = self.pods.get(uid)
+        return max(grant.seq, self.peers_seq) if grant and grant.cap else self.seq
 
     def to_json(self) -> str:
         """Pretty JSON with sorted keys and a last newline: the same bytes for the same ledger."""
         pods = {uid: {"cap": each.cap, "seq": each.seq, "high": each.high} for uid, each in self.pods.items()}
         document = {"protocol": PROTOCOL, "seq": self.seq, "static": self.static, "pods": pods}
+        if self.peers:
+            document |= {"peers": dict(self.peers), "peersSeq": self.peers_seq}
         return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
     @staticmethod
@@ -87,10 +100,13 @@ def split(
 
 def _read(document: Document) -> Grants:
     pods = document.child("pods")
+    peers = document.child("peers") if document.members.get("peers") else Document({}, "peers")
     return Grants(
         seq=document.integer("seq", 0),
         static=document.integer("static", 0),
         pods={uid: _grant(pods.child(uid)) for uid in pods.members},
+        peers={uid: peers.text(uid) for uid in peers.members},
+        peers_seq=document.optional_integer("peersSeq", 0) or 0,
     )
 
 

@@ -3,12 +3,12 @@
 What a step adds must fit into what nobody is charged for.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.reconcile.observed import Observed
-from pgbouncer_operator.reconcile.projections import Rollout
+from pgbouncer_operator.reconcile.projections import PodView, Rollout
 from pgbouncer_operator.resources.desired import Desired
 from pgbouncer_operator.sizing.ledger import Limits, PodUse, Round, allocate
 
@@ -52,9 +52,14 @@ def _inputs_differ(rollout: Rollout, wanted: Desired) -> bool:
 def _uses(seen: Observed) -> list[PodUse]:
     uses = []
     for pod in (*seen.living, *seen.leaving):
+        use = PodUse(pod.uid, pod.terminating, address=pod.address, serves=pod.ready, expected=_expected(pod))
         state = seen.states.get(pod.uid)
-        if state is None or (pod.ready and not state.cap):  # an agent that just started has confirmed nothing yet
-            uses.append(PodUse(pod.uid, pod.terminating))
-        else:
-            uses.append(PodUse(pod.uid, pod.terminating, state.seq, state.cap, state.open))
+        if state is not None and (state.cap or not pod.ready):  # an agent that just started has confirmed nothing yet
+            use = replace(use, seq=state.seq, cap=state.cap, open=state.open)
+        uses.append(use)
     return uses
+
+
+def _expected(pod: PodView) -> bool:
+    """Whether kubelet is about to give the pod an address."""
+    return pod.placed and not pod.address and not pod.terminating

@@ -6,6 +6,7 @@ from collections.abc import Container
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.pgbouncer import parameters
+from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.reconcile.agent_state import AgentState
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pokes import follows
@@ -82,10 +83,10 @@ def unsupported(seen: Observed, following: Container[PodView]) -> str:
     return ""
 
 
-def configuration(seen: Observed, wanted: Desired, seq: int) -> Condition:
+def configuration(seen: Observed, wanted: Desired, grants: Grants) -> Condition:
     """Has every pod that is not terminating loaded and confirmed this configuration?"""
     kind, digest = ConditionType.CONFIGURATION_APPLIED, wanted.intent.digest
-    following = [pod for pod in seen.living if follows(seen.states.get(pod.uid), digest, seq)]
+    following = [pod for pod in seen.living if follows(seen.states.get(pod.uid), digest, grants.concerning(pod.uid))]
     pods = max(len(seen.living), wanted.fit.replicas)
     message = f"{len(following)} of {pods} pods run {digest}."
     if len(following) == pods:

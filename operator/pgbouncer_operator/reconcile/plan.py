@@ -39,7 +39,7 @@ def plan(seen: Observed, platform: Platform) -> Plan:
         *_children(seen, wanted),
         *_connection_secrets(seen, pool),
     ]
-    poked, memory = pokes(seen, wanted.intent.digest, capacity.round.grants.seq)
+    poked, memory = pokes(seen, wanted.intent.digest, capacity.round.grants)
     seen = seen.remember(poked=memory)
     second = [*poked, *_deployment(seen, wanted, capacity)]
     keys = {step.key for step in (*first, *second)}

@@ -5,6 +5,7 @@ follow is poked again with another value (an equal one would be no change).
 """
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.reconcile.agent_state import AgentState
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.projections import PodView
@@ -15,12 +16,12 @@ TROUBLED_PATIENCE = 15.0  # a pod that says it cannot follow is asked rarely: th
 DELIVERED = {"CandidateRefused"}  # the agent's words for "it came, and I cannot": another delivery would not help
 
 
-def pokes(seen: Observed, digest: str, seq: int) -> tuple[tuple[Step, ...], dict[str, tuple[str, float]]]:
+def pokes(seen: Observed, digest: str, grants: Grants) -> tuple[tuple[Step, ...], dict[str, tuple[str, float]]]:
     """Annotation patches for living pods that have not been told, or do not follow; and the memory of them."""
     steps, memory = [], {}
     for pod in seen.living:
         known = seen.memory.poked.get(pod.uid)
-        value = _value(seen, pod, digest, seq)
+        value = _value(seen, pod, digest, grants)
         if value is None:
             if known:
                 memory[pod.uid] = known
@@ -36,7 +37,7 @@ def pokes(seen: Observed, digest: str, seq: int) -> tuple[tuple[Step, ...], dict
 
 
 def follows(state: AgentState | None, digest: str, seq: int) -> bool:
-    """Whether the pod has applied and verified this configuration and this round of the ledger."""
+    """Whether the pod has applied and verified this configuration and the ledger up to this sequence."""
     return state is not None and state.digest == digest and state.seq >= seq
 
 
@@ -45,14 +46,18 @@ def told_seq(pod: PodView) -> int:
     return max(0, _parse(pod.poke)[0])
 
 
-def _value(seen: Observed, pod: PodView, digest: str, seq: int) -> str | None:
-    """The annotation's next value `<seq>-<credentials>-<attempt>`; None when the pod needs no poke now."""
+def _value(seen: Observed, pod: PodView, digest: str, grants: Grants) -> str | None:
+    """The annotation's next value `<seq>-<credentials>-<attempt>`; None when the pod needs no poke now.
+
+    A ledger that tells a pod nothing new pokes it not: it will read it in time, and obeys it already.
+    """
+    seq, due = grants.seq, grants.concerning(pod.uid)
     seq_told, told_credentials, attempt = _parse(pod.poke)
     credentials = seen.credentials.version if seen.credentials else told_credentials or _last_read(seen)
-    if pod.config != digest or seq_told != seq or told_credentials != credentials:
+    if pod.config != digest or not due <= seq_told <= seq or told_credentials != credentials:
         return f"{seq}-{credentials}-0"
     state = seen.states.get(pod.uid)
-    if state is None or follows(state, digest, seq):
+    if state is None or follows(state, digest, due):
         return None
     known = seen.memory.poked.get(pod.uid)
     patience = TROUBLED_PATIENCE if any(each.reason in DELIVERED for each in state.problems) else PATIENCE

@@ -75,11 +75,10 @@ def _conditions(seen: Observed, outlook: Outlook) -> list[Condition]:
     parts: list[Condition] = []
     waiting: Condition | None = None
     if outlook.wanted is not None and outlook.capacity is not None:
-        seq = outlook.capacity.round.grants.seq
         parts = [
             checks.budget(outlook.wanted.fit),
             checks.credentials(seen),
-            checks.configuration(seen, outlook.wanted, seq),
+            checks.configuration(seen, outlook.wanted, outlook.capacity.round.grants),
             checks.backend(seen),
         ]
         waiting = checks.pods(seen, outlook.wanted.fit)
@@ -129,9 +128,9 @@ def _settled(seen: Observed, conditions: list[Condition]) -> bool:
 def _with_facts(told: PoolStatus, seen: Observed, wanted: Desired, capacity: Capacity) -> PoolStatus:
     assert isinstance(seen.spec, ConnectionPool)
     spec, name = seen.spec.spec, seen.view.name
-    digest, seq = wanted.intent.digest, capacity.round.grants.seq
+    digest, grants = wanted.intent.digest, capacity.round.grants
     states = [state for pod in (*seen.living, *seen.leaving) if (state := seen.states.get(pod.uid)) is not None]
-    applied = sum(follows(seen.states.get(pod.uid), digest, seq) for pod in seen.living)
+    applied = sum(follows(seen.states.get(pod.uid), digest, grants.concerning(pod.uid)) for pod in seen.living)
     ready = sum(pod.ready for pod in seen.living)
     opened = sum(state.open for state in states)
     made = _made_secrets(seen)

@@ -17,13 +17,19 @@ from pgbouncer_operator.pgbouncer.grants import Grant, Grants
 
 @dataclass(frozen=True, slots=True)
 class PodUse:
-    """A pod that exists, and what it last said of itself. seq, cap and open are None while unknown."""
+    """A pod that exists, and what it last said of itself. seq, cap and open are None while unknown.
+
+    address: empty before it has one. serves: clients may be there. expected: its address is about to come.
+    """
 
     uid: str
     terminating: bool
     seq: int | None = None
     cap: int | None = None
     open: int | None = None
+    address: str = ""
+    serves: bool = False
+    expected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +82,14 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
         if cap > have and cap >= limits.floor:
             held[uid] = Grant(cap=cap, seq=seq, high=max(cap, charge))
             free += charge - held[uid].high
+    for pod in pods:
+        if pod.seq is not None and pod.seq > grants.seq:  # it has refused the ledger as it stands
+            held[pod.uid] = replace(held[pod.uid], seq=seq)
     waiting = tuple(uid for uid in living if not held[uid].cap)
-    return Round(
-        _written(grants, Grants(seq, 0 if waiting else limits.static, held)), sum(map(_charge, held.values())), waiting
-    )
+    peers = {pod.uid: pod.address for pod in pods if pod.address}
+    peers_seq = grants.peers_seq if peers == grants.peers else seq
+    after = Grants(seq, 0 if waiting else limits.static, held, dict(sorted(peers.items())), peers_seq)
+    return Round(_written(grants, after, _urgent(grants.peers, pods)), sum(map(_charge, held.values())), waiting)
 
 
 def _charge(grant: Grant) -> int:
@@ -121,9 +131,20 @@ def _targets(living: Sequence[str], held: Mapping[str, Grant], limits: Limits, a
     return {uid: limits.floor for uid in living if held[uid].cap} | shares
 
 
-def _written(before: Grants, after: Grants) -> Grants:
+def _urgent(told: Mapping[str, str], pods: Sequence[PodUse]) -> bool:
+    """Whether news of addresses are worth a write of their own; else they go along with the next.
+
+    A pod alone needs none, and addresses that come one after the other are told together, but for one in use.
+    """
+    news = [pod for pod in pods if pod.address and told.get(pod.uid) != pod.address]
+    if not news or sum(bool(pod.address) for pod in pods) < 2:
+        return False
+    return any(pod.serves for pod in news) or not any(pod.expected and not pod.address for pod in pods)
+
+
+def _written(before: Grants, after: Grants, urgent: bool) -> Grants:
     """The ledger to write; `before` itself where no cap changes: a high that stays written too high is safe."""
     same = {uid: grant.cap for uid, grant in before.pods.items()} == {uid: each.cap for uid, each in after.pods.items()}
-    if same and after.static == before.static and after.seq == before.seq + 1:
+    if same and not urgent and after.static == before.static and after.seq == before.seq + 1:
         return before
     return replace(after, pods=dict(sorted(after.pods.items())))

@@ -42,6 +42,8 @@ def altered(*path, value=None, rehash=True):
 def test_documents_survive_and_have_stable_bytes():
     assert Intent.from_json(INTENT.to_json()) == INTENT
     assert Grants.from_json(GRANTS.to_json()) == GRANTS
+    known = replace(GRANTS, peers={"uid-a": "198.18.0.5", "uid-b": "fd00::1"}, peers_seq=12)
+    assert Grants.from_json(known.to_json()) == known
     assert GRANTS.to_json() == Grants(12, 8, dict(sorted(GRANTS.pods.items()))).to_json()
 
 
@@ -116,6 +118,7 @@ def test_a_broken_intent_is_refused_by_field(sentence, text, words):
         ('{"protocol": 1, "seq": -1, "static": 0, "pods": {}}', "seq is -1"),
         ('{"protocol": 1, "seq": 1, "static": 0}', "pods is missing"),
         ('{"protocol": 1, "seq": 1, "static": 0, "pods": {"u": {"cap": "3", "seq": 1, "high": 3}}}', "pods.u.cap"),
+        ('{"protocol": 1, "seq": 1, "static": 0, "pods": {}, "peers": {"u": 7}}', "peers.u is not a string"),
         ('{"protocol": 9, "seq": 1, "static": 0, "pods": {}}', "protocol is 9"),
     ],
 )

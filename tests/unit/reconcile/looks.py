@@ -75,7 +75,8 @@ def healthy(**spec: Any) -> Observed:
     """Two pods that run the present spec and say so; the status is not written yet."""
     body, made = pool(**spec), wanted(**spec)
     digest = made.intent.digest
-    grants = Grants(SEQ, made.fit.static, {uid: Grant(10, SEQ, 10) for uid in ("a", "b")})
+    shares, addresses = {uid: Grant(10, SEQ, 10) for uid in ("a", "b")}, dict.fromkeys(("a", "b"), "198.18.0.5")
+    grants = Grants(SEQ, made.fit.static, shares, addresses, SEQ)
     children = [made.config_map, made.service, made.pod_disruption_budget, made.deployment]
     ledger = dress(read(body), grants_config_map("shop", grants))
     views = [live(each) for each in (*children, ledger)]

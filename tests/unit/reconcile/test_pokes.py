@@ -6,14 +6,20 @@ import pytest
 from tests.unit.reconcile.looks import SEQ, healthy, pod, saying, wanted
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.pgbouncer.grants import Grant, Grants
 from pgbouncer_operator.reconcile.observed import Credentials, Observed
 from pgbouncer_operator.reconcile.pokes import PATIENCE, TROUBLED_PATIENCE, pokes, told_seq
 
 DIGEST = wanted().intent.digest
 
 
-def values(seen: Observed, digest: str = DIGEST, seq: int = SEQ) -> dict[str, str]:
-    steps, _ = pokes(seen, digest, seq)
+def grants(seq: int = SEQ, **words: int) -> Grants:
+    """A ledger of that sequence; words: the sequence at which a pod's cap was set, at last for each pod not named."""
+    return Grants(seq, 6, {uid: Grant(10, words.get(uid, seq), 10) for uid in ("a", "b")})
+
+
+def values(seen: Observed, digest: str = DIGEST, ledger: Grants | None = None) -> dict[str, str]:
+    steps, _ = pokes(seen, digest, ledger or grants())
     return {
         step.body["metadata"]["uid"]: step.body["metadata"]["annotations"][naming.ANNOTATION_POKE] for step in steps
     }
@@ -25,11 +31,25 @@ def test_pods_that_follow_are_left_alone() -> None:
 
 def test_a_new_configuration_and_a_new_ledger_are_told_to_every_living_pod() -> None:
     assert values(healthy(), digest="another") == {"a": "5--0", "b": "5--0"}
-    assert values(healthy(), seq=6) == {"a": "6--0", "b": "6--0"}
+    assert values(healthy(), ledger=grants(6)) == {"a": "6--0", "b": "6--0"}
+
+
+def test_a_ledger_that_says_nothing_new_of_a_pod_does_not_disturb_it() -> None:
+    assert values(healthy(), ledger=grants(8, a=7, b=SEQ)) == {"a": "8--0"}
+    assert values(healthy(), ledger=replace(grants(8, a=7, b=SEQ), peers_seq=8)) == {"a": "8--0", "b": "8--0"}
+
+
+def test_a_pod_that_waits_for_a_grant_is_told_of_every_ledger() -> None:
+    waiting = replace(grants(8, a=SEQ), pods={"a": Grant(10, SEQ, 10), "b": Grant(0, SEQ, 6)})
+    assert values(healthy(), ledger=waiting) == {"b": "8--0"}
+
+
+def test_a_pod_that_was_told_of_a_later_ledger_than_there_is_is_told_of_the_present_one() -> None:
+    assert values(healthy(), ledger=grants(4)) == {"a": "4--0", "b": "4--0"}
 
 
 def test_the_poke_names_what_to_run_and_touches_the_status_subresource_only() -> None:
-    (step, _), _ = pokes(healthy(), "another", 7)
+    (step, _), _ = pokes(healthy(), "another", grants(7))
     assert step.subresource == "status"
     assert step.body["metadata"]["annotations"][naming.ANNOTATION_CONFIG] == "another"
     assert set(step.body) == {"apiVersion", "kind", "metadata"}
@@ -46,7 +66,7 @@ def test_changed_credentials_poke_once() -> None:
 def test_terminating_pods_are_told_nothing() -> None:
     seen = healthy()
     seen = replace(seen, pods=tuple(replace(each, terminating=True) for each in seen.pods))
-    assert values(seen, seq=6) == {}
+    assert values(seen, ledger=grants(6)) == {}
 
 
 @pytest.mark.parametrize(
