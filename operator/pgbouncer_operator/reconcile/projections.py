@@ -17,7 +17,7 @@ OURS = ("data", "spec", "stringData", "type")  # the parts of a child's body tha
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """A ConnectionPool. spec and status are JSON; our own writes of status wake nobody."""
+    """A ConnectionPool. spec and status are JSON; our own writes of status wake nobody. created: RFC 3339."""
 
     namespace: str
     name: str
@@ -27,6 +27,7 @@ class PoolView:
     deleting: bool
     spec: str
     status: str = field(compare=False)
+    created: str = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def pool(body: Body) -> PoolView:
         deleting="deletionTimestamp" in metadata,
         spec=_json(body.get("spec") or {}),
         status=_json(body.get("status") or {}),
+        created=metadata.get("creationTimestamp", ""),
     )
 
 

@@ -1,6 +1,7 @@
 """What the user is told: status, events, and when to look again. Pure."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from pgbouncer_operator import naming
@@ -26,7 +27,7 @@ from pgbouncer_operator.resources.connection_secret import connection_secrets
 from pgbouncer_operator.resources.desired import Desired
 
 FIGURES_EVERY = 30.0  # seconds between writes that change nothing but figures
-FIRST_STATUS = 5.0  # seconds that the first status waits at most to tell what has become of the pods
+FIRST_STATUS = 3  # seconds of a pool's life in which its first status waits to tell what has become of the pods
 WORDS_EVERY = 5.0  # seconds between writes that change nothing but the wording
 AT_REST = 15.0  # seconds between two looks at the pods' figures
 BROKEN = 3.0  # the same while PostgreSQL or the API server refuses: what was mended is told soon
@@ -58,16 +59,18 @@ def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...
         told = seen.status.model_copy(update={"observed_generation": seen.view.generation, "conditions": conditions})
     memory = replace(memory, pending_since=(memory.pending_since or seen.now) if pending else None)
     age = float("inf") if memory.figures_at is None else seen.now - memory.figures_at
-    held_back = _waits_for_pods(seen, outlook, memory)
+    held_back = _waits_for_pods(seen, outlook)
     memory = replace(memory, made=tuple(told.connection_secrets or ()) if held_back else ())
     if not held_back and _worth_writing(told, seen.status, age):
         phases = (*phases, (_status_step(seen, told),))
         memory = replace(memory, figures_at=seen.now)
     announcements = () if held_back else _announcements(seen.status.conditions or (), conditions)
     phases = tuple(filter(None, phases))
-    # A refused write is tried again after a while, although nothing that we see may have changed.
-    at_rest = not phases and not pending and told == seen.status and not memory.refusals
-    return Plan(phases, announcements, _requeue(seen, memory, pending), memory, at_rest)
+    # A refused write is tried again after a while, although nothing that we see may have changed. Pods without an
+    # address have nothing to say: Kubernetes' own news of them come by the watch.
+    waiting = pending and any(pod.address for pod in seen.pods)
+    at_rest = not phases and not waiting and told == seen.status and not memory.refusals
+    return Plan(phases, announcements, _requeue(seen, memory, pending and not at_rest), memory, at_rest)
 
 
 def _conditions(seen: Observed, outlook: Outlook) -> list[Condition]:
@@ -204,16 +207,18 @@ def _worth_writing(told: PoolStatus, before: PoolStatus, age: float) -> bool:
     return age >= WORDS_EVERY and _messages(told) != _messages(before)
 
 
-def _waits_for_pods(seen: Observed, outlook: Outlook, memory: Memory) -> bool:
+def _waits_for_pods(seen: Observed, outlook: Outlook) -> bool:
     """Whether the first status waits for a verdict on the pods, which comes in tenths of a second: one write, not two.
 
-    What the user has to mend is told at once.
+    What the user has to mend is told at once, and so is a pool to which we come late, as in a burst of pools.
     """
-    if outlook.wanted is None or seen.status.observed_generation is not None or seen.missing or memory.refusals:
+    if outlook.wanted is None or seen.status.observed_generation is not None:
+        return False
+    if seen.missing or seen.memory.refusals or not seen.view.created:
         return False
     judged = sum(pod.placed or bool(pod.trouble) for pod in seen.living)
-    young = memory.pending_since is not None and seen.now - memory.pending_since < FIRST_STATUS
-    return young and judged < outlook.wanted.fit.replicas
+    age = datetime.fromisoformat(seen.today) - datetime.fromisoformat(seen.view.created)
+    return age < timedelta(seconds=FIRST_STATUS) and judged < outlook.wanted.fit.replicas
 
 
 def _messages(status: PoolStatus) -> list[str]:
@@ -264,15 +269,12 @@ def _announcements(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> tu
 
 
 def _requeue(seen: Observed, memory: Memory, pending: bool) -> float:
-    """Look again soon after a change and ever more rarely while it lasts; at rest only for the figures.
-
-    A pod without an address has nothing to say: Kubernetes' own news of it come by the watch.
-    """
+    """Look again soon after a change and ever more rarely while it lasts; at rest only for the figures."""
     if seen.missing:
         return 2.0
     if not pending or memory.pending_since is None:
         refused = any(state is not None and state.backend.ok is False for state in seen.states.values())
         return BROKEN if refused or memory.refusals else AT_REST
     if not any(pod.address for pod in seen.pods):
-        return LONGEST_WAIT
+        return LONGEST_WAIT if seen.status.observed_generation else float(FIRST_STATUS)
     return float(min(max(0.15, (seen.now - memory.pending_since) / 10), LONGEST_WAIT))

@@ -60,10 +60,12 @@ def service(**owner: Any) -> Object:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
 
 
-async def test_a_new_pool_is_written_whole() -> None:
+async def test_a_new_pool_is_written_whole_and_told() -> None:
     server = Server()
     outcome = await run(server, new_pool())
-    assert {kind for kind, _ in server.objects} == {"ConfigMap", "Service", "PodDisruptionBudget", "Deployment"}
+    assert {kind for kind, _ in server.objects} == {
+        "ConfigMap", "Service", "PodDisruptionBudget", "Deployment", "ConnectionPool",
+    }  # fmt: skip
     assert not outcome.memory.refusals
 
 

@@ -18,7 +18,7 @@ from tests.unit.reconcile.looks import (
 
 from pgbouncer_operator.api.conditions import ConditionType, Reason
 from pgbouncer_operator.reconcile.observed import Credentials, Memory, Missing, Observed, Reading, Refusal
-from pgbouncer_operator.reconcile.report import FIRST_STATUS
+from pgbouncer_operator.reconcile.report import AT_REST
 from pgbouncer_operator.resources.connection_secret import Login
 
 READY, STALLED = ConditionType.READY, ConditionType.STALLED
@@ -67,7 +67,6 @@ def test_a_backend_that_fails_is_told_in_postgresqls_own_words(word: str, reason
 
 def test_pods_that_do_not_all_fit_are_clamped_and_told() -> None:
     seen = healthy(serverConnections={"max": 8}, databases=[{"name": "a"}, {"name": "b"}], replicas=6)
-    seen = seen.remember(pending_since=seen.now - FIRST_STATUS)
     status, reason, message = condition(seen, ConditionType.WITHIN_BUDGET)
     assert (status, reason) == ("False", "ReplicasClamped")
     assert message.startswith("6 wanted, 4 fit: serverConnections.max is 8")
@@ -138,6 +137,7 @@ def test_a_pod_that_does_not_start_is_told_in_kubernetes_words() -> None:
 def just_made() -> Observed:
     """A moment after everything was created: no pod yet, and no status."""
     seen = replace(healthy(), pods=(), states={})
+    seen = replace(seen, view=replace(seen.view, created="2025-12-31T23:59:58Z"))
     read = replace(
         seen,
         credentials=Credentials({"shop": Login("app", "c4n4ry")}, "1"),
@@ -164,15 +164,28 @@ def test_the_first_status_tells_what_has_become_of_the_pods() -> None:
 
 def test_the_first_status_waits_for_pods_only_a_moment_and_not_for_what_the_user_has_to_mend() -> None:
     seen = just_made()
-    late = replace(seen, now=seen.now + FIRST_STATUS)
+    late = replace(seen, today="2026-01-01T00:00:01Z")
     assert condition(late, READY)[2] == "0 of 2 pods are ready."
     assert told(decide(late))["connectionSecrets"] == ["shop-connection", "shop-direct"]
     assert told(decide(late))["binding"] == {"name": "shop-connection"}
     missing = Missing(Reason.SECRET_NOT_FOUND, "Secret shop-db does not exist.")
     assert condition(seen.remember(reading=Reading(990.0, "", missing, {})), READY)[1] == "SecretNotFound"
-    refused = replace(healthy(), pods=(), states={}, memory=Memory(refusals={("Service", "shop"): refusal()}))
+    refused = replace(seen, pods=(), states={}, memory=Memory(refusals={("Service", "shop"): refusal()}))
     children = {key: each for key, each in refused.children.items() if key[0] != "Service"}
     assert condition(replace(refused, children=children), STALLED)[1] == "NameConflict"
+
+
+def test_pods_that_nobody_can_place_are_left_to_kubernetes_news_once_they_are_told() -> None:
+    """A thousand such pools must not cost two hundred looks a second."""
+    pods = tuple(replace(each, ready=False, address="", placed=False, trouble="no room") for each in healthy().pods)
+    stuck = replace(healthy(), pods=pods, states={"a": None, "b": None})
+    assert not decide(stuck).at_rest
+    told_once = decide(settled(stuck))
+    assert (told_once.steps, told_once.at_rest, told_once.requeue_after) == ((), True, AT_REST)
+    reading = Reading(990.0, "", Missing(Reason.SECRET_NOT_FOUND, "Secret shop-db does not exist."), {})
+    lacking = decide(settled(stuck.remember(reading=reading))).requeue_after
+    assert lacking is not None
+    assert lacking < AT_REST, "a Secret that comes is noticed soon"
 
 
 def refusal() -> Refusal:
