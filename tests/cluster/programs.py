@@ -2,16 +2,16 @@
 
 import contextlib
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.cluster.pools import DEADLINE, Namespace, Object
+from tests.cluster.server import SERVER, Rows, rows
 from tests.localcluster import traffic
 from tests.localcluster.problem import Problem
 from tests.localcluster.waiting import until
 
-LONG_SECONDS = 1800  # load ends when the test does
+LONG_SECONDS = 7200  # load ends when the test does
 
 
 def pod(here: Namespace, name: str, command: Sequence[str], secret: str, keys: Mapping[str, str]) -> Object:
@@ -51,17 +51,17 @@ def prepare(here: Namespace, secret: str) -> None:
 
 
 @contextlib.contextmanager
-def load(here: Namespace, secret: str, *arguments: str) -> Iterator[traffic.Running]:
-    """Clients that work while the block runs, and have begun when it begins."""
+def load(here: Namespace, secret: str, *arguments: str, name: str = "load") -> Iterator[traffic.Running]:
+    """Clients that work while the block runs, and have begun when it begins. Give each of several a name of its own."""
     prepare(here, secret)
     running = traffic.start(
-        here.site, here.name, traffic.Traffic("load", 1, (*arguments, "--seconds", str(LONG_SECONDS)), secret)
+        here.site, here.name, traffic.Traffic(name, 1, (*arguments, "--seconds", str(LONG_SECONDS)), secret)
     )
     try:
         until(lambda: "" if running.latest and running.account()["committed"] else "a first transaction", DEADLINE)
         yield running
     finally:
-        here.kubectl("delete", "pod", "--selector=traffic=load", "--wait=false")
+        here.kubectl("delete", "pod", f"--selector=traffic={name}", "--wait=false", "--grace-period=0", "--force")
 
 
 def settled(running: traffic.Running) -> dict[str, Any]:
@@ -73,11 +73,23 @@ def settled(running: traffic.Running) -> dict[str, Any]:
     return running.account()
 
 
+def finish(here: Namespace, running: traffic.Running, server: str = SERVER) -> tuple[dict[str, Any], Rows]:
+    """End the load, its transactions too; what its clients were told, and what the server has of it."""
+    account = running.finish()
+    return account, rows(here, running, server)
+
+
+def spotless(account: Mapping[str, Any], found: Rows) -> bool:
+    """Whether no client saw any error, and the server has exactly what they were told."""
+    return (account["failed"], account["refused"], account["errors"], found.lost, found.more) == (0, 0, {}, 0, 0)
+
+
 def median(values: Sequence[float]) -> float:
     """The middle value."""
-    return sorted(values)[len(values) // 2]
+    return percentile(values, 0.5)
 
 
-def stopwatch() -> float:
-    """Monotonic seconds."""
-    return time.monotonic()
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that so great a share of them do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,9 @@ from tests.localcluster.deploy import Site
 from tests.localcluster.problem import Problem
 
 Account = Mapping[str, Any]
-SUMS = ("connected", "most_connected", "refused", "committed", "failed", "in_transaction")
+SUMS = ("connected", "most_connected", "refused", "committed", "failed")
+WORST = ("p50", "p99", "longest", "silence")
+COUNTS = ("stages", "errors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class Traffic:
     arguments: Sequence[str]
     secret: str
     key: str = "DATABASE_URL"
+    program: str = "load.clients"
 
     def manifest(self, number: int, image: str) -> dict[str, Any]:
         """One pod."""
@@ -36,7 +40,7 @@ class Traffic:
             "name": "load",
             "image": image,
             "imagePullPolicy": "IfNotPresent",
-            "command": ["python3", "-m", "load.clients", "--worker", str(number), *self.arguments],
+            "command": ["python3", "-m", self.program, *self.arguments],
             "env": [{"name": "DATABASE_URL", "valueFrom": reference}],
             "securityContext": security,
         }
@@ -65,17 +69,21 @@ class Running:
         """Sums over the pods, the worst latencies, and every error with its count."""
         seen = list(self.latest.values())
         total: dict[str, Any] = {key: sum(each[key] for each in seen) for key in SUMS}
-        total |= {key: max((each[key] or 0 for each in seen), default=0) for key in ("p50", "p99")}
-        errors: dict[str, int] = {}
-        for each in seen:
-            for message, count in each["errors"].items():
-                errors[message] = errors.get(message, 0) + count
-        return {**total, "errors": errors}
+        total |= {key: max((each[key] or 0 for each in seen), default=0) for key in WORST}
+        for key in COUNTS:
+            total[key] = dict(sum((Counter(each[key]) for each in seen), Counter[str]()))
+        return total
 
     @property
     def finished(self) -> bool:
         """Whether every pod has said its last line."""
         return not any(follower.is_alive() for follower in self.followers)
+
+    def finish(self) -> dict[str, Any]:
+        """Let every client end its transaction and leave; then as wait()."""
+        for number in range(len(self.followers)):
+            self.site.kubectl("exec", "-n", self.namespace, f"{self.name}-{number}", "--", "sh", "-c", "kill -TERM 1")
+        return self.wait()
 
     def wait(self) -> dict[str, Any]:
         """Wait for the end, remove the pods, and give the account. Problem when a pod did not get to its end."""
@@ -85,7 +93,9 @@ class Running:
         if unfinished:
             said = self.site.kubectl("logs", "-n", self.namespace, f"{self.name}-{unfinished[0]}", "--tail=20")
             raise Problem(f"the clients in pod {self.name}-{unfinished[0]} did not get to their end:\n{said}")
-        self.site.kubectl("delete", "pod", "-n", self.namespace, "-l", f"traffic={self.name}", "--wait=false")
+        self.site.kubectl(
+            "delete", "pod", "-n", self.namespace, "-l", f"traffic={self.name}", "--wait=false", "--ignore-not-found"
+        )
         return self.account()
 
 

@@ -1,1 +1,1 @@
-"""Programs that run in the `clients` image: load with an account of every transaction."""
+"""Programs that run in the `clients` image: load with an account of every transaction, and cancels that are counted."""

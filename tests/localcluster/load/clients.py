@@ -2,64 +2,39 @@
 
     python3 -m load.clients --clients 1000 --reconnecting 100 --seconds 20      the URL comes from DATABASE_URL
 
-A line of JSON a second on standard output, and a last one with "done": true. A transaction is one insert and one read
-between BEGIN and COMMIT; it failed when the client saw any error. --reconnecting clients connect for each transaction.
+A line of JSON a second on standard output, and a last one with "done": true, at the end or after SIGTERM, which lets
+transactions finish. A transaction is one insert and one read between BEGIN and COMMIT; it failed when the client saw
+any error. Each row carries the run, the client and the number of its transaction, so that what was told to be committed
+can be counted. Kinds of clients: --reconnecting ones connect for each transaction, --lifetime lets the others connect
+anew after so many seconds as a client-side pool does, and without it they keep their connection for ever.
 """
 
 import argparse
 import asyncio
-import json
 import os
 import random
+import secrets
+import signal
 import sys
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import psycopg
+from load.account import Account
 
 CONNECT_SECONDS = 60
 CONNECTING_AT_ONCE = 40
-TABLE = "CREATE TABLE IF NOT EXISTS load (id bigserial PRIMARY KEY, client int NOT NULL, worker int NOT NULL)"
-
-
-@dataclass(slots=True)
-class Account:
-    """What all clients of this process saw, since the start."""
-
-    connected: int = 0
-    most_connected: int = 0
-    refused: int = 0
-    committed: int = 0
-    failed: int = 0
-    in_transaction: int = 0
-    seconds: list[float] = field(default_factory=list)
-    errors: Counter[str] = field(default_factory=Counter)
-
-    def opened(self) -> None:
-        self.connected += 1
-        self.most_connected = max(self.most_connected, self.connected)
-
-    def blame(self, error: Exception) -> None:
-        words = " ".join(str(error).split())
-        self.errors[words.rpartition(" failed: ")[2][:160] or type(error).__name__] += 1
-
-    def line(self, **more: object) -> str:
-        ordered = sorted(self.seconds)
-        return json.dumps(
-            {
-                "connected": self.connected,
-                "most_connected": self.most_connected,
-                "refused": self.refused,
-                "committed": self.committed,
-                "failed": self.failed,
-                "in_transaction": self.in_transaction,
-                "p50": round(ordered[len(ordered) // 2], 4) if ordered else None,
-                "p99": round(ordered[int(len(ordered) * 0.99)], 4) if ordered else None,
-                "errors": dict(self.errors.most_common(5)),
-                **more,
-            }
-        )
+TABLE = """
+SELECT pg_advisory_xact_lock(4711);
+CREATE TABLE IF NOT EXISTS load (
+    run text NOT NULL, client int NOT NULL, number bigint NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (run, client, number)
+);
+CREATE INDEX IF NOT EXISTS load_at ON load (at);
+"""
+INSERT = "INSERT INTO load (run, client, number) VALUES (%s, %s, %s)"
+READ = "SELECT count(*) FROM load WHERE (run, client, number) = (%s, %s, %s)"
+Connection = psycopg.AsyncConnection[tuple[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +46,9 @@ class Load:
     reconnecting: int
     seconds: float
     think: float
+    work: float
     lifetime: float
-    worker: int
+    statements: bool
     hold: bool
 
 
@@ -84,20 +60,19 @@ class Client:
         self.load = load
         self.account = account
         self.gate = gate
+        self.stage = "connect"
 
-    async def run(self, until: float) -> None:
-        reconnecting = self.number < self.load.reconnecting
-        lifetime = 0.0 if reconnecting else self.load.lifetime
-        while time.monotonic() < until:
+    async def run(self, over: asyncio.Event) -> None:
+        while not over.is_set():
             connection = await self.connect()
             if connection is None:
                 if self.load.hold:
                     return
                 await asyncio.sleep(0.2)
                 continue
-            await self.use(connection, until, lifetime)
+            await self.use(connection, over)
 
-    async def connect(self) -> "psycopg.AsyncConnection[tuple[int]] | None":
+    async def connect(self) -> Connection | None:
         try:
             async with self.gate:
                 return await psycopg.AsyncConnection.connect(
@@ -105,44 +80,59 @@ class Client:
                 )
         except (psycopg.Error, OSError) as error:
             self.account.refused += 1
-            self.account.blame(error)
+            self.account.blame("connect", error)
             return None
 
-    async def use(self, connection: "psycopg.AsyncConnection[tuple[int]]", until: float, lifetime: float) -> None:
+    async def use(self, connection: Connection, over: asyncio.Event) -> None:
         self.account.opened()
-        born = time.monotonic()
+        lifetime = 0.0 if self.number < self.load.reconnecting else self.load.lifetime
+        # Clients of a pool do not all leave in the same moment.
+        until = float("inf") if lifetime < 0 else time.monotonic() + lifetime * random.uniform(0.5, 1.0)
         try:
-            while time.monotonic() < until:
-                await self.transact(connection)
+            while not over.is_set():
+                if not await self.attempt(connection):
+                    return
                 await asyncio.sleep(random.uniform(0.5, 1.5) * self.load.think)
-                if connection.closed or (lifetime is not None and 0 <= lifetime <= time.monotonic() - born):
+                if time.monotonic() >= until:
                     return
         finally:
             self.account.connected -= 1
             await connection.close()
 
-    async def transact(self, connection: "psycopg.AsyncConnection[tuple[int]]") -> None:
-        began, inside = time.monotonic(), False
+    async def attempt(self, connection: Connection) -> bool:
+        """One transaction; whether the connection may be used further."""
+        self.account.attempts[self.number] += 1
+        began, self.stage = time.monotonic(), "begin"
         try:
-            async with connection.transaction():
-                inside = True
-                query = "INSERT INTO load (client, worker) VALUES (%s, %s) RETURNING id"
-                cursor = await connection.execute(query, (self.number, self.load.worker))
-                row = await cursor.fetchone()
-                await connection.execute("SELECT client FROM load WHERE id = %s", row)
+            await (self.state if self.load.statements else self.transact)(connection)
         except (psycopg.Error, OSError) as error:
-            self.account.failed += 1
-            self.account.in_transaction += inside
-            self.account.blame(error)
-        else:
-            self.account.committed += 1
-            self.account.seconds.append(time.monotonic() - began)
+            self.account.blame(self.stage, error)
+            self.account.closed[self.number] += connection.closed
+            self.account.ended(self.number, began, good=False)
+            return False
+        self.account.ended(self.number, began, good=True)
+        return True
+
+    async def transact(self, connection: Connection) -> None:
+        key = (self.account.run, self.number, self.account.attempts[self.number])
+        await connection.execute("BEGIN", prepare=False)
+        self.stage = "inside"
+        await connection.execute(INSERT, key)
+        if self.load.work:
+            await connection.execute("SELECT pg_sleep(%s)", (self.load.work,))
+        await connection.execute(READ, key)
+        self.stage = "commit"
+        await connection.execute("COMMIT", prepare=False)
+
+    async def state(self, connection: Connection) -> None:
+        await connection.execute(INSERT, (self.account.run, self.number, self.account.attempts[self.number]))
 
 
 async def drive(load: Load) -> Account:
-    account, gate = Account(), asyncio.Semaphore(CONNECTING_AT_ONCE)
-    until = time.monotonic() + load.seconds
-    clients = [asyncio.ensure_future(Client(n, load, account, gate).run(until)) for n in range(load.clients)]
+    account, gate, over = Account(secrets.token_hex(4)), asyncio.Semaphore(CONNECTING_AT_ONCE), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    asyncio.get_running_loop().call_later(load.seconds, over.set)
+    clients = [asyncio.ensure_future(Client(n, load, account, gate).run(over)) for n in range(load.clients)]
     everyone = asyncio.gather(*clients)
     while not everyone.done():
         await asyncio.wait({everyone}, timeout=1.0)
@@ -152,33 +142,39 @@ async def drive(load: Load) -> Account:
     return account
 
 
-def main() -> int:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=10)
     parser.add_argument("--reconnecting", type=int, default=0, help="of the clients: connect for each transaction")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--think", type=float, default=0.5, help="mean seconds between two transactions of a client")
+    parser.add_argument("--work", type=float, default=0, help="seconds of work in the server in each transaction")
     parser.add_argument(
         "--lifetime", type=float, default=-1, help="seconds after which a client connects anew; -1 never"
     )
-    parser.add_argument("--worker", type=int, default=0, help="a number that marks this process's rows")
+    parser.add_argument("--statements", action="store_true", help="single statements: no BEGIN, no read")
     parser.add_argument("--hold", action="store_true", help="a refused client gives up")
     parser.add_argument("--prepare", action="store_true", help="only make the table")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = arguments()
     url = os.environ["DATABASE_URL"]
     if given.prepare:
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(TABLE)
+            connection.execute(TABLE, prepare=False)
         return 0
     load = Load(
-        url,
-        given.clients,
-        given.reconnecting,
-        given.seconds,
-        given.think,
-        given.lifetime,
-        given.worker,
-        given.hold,
+        url=url,
+        clients=given.clients,
+        reconnecting=given.reconnecting,
+        seconds=given.seconds,
+        think=given.think,
+        work=given.work,
+        lifetime=given.lifetime,
+        statements=given.statements,
+        hold=given.hold,
     )
     account = asyncio.run(drive(load))
     return 1 if account.failed or account.refused else 0
