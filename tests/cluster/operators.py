@@ -1,9 +1,10 @@
 """The installed operator's pods and processes: who leads, and the death of one."""
 
+import contextlib
 import json
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,7 @@ def processes(uids: Iterable[str]) -> list[Process]:
 
 def pods(site: Site) -> list[Object]:
     """The operator's pods that are not terminating."""
-    listed = json.loads(site.kubectl("get", "pods", "-n", NAMESPACE, f"--selector={SELECTOR}", "--output=json"))
-    return [pod for pod in listed["items"] if "deletionTimestamp" not in pod["metadata"]]
+    return [pod for pod in everyone(site) if "deletionTimestamp" not in pod["metadata"]]
 
 
 def leader(site: Site) -> str:
@@ -82,3 +82,25 @@ def kill(site: Site, name: str) -> int:
 def forget_lease(site: Site) -> None:
     """Spare the test the time that the successor of a dead leader waits for the lease to run out."""
     site.kubectl("delete", "lease", naming.LEASE_NAME, "-n", NAMESPACE, "--ignore-not-found")
+
+
+@contextlib.contextmanager
+def absent(site: Site) -> Iterator[None]:
+    """No operator runs meanwhile; after it one that leads."""
+    resource = ("deployment", RELEASE, "-n", NAMESPACE)
+    wanted = json.loads(site.kubectl("get", *resource, "--output=json"))["spec"]["replicas"]
+    site.kubectl("scale", *resource, "--replicas=0")
+    until(lambda: "" if not everyone(site) else "the end of every operator", DEADLINE)
+    try:
+        yield
+    finally:
+        site.kubectl("scale", *resource, f"--replicas={wanted}")
+        site.kubectl("rollout", "status", *resource, "--timeout=120s")
+        wait_leader(site)
+
+
+def everyone(site: Site) -> list[Object]:
+    """The operator's pods, terminating ones too."""
+    listed = json.loads(site.kubectl("get", "pods", "-n", NAMESPACE, f"--selector={SELECTOR}", "--output=json"))
+    found: list[Object] = listed["items"]
+    return found

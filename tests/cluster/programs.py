@@ -26,7 +26,7 @@ def pod(here: Namespace, name: str, command: Sequence[str], secret: str, keys: M
     return {**body, "metadata": {"name": name, "labels": {"traffic": name}}}
 
 
-def output(here: Namespace, body: Object) -> str:
+def output(here: Namespace, body: Object, seconds: float = DEADLINE) -> str:
     """Run a pod to its end and give what it printed; Problem with its words when it failed."""
     name = body["metadata"]["name"]
     here.kubectl("delete", "pod", name, "--ignore-not-found")
@@ -36,7 +36,7 @@ def output(here: Namespace, body: Object) -> str:
         phase = here.get("pod", name)["status"].get("phase")
         return "" if phase in {"Succeeded", "Failed"} else f"the end of pod {name}, which is {phase}"
 
-    until(missing, DEADLINE)
+    until(missing, seconds)
     said = here.kubectl("logs", name)
     if here.get("pod", name)["status"]["phase"] == "Failed":
         raise Problem(f"pod {name} failed:\n{said}")
@@ -48,6 +48,20 @@ def prepare(here: Namespace, secret: str) -> None:
     """Make the table that load works on."""
     command = ("python3", "-m", "load.clients", "--prepare")
     output(here, pod(here, "prepare", command, secret, {"DATABASE_URL": "DATABASE_URL"}))
+
+
+def prepare_at(here: Namespace, host: str) -> None:
+    """The same straight on another server that knows the login `shop`."""
+    body = pod(
+        here,
+        "prepare",
+        ("python3", "-m", "load.clients", "--prepare"),
+        "shop-db",
+        {"PGUSER": "username", "PGPASSWORD": "password"},
+    )
+    environment = {"DATABASE_URL": "postgresql:///shop", "PGHOST": host, "PGSSLMODE": "require"}
+    body["spec"]["containers"][0]["env"] += [{"name": name, "value": value} for name, value in environment.items()]
+    output(here, body)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,180 @@
+"""The server dies, moves to another address, becomes read-only: the pool is back as soon as the server is.
+
+No client waits longer for it than queryWaitSeconds.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.cluster import programs, server, servers
+from tests.cluster.pools import Namespace, pool
+from tests.cluster.server import Rows, sql
+from tests.localcluster.traffic import Running
+from tests.localcluster.waiting import let_pass
+
+POOL = "moves"
+PODS, MOST, QUERY_WAIT = 2, 8, 15
+LOAD = ("--clients", "16", "--reconnecting", "4", "--lifetime", "20", "--think", "0.03")
+SLACK = 5.0  # of a client on a busy machine, beyond queryWaitSeconds
+Say = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def ready(here: Namespace) -> Namespace:
+    here.apply(pool(POOL, MOST, replicas=PODS, timeouts={"queryWaitSeconds": QUERY_WAIT}))
+    here.wait_ready(POOL)
+    return here
+
+
+@pytest.fixture
+def running(ready: Namespace) -> Iterator[Running]:
+    with programs.load(ready, f"{POOL}-connection", *LOAD) as load:
+        yield load
+
+
+def works_again(here: Namespace, running: Running, at: str = server.SERVER) -> None:
+    """Wait until clients commit again."""
+    before = running.account()["committed"]
+    here.wait(lambda: running.account()["committed"] > before + 50, f"commits on {at}")
+
+
+def judge(account: dict[str, Any], rows: Rows) -> None:
+    """Nothing told is lost, and nobody waited for longer than was allowed."""
+    assert rows.lost == 0
+    assert rows.more <= account["stages"].get("commit", 0)
+    assert account["longest"] <= QUERY_WAIT + SLACK
+
+
+def test_a_server_that_dies_is_used_again_as_soon_as_it_is_back(ready: Namespace, running: Running, say: Say) -> None:
+    lives = ready.lives(POOL)
+    died = servers.now(ready)
+    if not servers.kill(ready, "postgres"):
+        pytest.skip("the node is not this machine, so its processes cannot be killed")
+    ready.wait(lambda: servers.ready_at(ready, "postgres") > died, "the server is back")
+    back = servers.ready_at(ready, "postgres")
+    ready.wait(lambda: servers.first_row_after(ready, back), "a first commit")
+    first = servers.first_row_after(ready, back) or 0.0
+    works_again(ready, running)
+    ready.wait_ready(POOL)
+    account, rows = programs.finish(ready, running)
+    say(
+        f"server killed: down for {back - died:.1f} s, first commit {first - back:.2f} s after it took connections; "
+        f"{account['failed'] + account['refused']} of {account['committed']} transactions failed {account['stages']}, "
+        f"the longest took {account['longest']} s; {rows}"
+    )
+    judge(account, rows)
+    assert ready.lives(POOL) == lives, "no pod of the pool restarts for it"
+    assert ready.serving(POOL) == PODS
+
+
+@pytest.fixture
+def second(ready: Namespace) -> Iterator[str]:
+    """An independent second server, empty but for the table."""
+    servers.start(ready, "second")
+    programs.prepare_at(ready, "second")
+    yield "second"
+    servers.point(ready, "postgres", "postgres")
+    ready.kubectl("delete", "deployment,service", "second", "--wait=false")
+
+
+@pytest.fixture
+def standby(ready: Namespace) -> Iterator[str]:
+    """A second server that follows the first."""
+    servers.standby(ready, "standby")
+    yield "standby"
+    servers.point(ready, "postgres", "postgres")
+    ready.kubectl("delete", "deployment,service", "standby", "--wait=false")
+
+
+def first_commit(here: Namespace, name: str, began: float) -> float:
+    """Wait for the first commit on that server after a moment of its clock; seconds from then."""
+    at = f"deployment/{name}"
+    here.wait(lambda: servers.first_row_after(here, began, at), f"a first commit on {name}")
+    return (servers.first_row_after(here, began, at) or began) - began
+
+
+def nobody_left(here: Namespace, at: str = server.SERVER) -> None:
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop' AND backend_type = 'client backend'"
+    here.wait(lambda: sql(here, sessions, at) == "0", f"no session of the pool on {at}")
+
+
+def test_a_service_that_moves_to_another_pod_takes_all_sessions_along(
+    ready: Namespace, second: str, running: Running, say: Say
+) -> None:
+    began = servers.now(ready, f"deployment/{second}")
+    servers.point(ready, "postgres", second)
+    first = first_commit(ready, second, began)
+    nobody_left(ready)
+    left = servers.now(ready) - began
+    ready.wait_ready(POOL)
+    account = running.finish()
+    say(
+        f"Service moved to another pod: first commit there {first:.2f} s after the change began, "
+        f"last session left the old one within {left:.1f} s; "
+        f"{account['failed'] + account['refused']} of {account['committed']} transactions failed {account['stages']}"
+    )
+    assert account["failed"] == account["refused"] == 0, account["errors"]
+    assert account["longest"] <= QUERY_WAIT + SLACK
+
+
+def test_a_standby_that_is_promoted_gets_all_clients(
+    ready: Namespace, standby: str, running: Running, say: Say
+) -> None:
+    at = f"deployment/{standby}"
+    set_read_only(ready, "on")  # the old primary is demoted: nothing may be written there any more
+    servers.point(ready, "postgres", standby)
+    nobody_left(ready)
+    ready.wait_condition(POOL, "BackendReachable", "False", "BackendIsReadOnly")
+    promoted = servers.now(ready, at)
+    sql(ready, "SELECT pg_promote()", at)
+    first = first_commit(ready, standby, promoted)
+    works_again(ready, running, standby)
+    ready.wait_ready(POOL)
+    account, rows = programs.finish(ready, running, at)
+    set_read_only(ready, "off")
+    say(
+        f"standby promoted: first commit {first:.2f} s after pg_promote() was called; "
+        f"{account['failed']} of {account['committed']} transactions failed {account['stages']}; {rows}"
+    )
+    judge(account, rows)
+
+
+def test_a_server_that_becomes_read_only_is_told_and_used_again_when_it_is_writable(
+    ready: Namespace, running: Running, say: Say
+) -> None:
+    began = time.monotonic()
+    set_read_only(ready, "on")
+    message = ready.wait_condition(POOL, "BackendReachable", "False", "BackendIsReadOnly")
+    told = time.monotonic() - began
+    assert ready.serving(POOL) == PODS, "pods stay in the Service"
+    back = servers.now(ready)
+    set_read_only(ready, "off")
+    ready.wait(lambda: servers.first_row_after(ready, back), "a first commit")
+    first = servers.first_row_after(ready, back) or 0.0
+    works_again(ready, running)
+    ready.wait_ready(POOL)
+    account, rows = programs.finish(ready, running)
+    say(
+        f"read-only told after {told:.1f} s: {message}; first commit {first - back:.2f} s after it was writable again; "
+        f"{account['failed']} of {account['committed']} transactions failed {account['stages']}"
+    )
+    judge(account, rows)
+
+
+def set_read_only(here: Namespace, value: str) -> None:
+    sql(here, f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+    sql(here, "SELECT pg_reload_conf()")
+
+
+def test_out_of_slots_is_told_apart_with_the_servers_own_words(ready: Namespace, say: Say) -> None:
+    sql(ready, "ALTER ROLE shop CONNECTION LIMIT 0")
+    sql(ready, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'shop'")
+    message = ready.wait_condition(POOL, "BackendReachable", "False", "BackendIsFull")
+    say(f"out of slots: {message}")
+    assert "too many connections for role" in message
+    let_pass(1)
+    assert ready.serving(POOL) == PODS
+    sql(ready, "ALTER ROLE shop CONNECTION LIMIT -1")
+    ready.wait_ready(POOL)
