@@ -45,6 +45,19 @@ def processes(uids: Iterable[str]) -> list[Process]:
     return found
 
 
+def kill_process(uids: Iterable[str], program: str) -> int:
+    """SIGKILL the processes of these pods that run a program (its path, or a part of its arguments); how many."""
+    killed = 0
+    for victim in processes(uids):
+        if program in victim.command or victim.command[0].startswith(program):
+            try:
+                os.kill(victim.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue  # it went with its parent
+            killed += 1
+    return killed
+
+
 def pods(site: Site) -> list[Object]:
     """The operator's pods that are not terminating."""
     return [pod for pod in everyone(site) if "deletionTimestamp" not in pod["metadata"]]

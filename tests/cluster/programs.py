@@ -1,5 +1,6 @@
 """Clients' programs in pods of the `clients` image: what they print, and load that lasts as long as a test wants."""
 
+import base64
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,10 +45,18 @@ def output(here: Namespace, body: Object, seconds: float = DEADLINE) -> str:
     return said
 
 
-def prepare(here: Namespace, secret: str) -> None:
+def values(here: Namespace, secret: str) -> dict[str, str]:
+    """What a Secret holds."""
+    data = here.get("secret", secret)["data"]
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+def prepare(here: Namespace, secret: str, verified: bool = False) -> None:
     """Make the table that load works on."""
-    command = ("python3", "-m", "load.clients", "--prepare")
-    output(here, pod(here, "prepare", command, secret, {"DATABASE_URL": "DATABASE_URL"}))
+    body = traffic.Traffic("prepare", 1, ("--prepare",), secret, verified=verified).manifest(
+        0, here.site.reference("clients")
+    )
+    output(here, body)
 
 
 def prepare_at(here: Namespace, host: str) -> None:
@@ -65,12 +74,13 @@ def prepare_at(here: Namespace, host: str) -> None:
 
 
 @contextlib.contextmanager
-def load(here: Namespace, secret: str, *arguments: str, name: str = "load") -> Iterator[traffic.Running]:
+def load(
+    here: Namespace, secret: str, *arguments: str, name: str = "load", verified: bool = False
+) -> Iterator[traffic.Running]:
     """Clients that work while the block runs, and have begun when it begins. Give each of several a name of its own."""
-    prepare(here, secret)
-    running = traffic.start(
-        here.site, here.name, traffic.Traffic(name, 1, (*arguments, "--seconds", str(LONG_SECONDS)), secret)
-    )
+    prepare(here, secret, verified)
+    lasting = (*arguments, "--seconds", str(LONG_SECONDS))
+    running = traffic.start(here.site, here.name, traffic.Traffic(name, 1, lasting, secret, verified=verified))
     try:
         until(lambda: "" if running.latest and running.account()["committed"] else "a first transaction", DEADLINE)
         yield running
@@ -87,10 +97,10 @@ def settled(running: traffic.Running) -> dict[str, Any]:
     return running.account()
 
 
-def finish(here: Namespace, running: traffic.Running, server: str = SERVER) -> tuple[dict[str, Any], Rows]:
-    """End the load, its transactions too; what its clients were told, and what the server has of it."""
+def finish(here: Namespace, running: traffic.Running, *servers: str) -> tuple[dict[str, Any], Rows]:
+    """End the load, its transactions too; what its clients were told, and what the servers together have of it."""
     account = running.finish()
-    return account, rows(here, running, server)
+    return account, rows(here, running, *(servers or (SERVER,)))
 
 
 def spotless(account: Mapping[str, Any], found: Rows) -> bool:

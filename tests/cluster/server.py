@@ -31,8 +31,8 @@ def sql(here: Namespace, query: str, server: str = SERVER, database: str = "shop
     return here.kubectl("exec", "-i", server, "-c", "postgres", "--", *psql, text=query).strip()
 
 
-def rows(here: Namespace, ended: Running, server: str = SERVER) -> Rows:
-    """Hold clients that have ended against the rows, number by number."""
+def rows(here: Namespace, ended: Running, *servers: str) -> Rows:
+    """Hold clients that have ended against the rows of all the servers, number by number."""
     told: set[tuple[str, int, int]] = set()
     for each in ended.latest.values():
         failed = {(client, number) for client, number in each["failures"]}
@@ -40,7 +40,7 @@ def rows(here: Namespace, ended: Running, server: str = SERVER) -> Rows:
         tried = {(client, number) for client, last in each["attempts"] for number in range(1, last + 1)}
         told |= {(each["run"], client, number) for client, number in tried - failed}
     runs = ", ".join(f"'{each['run']}'" for each in ended.latest.values())
-    lines = sql(here, f"SELECT run, client, number FROM load WHERE run IN ({runs})", server).splitlines()
-    split = (line.split("|") for line in lines)
+    query = f"SELECT run, client, number FROM load WHERE run IN ({runs})"
+    split = [line.split("|") for each in servers for line in sql(here, query, each).splitlines()]
     found = {(run, int(client), int(number)) for run, client, number in split}
     return Rows(len(told), len(found), len(told - found))

@@ -2,8 +2,6 @@
 
 import copy
 import json
-import os
-import signal
 from datetime import datetime
 
 import yaml
@@ -27,12 +25,15 @@ def manifests(here: Namespace, name: str) -> tuple[Object, Object]:
     return service, deployment
 
 
-def start(here: Namespace, name: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
-    """A second server like the first, with more arguments and environment; until it answers."""
+def start(here: Namespace, name: str, *arguments: str, certificate: str = "") -> None:
+    """A second server like the first, with more arguments, and its certificate from a Secret; until it answers."""
     service, deployment = manifests(here, name)
-    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    spec = deployment["spec"]["template"]["spec"]
+    container = spec["containers"][0]
     container["args"] += arguments
-    container["env"] += [{"name": key, "value": value} for key, value in (environment or {}).items()]
+    if certificate:
+        container["volumeMounts"] += [{"name": "tls", "mountPath": "/etc/postgres/tls", "readOnly": True}]
+        spec["volumes"] += [{"name": "tls", "secret": {"secretName": certificate}}]
     for body in (service, deployment):
         here.apply(body)
     here.kubectl("rollout", "status", f"deployment/{name}", "--timeout=120s")
@@ -73,14 +74,7 @@ def pod(here: Namespace, server: str) -> Object:
 
 def kill(here: Namespace, server: str) -> int:
     """SIGKILL every process of the server at once; how many. Its container starts again with its data."""
-    found = operators.processes([pod(here, server)["metadata"]["uid"]])
-    victims = [each for each in found if each.command[0].startswith("postgres")]
-    for victim in victims:
-        try:
-            os.kill(victim.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue  # it went with its parent
-    return len(victims)
+    return operators.kill_process([pod(here, server)["metadata"]["uid"]], "postgres")
 
 
 def ready_at(here: Namespace, server: str) -> float:

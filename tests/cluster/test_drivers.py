@@ -3,7 +3,6 @@
 The password is as bad as passwords get, and every URL comes from a connection Secret.
 """
 
-import base64
 import json
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
@@ -90,11 +89,6 @@ def ready(here: Namespace) -> Namespace:
     return here
 
 
-def values(here: Namespace, secret: str) -> dict[str, str]:
-    data = here.get("secret", secret)["data"]
-    return {key: base64.b64decode(value).decode() for key, value in data.items()}
-
-
 @pytest.mark.parametrize("driver", PROGRAMS)
 @pytest.mark.parametrize("key", ["DATABASE_URL", "uri"])
 def test_a_driver_works_through_the_pool(ready: Namespace, driver: str, key: str) -> None:
@@ -115,7 +109,7 @@ def test_psql_works_with_the_variables_alone(ready: Namespace, secret: str) -> N
 
 
 def test_only_the_direct_secret_holds_the_way_around_the_pool(ready: Namespace) -> None:
-    pooled, direct = values(ready, f"{POOL}-connection"), values(ready, f"{POOL}-direct")
+    pooled, direct = programs.values(ready, f"{POOL}-connection"), programs.values(ready, f"{POOL}-direct")
     assert "DIRECT_URL" not in pooled
     assert "DATABASE_URL" not in direct
     assert pooled["host"] == f"{POOL}.{ready.name}.svc"
@@ -125,8 +119,8 @@ def test_only_the_direct_secret_holds_the_way_around_the_pool(ready: Namespace) 
 
 def test_the_jdbc_url_says_the_same_as_the_single_keys(ready: Namespace) -> None:
     for secret in (f"{POOL}-connection", f"{POOL}-direct"):
-        found = values(ready, secret)
-        assert found["password"] == values(ready, "shop-db")["password"]
+        found = programs.values(ready, secret)
+        assert found["password"] == programs.values(ready, "shop-db")["password"]
         scheme, _, rest = found["jdbc-uri"].partition(":")
         url = urlsplit(rest)
         query = {key: value for key, (value,) in parse_qs(url.query, strict_parsing=True).items()}

@@ -14,12 +14,16 @@ from tests.localcluster.problem import Problem
 Account = Mapping[str, Any]
 SUMS = ("connected", "most_connected", "refused", "committed", "failed")
 WORST = ("p50", "p99", "longest", "silence")
+BINDING = "/binding"  # the Secret, as a volume
 COUNTS = ("stages", "errors")
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Clients to start: how many pods, the arguments of each, and the Secret's key that holds the URL."""
+    """Clients to start: how many pods, the arguments of each, and the Secret's key that holds the URL.
+
+    verified: they check the pool's certificate against the Secret's ca.crt.
+    """
 
     name: str
     pods: int
@@ -27,6 +31,7 @@ class Traffic:
     secret: str
     key: str = "DATABASE_URL"
     program: str = "load.clients"
+    verified: bool = False
 
     def manifest(self, number: int, image: str) -> dict[str, Any]:
         """One pod."""
@@ -35,14 +40,16 @@ class Traffic:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
+        verification = [{"name": "PGSSLROOTCERT", "value": f"{BINDING}/ca.crt"}] if self.verified else []
         reference = {"secretKeyRef": {"name": self.secret, "key": self.key}}
         container = {
             "name": "load",
             "image": image,
             "imagePullPolicy": "IfNotPresent",
             "command": ["python3", "-m", self.program, *self.arguments],
-            "env": [{"name": "DATABASE_URL", "valueFrom": reference}],
+            "env": [{"name": "DATABASE_URL", "valueFrom": reference}, *verification],
             "securityContext": security,
+            "volumeMounts": [{"name": "binding", "mountPath": BINDING, "readOnly": True}],
         }
         spec = {
             "restartPolicy": "Never",
@@ -50,6 +57,7 @@ class Traffic:
             "terminationGracePeriodSeconds": 1,
             "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [container],
+            "volumes": [{"name": "binding", "secret": {"secretName": self.secret}}],
         }
         metadata = {"name": f"{self.name}-{number}", "labels": {"traffic": self.name}}
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
@@ -156,7 +164,7 @@ class Census:
 COUNT = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop' AND backend_type = 'client backend' \\watch 0.1\n"
 
 
-def census(site: Site, namespace: str) -> Census:
+def census(site: Site, namespace: str, server: str = "deployment/postgres") -> Census:
     """Start counting, in one session of the superuser, for whom PostgreSQL keeps slots."""
     found = Census()
     command = [
@@ -165,7 +173,7 @@ def census(site: Site, namespace: str) -> Census:
         "-i",
         "-n",
         namespace,
-        "deployment/postgres",
+        server,
         "--",
         "psql",
         "-h",

@@ -1,0 +1,92 @@
+"""Who may log in no more is refused by every pod: another login, another password, an account that ran out."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from tests.cluster import console
+from tests.cluster.console import Followed
+from tests.cluster.pools import USER, Namespace, pool
+from tests.cluster.server import sql
+
+POOL = "revoking"
+PODS, MOST = 3, 12
+ROLES = """
+CREATE ROLE guest LOGIN PASSWORD 'guest-0';
+CREATE ROLE heir LOGIN PASSWORD 'heir-0';
+GRANT ALL ON DATABASE shop TO guest, heir;
+"""
+Say = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def ready(here: Namespace) -> Namespace:
+    sql(here, ROLES)
+    secret(here, "guest", "guest-0")
+    users = [USER, {"name": "guest", "secretRef": {"name": "guest-db"}}]
+    here.apply(pool(POOL, MOST, replicas=PODS, users=users))
+    here.wait_ready(POOL)
+    return here
+
+
+@pytest.fixture
+def logins(ready: Namespace) -> Iterator[Followed]:
+    listening = console.logins(ready, POOL)
+    yield listening
+    listening.stop()
+
+
+def secret(here: Namespace, username: str, password: str) -> None:
+    body = {"stringData": {"username": username, "password": password}}
+    here.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "guest-db"}, **body})
+
+
+def accepted(logins: Followed, user: str, password: str) -> None:
+    said = console.login(logins, accepted=True, user=user, password=password, dbname="shop")
+    assert set(said.values()) == {""}, said
+
+
+def refused(logins: Followed, user: str, password: str) -> float:
+    """Wait until no pod lets that login in any more; when the last one refused (monotonic seconds)."""
+    said = console.login(logins, accepted=False, user=user, password=password, dbname="shop")
+    assert "" not in said.values(), said
+    return max(logins.heard.values())
+
+
+def test_a_password_that_was_rotated_is_refused_and_the_new_one_works(
+    ready: Namespace, logins: Followed, say: Say
+) -> None:
+    accepted(logins, "guest", "guest-0")
+    lives = ready.lives(POOL)
+    sql(ready, "ALTER ROLE guest PASSWORD 'guest-1'")
+    began = time.monotonic()
+    secret(ready, "guest", "guest-1")
+    seconds = refused(logins, "guest", "guest-0") - began
+    accepted(logins, "guest", "guest-1")
+    say(f"rotated password: the old one refused by {PODS} pods {seconds:.2f} s after kubectl apply began")
+    assert ready.lives(POOL) == lives
+
+
+def test_a_login_that_was_replaced_is_refused(ready: Namespace, logins: Followed, say: Say) -> None:
+    accepted(logins, "guest", "guest-1")
+    began = time.monotonic()
+    secret(ready, "heir", "heir-0")
+    seconds = refused(logins, "guest", "guest-1") - began
+    accepted(logins, "heir", "heir-0")
+    say(f"replaced login: the old one refused by {PODS} pods {seconds:.2f} s after kubectl apply began")
+
+
+def test_a_user_taken_from_the_pool_is_refused_before_and_after_the_roll(
+    ready: Namespace, logins: Followed, say: Say
+) -> None:
+    accepted(logins, "heir", "heir-0")
+    began = time.monotonic()
+    ready.patch(POOL, users=[USER])
+    seconds = refused(logins, "heir", "heir-0") - began
+    ready.wait_ready(POOL)
+    say(f"user taken away: refused by {PODS} pods {seconds:.2f} s after kubectl patch began")
+    again = console.logins(ready, POOL)
+    try:
+        refused(again, "heir", "heir-0")
+    finally:
+        again.stop()
