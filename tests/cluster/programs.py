@@ -103,9 +103,11 @@ def finish(here: Namespace, running: traffic.Running, *servers: str) -> tuple[di
     return account, rows(here, running, *(servers or (SERVER,)))
 
 
-def spotless(account: Mapping[str, Any], found: Rows) -> bool:
-    """Whether no client saw any error, and the server has exactly what they were told."""
-    return (account["failed"], account["refused"], account["errors"], found.lost, found.more) == (0, 0, {}, 0, 0)
+def trouble(account: Mapping[str, Any], found: Rows) -> str:
+    """What clients saw going wrong, or what the server does not have as they were told; empty when all is well."""
+    if (account["failed"], account["refused"], found.lost, found.more) == (0, 0, 0, 0):
+        return ""
+    return f"{account['failed']} failed, {account['refused']} refused, {account['errors']}; {found}"
 
 
 def median(values: Sequence[float]) -> float:

@@ -101,7 +101,7 @@ def test_passwords_authorities_and_pods_change_while_no_operator_runs(
         f"PostgreSQL counted at most {counted.peak} of {MOST}"
     )
     assert static == MOST // (PODS + 1)
-    assert programs.spotless(account, rows), (account, rows)
+    assert not programs.trouble(account, rows)
 
 
 def gone(here: Namespace, pod: Object) -> bool:

@@ -96,7 +96,7 @@ def test_a_line_that_pgbouncer_refuses_reaches_no_running_pgbouncer_and_is_named
         assert {each[WAIT] for each in settings.said.values()} == {"30"}
     finally:
         settings.stop()
-    assert programs.spotless(account, rows), (account, rows)
+    assert not programs.trouble(account, rows)
     assert ready.lives(POOL) == lives
     assert not any(reasons(ready))
 

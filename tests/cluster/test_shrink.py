@@ -41,4 +41,4 @@ def test_a_saturated_pool_shrinks_to_its_new_budget_and_stays_there(
     )
     assert peak_before <= LARGE
     assert max(counted.counts[there:]) <= SMALL
-    assert programs.spotless(account, rows), (account, rows)
+    assert not programs.trouble(account, rows)

@@ -74,4 +74,4 @@ def test_an_upgrade_of_the_operator_rolls_nothing_until_it_is_asked_to(
     say(f"Automatic: {account['failed'] + account['refused']} of {account['committed']} failed in the roll")
     assert here.condition(POOL, "UpdateAvailable").get("status") in {None, "False"}
     assert here.get(KIND, POOL)["status"]["image"] == newer
-    assert programs.spotless(account, rows), (account, rows)
+    assert not programs.trouble(account, rows)
