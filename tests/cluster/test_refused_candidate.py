@@ -14,6 +14,7 @@ from pgbouncer_operator import naming
 POOL = "refusing"
 PODS, MOST = 2, 8
 LOAD = ("--clients", "12", "--reconnecting", "4", "--think", "0.05")
+REFUSED = {"server_tls_ciphers": "NO-SUCH-CIPHER"}
 WAIT = "query_wait_timeout"
 
 
@@ -71,8 +72,8 @@ def reasons(here: Namespace) -> list[set[str]]:
 
 
 def spoil(intent: dict[str, Any]) -> None:
-    """A value that no validation of ours would have let through, and that PgBouncer refuses when it reads it."""
-    intent["settings"] |= {"pool_mode": "transaction", "query_wait_timeout": "soon"}
+    """Two changes: a good one, and a value that only PgBouncer can judge, and refuses."""
+    intent["settings"] |= {WAIT: 44, **REFUSED}
 
 
 def test_a_line_that_pgbouncer_refuses_reaches_no_running_pgbouncer_and_is_named(
@@ -92,13 +93,38 @@ def test_a_line_that_pgbouncer_refuses_reaches_no_running_pgbouncer_and_is_named
             say(f"refused: {words[0]}")
             ready.wait_ready(POOL)  # the operator is back and writes what the spec says
             account, rows = programs.finish(ready, running)
-        assert all(WAIT in each for each in words), words
+        assert all("cipher" in each for each in words), words
         assert {each[WAIT] for each in settings.said.values()} == {"30"}
     finally:
         settings.stop()
     assert not programs.trouble(account, rows)
     assert ready.lives(POOL) == lives
     assert not any(reasons(ready))
+
+
+def test_the_condition_names_what_pgbouncer_refuses_and_the_pool_heals_when_it_is_mended(
+    ready: Namespace, say: Callable[[str], None]
+) -> None:
+    lives = ready.lives(POOL)
+    settings = console.follow(ready, POOL, WAIT)
+    try:
+        with programs.load(ready, f"{POOL}-connection", *LOAD) as running:
+            ready.patch(POOL, parameters=REFUSED, timeouts={"queryWaitSeconds": 44})
+            message = ready.wait_condition(POOL, "ConfigurationApplied", "False", "ConfigurationRefused")
+            ready.wait_condition(POOL, "Stalled", "True")
+            assert ready.serving(POOL) == PODS
+            ready.patch(POOL, parameters=None)
+            ready.wait_ready(POOL)
+            settings.wait(lambda said: all(each[WAIT] == "44" for each in said), "what was good of the change")
+            account, rows = programs.finish(ready, running)
+            ready.patch(POOL, timeouts={"queryWaitSeconds": 30})
+            ready.wait_ready(POOL)
+    finally:
+        settings.stop()
+    say(f"refused: {message}")
+    assert "cipher" in message
+    assert not programs.trouble(account, rows)
+    assert ready.lives(POOL) == lives
 
 
 @pytest.mark.usefixtures("without_operator")
