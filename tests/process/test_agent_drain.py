@@ -97,6 +97,63 @@ def test_the_listener_stays_open_for_whoever_still_comes(transactional: Pod) -> 
     assert draining.wait(30) == 0
 
 
+def told(pod: Pod) -> str:
+    """The line of the agent's log about the drain, without its seconds."""
+
+    def line() -> str:
+        return next((each for each in pod.logs().splitlines() if each.startswith("drained in ")), "")
+
+    return str(eventually("the result is in the log", line)).partition(" s: ")[2]
+
+
+def figures(pod: Pod) -> dict[str, float]:
+    """The agent's metrics of the drain by outcome."""
+    found = {}
+    for line in pod.http("/metrics")[1].splitlines():
+        if line.startswith('pgbouncer_operator_agent_drain_clients{outcome="'):
+            name, value = line.split('"')[1], line.rpartition(" ")[2]
+            found[name] = float(value)
+    return found
+
+
+def test_a_session_that_never_ends_is_cut_at_the_deadline_and_counted(postgres: Postgres) -> None:
+    with running(postgres, "session") as pod, contextlib.closing(pod.connect("shop", "shop", PASSWORD)) as client:
+        client.execute("select 1")  # in session mode an idle client holds its connection
+        assert drain(pod, timeout="0.2", transaction="0.5").wait(30) == 1
+        assert told(pod) == "0 clients left by themselves, 0 closed at a transaction boundary, 1 cut"
+        assert figures(pod) == {"left": 0.0, "closed": 0.0, "cut": 1.0}
+
+
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+def test_idle_clients_are_closed_between_transactions_and_counted(postgres: Postgres, mode: str) -> None:
+    with running(postgres, mode) as pod:
+        first, second, third = (pod.connect("shop", "shop", PASSWORD) for _ in range(3))
+        for client in (first, second, third):
+            client.execute("select 1")
+        draining = drain(pod, timeout="3")
+        eventually("the agent knows", lambda: pod.state()["phase"] == "draining")
+        first.close()
+        assert draining.wait(30) == 0
+        assert told(pod) == "1 clients left by themselves, 2 closed at a transaction boundary, 0 cut"
+        assert figures(pod) == {"left": 1.0, "closed": 2.0, "cut": 0.0}
+        second.close()
+        third.close()
+
+
+def test_a_drain_without_the_agent_lets_paused_clients_go_and_returns(transactional: Pod) -> None:
+    assert transactional.agent is not None
+    transactional.agent.terminate()
+    transactional.agent.wait(10)
+    with transactional.console() as console:
+        console.query('PAUSE "shop"')
+    draining = drain(transactional)
+    with transactional.connect("shop", "shop", PASSWORD) as client:
+        assert client.execute("select 1").fetchone() == (1,)
+    assert draining.wait(30) == 0
+    transactional.start_agent()
+    assert told(transactional).endswith("0 closed at a transaction boundary, 0 cut")
+
+
 def test_a_pod_without_clients_is_drained_once_the_endpoint_is_out(transactional: Pod) -> None:
     began = time.monotonic()
     assert drain(transactional, delay="1").wait(30) == 0

@@ -3,10 +3,14 @@
 Run as `python3 -IS drain.py --endpoint-delay 5 --timeout 120 --transaction 60 [--run-dir …] [--port …]`; standard
 library only, since it runs in PgBouncer's cgroup. The ladder, for every pool mode:
 
-1. tell the agent through <run dir>/draining; wait until the endpoint has been taken out everywhere;
+1. tell the agent through <run dir>/draining; wait until the endpoint has been taken out everywhere; let databases that
+   are paused flow, or their clients would wait until they are cut (the agent does so too, but it may be dead);
 2. the listener stays open; wait until only console sessions are left, then return: kubelet's SIGTERM ends PgBouncer;
 3. at the timeout SHUTDOWN WAIT_FOR_SERVERS (transactions finish) and wait until PgBouncer has gone. SIGTERM on top of
    that is a second shutdown signal, which PgBouncer takes as "exit now": so this returns only when it is due.
+
+What became of the clients is kept in <run dir>/drained at every step, since this process ends with PgBouncer's
+container; the agent tells it in its log and its metrics.
 """
 
 import os
@@ -15,7 +19,6 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # -I leaves the script's own directory out
 
 import time
-from collections.abc import Callable
 
 import wire  # type: ignore[import-not-found, unused-ignore]  # a sibling script here, not a package's module
 
@@ -28,6 +31,36 @@ _OPTIONS = {
     "--run-dir": "/run/pgbouncer",
     "--port": "6432",
 }
+_SHUTDOWN = "SHUTDOWN WAIT_FOR_SERVERS"
+
+
+class Count:
+    """One look at PgBouncer. clients: without the console's. busy: in a transaction, or in a session that is theirs.
+
+    logins: of clients, since PgBouncer started.
+    """
+
+    def __init__(self, clients: int = 0, busy: int = 0, logins: int = 0) -> None:
+        """Nobody, unless said otherwise: what is to be seen of a process that is gone."""
+        self.clients, self.busy, self.logins = clients, busy, logins
+
+
+class Result:
+    """What became of the clients so far, kept in a file for the agent."""
+
+    def __init__(self, run_dir: str) -> None:
+        """The clock runs from now."""
+        self._path = os.path.join(run_dir, "drained")
+        self._begun = time.monotonic()
+
+    def keep(self, done: bool, left: int, closed: int = 0, cut: int = 0) -> None:
+        """left: went by themselves. closed: by us, between two transactions. cut: in the middle of one."""
+        seconds = time.monotonic() - self._begun
+        _write(
+            self._path,
+            f'{{"closed": {closed}, "cut": {cut}, "done": {"true" if done else "false"},'
+            f' "left": {left}, "seconds": {seconds:.2f}}}',
+        )
 
 
 def main(arguments: list[str]) -> int:
@@ -39,52 +72,99 @@ def main(arguments: list[str]) -> int:
     options |= dict(zip(arguments[::2], arguments[1::2], strict=True))
     console = os.path.join(options["--run-dir"], f".s.PGSQL.{options['--port']}")
     delay, timeout, transaction = (float(options[key]) for key in ("--endpoint-delay", "--timeout", "--transaction"))
-    _tell(options["--run-dir"], delay + timeout + transaction)
+    first = _look(console) or Count()  # before anybody is told: who is here now is who the drain is about
+    _write(
+        os.path.join(options["--run-dir"], "draining"),
+        f'{{"deadline": {time.time() + delay + timeout + transaction:.1f}}}',
+    )
+    return _drain(console, first, Result(options["--run-dir"]), (delay, timeout, transaction))
+
+
+def _drain(console: str, first: Count, result: Result, times: tuple[float, float, float]) -> int:
+    delay, timeout, transaction = times
+    _resume(console)
     time.sleep(delay)
-    if _wait(console, _has_clients, timeout):
+    rest = _leave(console, timeout)
+    if rest is not None and not rest.clients:
+        # A process that is gone has taken its count of logins along.
+        result.keep(True, gone(first, rest) if rest.logins else first.clients)
         return 0
-    shutdown = "SHUTDOWN WAIT_FOR_SERVERS"
-    if not _ask(console, shutdown):
-        print(f"PgBouncer did not take {shutdown}: it is stopped as it is", file=sys.stderr)
+    left = gone(first, rest) if rest is not None else 0
+    clients = rest.clients if rest is not None else first.clients
+    if not _ask(console, _SHUTDOWN):
+        print(f"PgBouncer did not take {_SHUTDOWN}: it is stopped as it is", file=sys.stderr)
+        result.keep(True, left, 0, clients)
         return 1
-    return 0 if _wait(console, _is_there, transaction) else 1
+    result.keep(False, left, clients)
+    busy = _finish(console, transaction, rest.busy if rest is not None else clients)
+    cut = min(busy, clients)
+    result.keep(True, left, clients - cut, cut)
+    return 1 if busy else 0
 
 
-def _tell(run_dir: str, seconds: float) -> None:
-    """The file that makes the agent act alone: pods that terminate get no grant and no configuration any more."""
-    path = os.path.join(run_dir, "draining")
+def gone(first: Count, last: Count) -> int:
+    """Clients that were there at `first` or came after, and were gone at `last`."""
+    return max(0, first.clients + last.logins - first.logins - last.clients)
+
+
+def _leave(console: str, seconds: float) -> Count | None:
+    """Wait until no client is left; the last look, None when PgBouncer did not answer it."""
+    until = time.monotonic() + seconds
+    while (seen := _look(console)) is None or seen.clients:
+        if time.monotonic() >= until:
+            break
+        time.sleep(POLL_SECONDS)
+    return seen
+
+
+def _finish(console: str, seconds: float, busy: int) -> int:
+    """Wait until PgBouncer has gone; how many clients were busy when it had not after `seconds`, at least 1."""
+    until = time.monotonic() + seconds
+    while _is_there(console):
+        if time.monotonic() >= until:
+            seen = _look(console)
+            return max(1, seen.busy if seen is not None else busy)
+        time.sleep(POLL_SECONDS)
+    return 0
+
+
+def _write(path: str, text: str) -> None:
     with open(path + ".new", "w", encoding="utf-8") as file:
-        file.write(f'{{"deadline": {time.time() + seconds:.1f}}}\n')
+        file.write(text + "\n")
     os.replace(path + ".new", path)
 
 
-def _wait(console: str, holds: Callable[[str], bool], seconds: float) -> bool:
-    """Wait until `holds(console)` is false; False when it still is after `seconds`."""
-    until = time.monotonic() + seconds
-    while holds(console):
-        if time.monotonic() >= until:
-            return False
-        time.sleep(POLL_SECONDS)
-    return True
-
-
-def _has_clients(console: str) -> bool:
-    """Whether anybody but console sessions is connected: yes for a process that hangs, no for one that is gone."""
+def _look(console: str) -> Count | None:
+    """Who is connected but console sessions: nobody to a process that is gone, None for one that hangs."""
     try:
         with wire.console(console, ANSWER_SECONDS) as session:
-            pools, lists = session.query("SHOW POOLS"), session.query("SHOW LISTS")
+            pools, lists, stats = (session.query(f"SHOW {each}") for each in ("POOLS", "LISTS", "STATS"))
     except (ConnectionRefusedError, FileNotFoundError):
-        return False
+        return Count()
     except (OSError, wire.WireError):
-        return True
-    return bool(clients(pools, lists))
+        return None
+    return counted(pools, lists, stats)
 
 
-def clients(pools: list[wire.Row], lists: list[wire.Row]) -> int:
+def counted(pools: list[wire.Row], lists: list[wire.Row], stats: list[wire.Row]) -> Count:
     """Clients of SHOW POOLS without the console's, those still logging in, and cancel requests on their way."""
     columns = ("cl_active", "cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req")
-    pooled = sum(int(pool[column]) for pool in pools if pool["database"] != "pgbouncer" for column in columns)
-    return pooled + sum(int(row["items"]) for row in lists if row["list"] == "login_clients")
+    own = [pool for pool in pools if pool["database"] != "pgbouncer"]
+    clients = sum(int(pool[column]) for pool in own for column in columns)
+    clients += sum(int(row["items"]) for row in lists if row["list"] == "login_clients")
+    busy = sum(int(pool["sv_active"]) for pool in own)
+    logins = sum(int(row["total_client_login_count"]) for row in stats if row["database"] != "pgbouncer")
+    return Count(clients, busy, logins)
+
+
+def _resume(console: str) -> None:
+    try:
+        with wire.console(console, ANSWER_SECONDS) as session:
+            for row in session.query("SHOW DATABASES"):
+                if row["paused"] == "1":
+                    session.query('RESUME "' + row["name"].replace('"', '""') + '"')
+    except (OSError, wire.WireError):
+        return  # it is gone, or hangs: nobody waits behind a pause then
 
 
 def _is_there(console: str) -> bool:

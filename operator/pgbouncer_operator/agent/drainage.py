@@ -1,11 +1,16 @@
 """The agent's part in a drain: it acts alone, since a terminating pod gets no grant and no configuration."""
 
+import json
+from dataclasses import replace
+
 from pgbouncer_operator.agent import bouncer, compose
 from pgbouncer_operator.agent.bouncer import CommandRefused, Look, Unreachable
 from pgbouncer_operator.agent.compose import Candidate
 from pgbouncer_operator.agent.settings import Settings
+from pgbouncer_operator.agent.state import Drained
 
 FLAG = "draining"  # written by drain.py
+RESULT = "drained"  # likewise
 
 
 class Drainage:
@@ -16,6 +21,7 @@ class Drainage:
         self.begun = False
         self._settings = settings
         self._process = bouncer.NOBODY
+        self._told = False
 
     def due(self) -> bool:
         """Whether the pod drains now.
@@ -32,13 +38,35 @@ class Drainage:
             self._resume()
         elif process not in {bouncer.NOBODY, self._process}:
             flag.unlink()
-            self.begun = False
+            (self._settings.run_dir / RESULT).unlink(missing_ok=True)
+            self.begun = self._told = False
         return self.begun
 
     @property
     def asked(self) -> bool:
         """Whether the pod is to drain, known before the next `due`."""
         return self.begun or (self._settings.run_dir / FLAG).exists()
+
+    @property
+    def result(self) -> Drained | None:
+        """What became of the clients so far; None before the first of them was counted, and after the drain is over."""
+        if not self.asked:
+            return None
+        try:
+            found = json.loads((self._settings.run_dir / RESULT).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        drained = Drained(**found)
+        # The container ends with PgBouncer, and drain.py with it: then nobody was left to say that it is done.
+        return replace(drained, done=drained.done or bouncer.process(self._settings) == bouncer.NOBODY)
+
+    def line(self) -> str:
+        """What to write into the log, once; empty before the drain is done, and after."""
+        result = self.result
+        if self._told or result is None or not result.done:
+            return ""
+        self._told = True
+        return str(result)
 
     def next(self, running: Candidate, seen: Look) -> Candidate:
         """What to run for the clients that are left."""

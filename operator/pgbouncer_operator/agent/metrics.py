@@ -115,6 +115,15 @@ def of_agent(state: State) -> Iterator[Metric]:
     if state.reload is not None:
         text = "From reading the last change to the proof that it is in force."
         yield _gauge("pgbouncer_operator_agent_reload_seconds", text, state.reload.seconds)
+    if state.drained is not None:
+        ended = GaugeMetricFamily(
+            "pgbouncer_operator_agent_drain_clients", "What became of a drain's clients.", labels=["outcome"]
+        )
+        for outcome in ("left", "closed", "cut"):
+            ended.add_metric([outcome], getattr(state.drained, outcome))
+        yield ended
+        text = "How long the drain took, or has taken."
+        yield _gauge("pgbouncer_operator_agent_drain_seconds", text, state.drained.seconds)
     problems = GaugeMetricFamily("pgbouncer_operator_agent_problem", "1 while it stands.", labels=["reason"])
     standing = {each.reason for each in state.problems}
     for reason in ProblemReason:

@@ -99,6 +99,24 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class Drained:
+    """What became of the clients of a pod that drains: see drain.py. done: nothing more will."""
+
+    left: int
+    closed: int
+    cut: int
+    seconds: float
+    done: bool
+
+    def __str__(self) -> str:
+        """The line of the log."""
+        return (
+            f"drained in {self.seconds:.1f} s: {self.left} clients left by themselves, "
+            f"{self.closed} closed at a transaction boundary, {self.cut} cut"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class UserState:
     """Whether a user's Secret can be used; see mounts.MountedUser."""
 
@@ -112,6 +130,7 @@ class State:
     """Everything the agent knows of its pod. hash, seq: applied and verified, not merely wanted.
 
     cap: the most server connections the pod may act on: a raised one at once, a lowered one when it is kept to.
+    drained: for the metrics; not in the document.
     reconnected: the last token at which every server connection was renewed, or the one seen first.
     """
 
@@ -129,6 +148,7 @@ class State:
     reload: Reload | None = None
     traffic: Flow = Flow.FLOWING
     reconnected: str = ""
+    drained: Drained | None = None
 
     def to_json(self) -> str:
         """The document of GET /state, keys sorted."""

@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     while not stop.is_set():
         worker.step()
         notice.wait(worker.pause)
+    worker.log()
     return 0
 
 
@@ -94,11 +95,17 @@ class Worker:
                 self._fall_back()
         self.ladder.check()
         self._steer()
+        self.log()
         now = time.monotonic()
         untested = self.ladder.settled and self._watch.owes(self.ladder.running) and not self._traffic.asked
         if untested or now - self._beaten >= self.settings.beat:
             self._beaten = now
             self._beat()
+
+    def log(self) -> None:
+        """Tell what a drain has come to, once: it is the last that is heard of the pod."""
+        if line := self._drainage.line():
+            print(line, file=sys.stderr, flush=True)
 
     def state(self) -> State:
         """All that is known now, with fresh figures."""
@@ -125,6 +132,7 @@ class Worker:
             reload=ladder.reload,
             traffic=self._flow,
             reconnected=self._renewal.token,
+            drained=self._drainage.result,
         )
 
     def look(self) -> Look | None:

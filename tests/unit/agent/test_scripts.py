@@ -13,7 +13,7 @@ AGENT = Path(wire.__file__).parent
 
 
 def pool(database: str, **columns: int) -> wire.Row:
-    zero = dict.fromkeys(("cl_active", "cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req"), 0)
+    zero = dict.fromkeys(("cl_active", "cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req", "sv_active"), 0)
     return {"database": database} | {key: str(value) for key, value in (zero | columns).items()}
 
 
@@ -31,7 +31,21 @@ CASES = [
 def test_a_drain_waits_for_everybody_but_the_console(
     pools: list[wire.Row], lists: list[wire.Row], expected: int
 ) -> None:
-    assert drain.clients(pools, lists) == expected
+    assert drain.counted(pools, lists, []).clients == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        (drain.Count(clients=5, logins=10), drain.Count(clients=2, logins=10), 3),
+        (drain.Count(clients=5, logins=10), drain.Count(clients=2, logins=14), 7),
+        (drain.Count(clients=5, logins=10), drain.Count(clients=6, logins=10), 0),  # one that was logging in
+    ],
+)
+def test_clients_that_came_during_the_drain_are_counted_when_they_go(
+    first: drain.Count, last: drain.Count, expected: int
+) -> None:
+    assert drain.gone(first, last) == expected
 
 
 @pytest.mark.parametrize("arguments", [["--timeout"], ["--unknown", "1"], ["120"]])
