@@ -107,17 +107,18 @@ def test_every_key_of_a_connection_secret_is_named() -> None:
         assert set(connection_secret(pool(), entry, Login("shop", "x"))["data"]) <= told
 
 
-def test_a_service_of_ones_own_selects_the_pods_as_ours_does() -> None:
-    services = [body for body in MANIFESTS if body["kind"] == "Service"]
-    assert len(services) == 1
-    for body in services:
-        assert body["apiVersion"] == "v1"
-        assert body["spec"]["selector"] == {naming.LABEL_POOL: demo.POOL}
-        assert [each["targetPort"] for each in body["spec"]["ports"]] == [naming.PORT_NAME_PGBOUNCER]
+def test_the_certificate_is_the_one_that_pools_name_and_names_their_hosts() -> None:
+    """A kind that is not ours and not Kubernetes' own: only its words can be compared."""
+    ((certificate,),) = [list(yaml.safe_load_all(block.text)) for block in readme.blocks("yml")]
+    assert (certificate["apiVersion"], certificate["kind"]) == ("cert-manager.io/v1", "Certificate")
+    (reachable,) = [body["spec"] for body in MANIFESTS if "service" in body["spec"]]
+    assert certificate["spec"]["secretName"] == reachable["clients"]["tls"]["secretName"]
+    host = naming.service_host(demo.POOL, "shop")
+    assert certificate["spec"]["dnsNames"] == [host, reachable["service"]["externalHost"]]
 
 
 def test_every_other_manifest_has_the_shape_of_its_kind() -> None:
-    known = {naming.KIND: naming.API_VERSION, "Deployment": "apps/v1", "Service": "v1"}
+    known = {naming.KIND: naming.API_VERSION, "Deployment": "apps/v1"}
     for body in MANIFESTS:
         assert body["apiVersion"] == known[body["kind"]]
         assert body["metadata"]["name"]

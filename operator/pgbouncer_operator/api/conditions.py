@@ -101,7 +101,7 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.SCALED_TO_ZERO: "Set spec.replicas above 0 to serve clients again.",
         Reason.FLOWING: "Nothing to do: queries reach the server.",
         Reason.PAUSED: "Set spec.traffic to Flowing when you are done; after pauseTimeoutSeconds it flows by itself.",
-        Reason.UPDATE_AVAILABLE: "Run `kubectl rollout restart` on the pool's Deployment, or set spec.upgradePolicy.",
+        Reason.UPDATE_AVAILABLE: "Set spec.upgradePolicy to Automatic, or wait: the next change that rolls brings it.",
         Reason.PENDING: "Wait a moment; if it stays, look whether the operator runs and may watch this namespace.",
         Reason.WAITING_FOR_PODS: "Wait; if it stays, `kubectl describe pod` says what a pod lacks: image, room, quota.",
         Reason.APPLYING_CONFIGURATION: "Wait: the pods are loading the new configuration one after the other.",
