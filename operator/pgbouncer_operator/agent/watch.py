@@ -38,7 +38,7 @@ def due(last: Last, subject: str, figures: Figures, now: float) -> bool:
     """Whether to test now. Never at rest: a server that works and is idle is left alone."""
     if subject != last.subject:
         return True
-    starved = figures.waiting > 0 and figures.open == 0
+    starved = figures.waiting > 0 and figures.busy == 0  # open ones may be logins that nobody answers
     if not last.found.ok or starved:
         return now >= last.ended + last.pause
     return figures.busy > 0 and now >= last.ended + USED_PAUSE_SECONDS
@@ -115,10 +115,11 @@ class Watch:
 
     def _serves(self, database: str) -> bool:
         try:
-            found = bouncer.look(self._settings).databases.get(database)
+            seen = bouncer.look(self._settings)
         except (Unreachable, CommandRefused):
             return False
-        return found is not None and found.open > 0
+        found = seen.databases.get(database)
+        return found is not None and found.open > 0 and seen.figures.busy > 0  # not merely logging in
 
     def _paused(self) -> bool:
         try:

@@ -1,0 +1,107 @@
+"""A PostgreSQL that goes and comes back: how soon clients are served again, and how long any of them can be stuck."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import psycopg
+import pytest
+from tests.process import agentdb, rootfs, servers
+from tests.process.agentcase import PASSWORD, intent
+from tests.process.agentpod import Pod, eventually
+from tests.process.faraway import PORT, far
+from tests.process.servers import Postgres
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
+]
+WAIT_SECONDS = 6
+MARGIN_SECONDS = 4.0  # PgBouncer looks after its waiting clients three times a second; the machine may be slow
+
+
+class Clients:
+    """Clients that come, run one transaction and leave. longest: seconds that one of them was kept, served or not."""
+
+    def __init__(self, pod: Pod, number: int) -> None:
+        self.longest, self.served = 0.0, 0
+        self._pod = pod
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(number)]
+
+    def __enter__(self) -> "Clients":
+        for each in self._threads:
+            each.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for each in self._threads:
+            each.join(60)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                with self._pod.connect("shop", "shop", PASSWORD) as client:
+                    client.execute("select 1")
+                self.served += 1
+            except psycopg.Error:
+                pass  # an outage is an outage: how long it takes is what counts here
+            self.longest = max(self.longest, time.monotonic() - began)
+
+
+def until_served(pod: Pod, back: Callable[[], object]) -> float:
+    """Seconds from the return of PostgreSQL to the first transaction through the pool that has begun since."""
+    with Clients(pod, 4) as clients:
+        back()
+        served, began = clients.served, time.monotonic()
+        eventually("a transaction goes through", lambda: clients.served > served, 20)
+        return time.monotonic() - began
+
+
+def test_clients_are_served_soon_after_postgresql_is_back(
+    pod: Pod, record_property: Callable[[str, object], None]
+) -> None:
+    with servers.postgres() as server:
+        agentdb.role(server, "shop", PASSWORD)
+        wanted = pod.mount_intent(intent(server))
+        pod.start()
+        pod.runs(wanted)
+        with Clients(pod, 4) as clients:
+            eventually("clients are served", lambda: clients.served > 20)
+            server.stop()
+            eventually("the outage is told", lambda: pod.state()["backend"]["ok"] is False, 20)
+        seconds = until_served(pod, lambda: agentdb.restart(server))
+        record_property("seconds from PostgreSQL's return to the first transaction", round(seconds, 3))
+        print(f"served {seconds:.2f} s after PostgreSQL was back")
+        eventually("the return is told", lambda: pod.state()["backend"]["ok"], 20)
+
+
+def test_no_client_is_stuck_longer_than_it_may_wait_when_packets_are_dropped(
+    pod: Pod, postgres: Postgres, record_property: Callable[[str, object], None]
+) -> None:
+    # The way has an address of its own; PostgreSQL sees connections from loopback as ever.
+    with far(postgres.port) as way:
+        plain = intent(postgres, query_wait_timeout=WAIT_SECONDS)
+        database = replace(plain.databases[0], host=way.host, port=PORT)
+        wanted = pod.mount_intent(replace(plain, databases=(database,)))
+        pod.start()
+        pod.runs(wanted)
+        eventually("the way is open", lambda: pod.state()["backend"]["ok"])
+        with pod.connect("shop", "shop", PASSWORD) as inside, Clients(pod, 4) as clients:
+            eventually("clients are served", lambda: clients.served > 20)
+            inside.execute("begin; select 1")
+            way.drop()
+            began = time.monotonic()
+            with pytest.raises(psycopg.OperationalError):
+                inside.execute("select 1")
+            stuck = time.monotonic() - began
+            eventually("the outage is told", lambda: pod.state()["backend"]["ok"] is False, 30)
+        assert max(stuck, clients.longest) < WAIT_SECONDS + MARGIN_SECONDS
+        seconds = until_served(pod, way.carry)
+        record_property("seconds a client was stuck", round(max(stuck, clients.longest), 3))
+        record_property("seconds from the network's return to the first transaction", round(seconds, 3))
+        print(f"stuck {stuck:.2f} s inside, {clients.longest:.2f} s at most; served {seconds:.2f} s after")
+        eventually("the return is told", lambda: pod.state()["backend"]["ok"], 30)
