@@ -73,6 +73,15 @@ PSQL = [
     "SELECT 'all ' || 'right' WHERE current_user = 'shop' AND current_database() = 'shop'",
 ]
 PSQL_ALONE = ["psql", *PSQL[2:]]
+# pgjdbc reads URLs of its own; the sources are in the image's directory.
+JDBC = [
+    "/opt/java/bin/java",
+    "-Xmx48m",
+    "-XX:+UseSerialGC",
+    "-XX:-UsePerfData",
+    "-cp",
+    "/opt/jdbc:/opt/jdbc/postgresql.jar",
+]
 PROGRAMS: Mapping[str, list[str]] = {
     "psql": PSQL,
     "psycopg": ["python3", "-c", PSYCOPG],
@@ -94,6 +103,14 @@ def ready(here: Namespace) -> Namespace:
 def test_a_driver_works_through_the_pool(ready: Namespace, driver: str, key: str) -> None:
     body = programs.pod(ready, f"{driver}-pool", PROGRAMS[driver], f"{POOL}-connection", {"URL": key})
     assert programs.output(ready, body).strip() == "all right"
+
+
+@pytest.mark.parametrize("secret", [f"{POOL}-connection", f"{POOL}-direct"])
+def test_pgjdbc_works_with_its_url(ready: Namespace, secret: str) -> None:
+    command = [*JDBC, "Jdbc", str(CLIENTS), str(ROUNDS)]
+    assert (
+        programs.output(ready, programs.pod(ready, "jdbc", command, secret, {"URL": "jdbc-uri"})).strip() == "all right"
+    )
 
 
 @pytest.mark.parametrize("driver", ["psql", "psycopg"])

@@ -12,15 +12,16 @@ import java.util.concurrent.Future;
 /**
  * Clients with pgjdbc's own defaults: after five executions it prepares a statement on the server.
  *
- * <p>URL is a JDBC URL, CLIENTS and ROUNDS are numbers. Prints "all right", or ends with what went wrong.
+ * <p>Arguments: how many clients, and how many rounds each. The environment's URL is a JDBC URL. Prints "all right", or
+ * ends with what went wrong.
  */
 final class Jdbc {
   private Jdbc() {}
 
   public static void main(String[] arguments) throws Exception {
     String url = System.getenv("URL");
-    int clients = Integer.parseInt(System.getenv("CLIENTS"));
-    int rounds = Integer.parseInt(System.getenv("ROUNDS"));
+    int clients = Integer.parseInt(arguments[0]);
+    int rounds = Integer.parseInt(arguments[1]);
     ExecutorService threads = Executors.newFixedThreadPool(clients);
     try {
       List<Callable<Integer>> work = new ArrayList<>();
