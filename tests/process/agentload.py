@@ -12,11 +12,16 @@ class Load:
     """Clients that run short transactions one after the other, each with a connection of its own."""
 
     def __init__(
-        self, pod: Pod, clients: int, database: str = "shop", work: str = "begin; select pg_sleep(0.02); commit"
+        self,
+        pod: Pod,
+        clients: int,
+        database: str = "shop",
+        work: str = "begin; select pg_sleep(0.02); commit",
+        login: tuple[str, str] = ("shop", PASSWORD),
     ) -> None:
         self.done = 0
         self.failures: list[str] = []
-        self._pod, self._database, self._work = pod, database, work
+        self._pod, self._database, self._work, self._login = pod, database, work, login
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
 
@@ -32,7 +37,7 @@ class Load:
 
     def _run(self) -> None:
         try:
-            with self._pod.connect(self._database, "shop", PASSWORD, prepare_threshold=None) as client:
+            with self._pod.connect(self._database, *self._login, prepare_threshold=None) as client:
                 while not self._stop.is_set():
                     client.execute(self._work)  # type: ignore[arg-type]
                     self.done += 1

@@ -62,6 +62,7 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._doubted = False
         self._writers = _writers(settings)
+        self._credentials = ""
 
     def found(self, running: Candidate | None) -> Backend:
         """The last result for what runs: of another server, database or login it would say nothing about this one."""
@@ -89,11 +90,20 @@ class Watch:
         if not self._doubted and not due(self._last, about, figures, time.monotonic()):
             return
         self._doubted = False
+        # An open connection says nothing of a new password. Without clients nobody misses it, so a new one is made;
+        # with clients it stays: it serves them whichever of Secret and role was changed first.
+        rotated = running.composition.credentials != self._credentials
+        fresh = tuple(running.shares) if rotated and self._credentials and not figures.clients else ()
+        self._credentials = running.composition.credentials
         test, places = plan(running, mounts, self._settings), _places(running, mounts)
-        self._thread = threading.Thread(target=self._run, args=(about, test, places), name="backend", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(about, test, places, fresh), name="backend", daemon=True
+        )
         self._thread.start()
 
-    def _run(self, about: str, test: backend.Test, places: Callable[[str, str], str]) -> None:
+    def _run(self, about: str, test: backend.Test, places: Callable[[str, str], str], fresh: tuple[str, ...]) -> None:
+        with contextlib.suppress(Unreachable, CommandRefused):
+            bouncer.command(self._settings, *bouncer.reconnect(fresh))
         finding = backend.run(test, self._serves)
         if self._paused():
             return  # a test waits behind a pause as everybody does, which says nothing of the server
