@@ -11,7 +11,7 @@ from pgbouncer_operator.api import crd as definition
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.parameters import Audience, ParameterRule, ParameterType
 from pgbouncer_operator.pgbouncer import grants, hba, ini, parameters, userlist
-from pgbouncer_operator.pgbouncer.composition import Composition, Login
+from pgbouncer_operator.pgbouncer.composition import Composition, Login, entries
 from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources import connection_secret
@@ -87,14 +87,18 @@ def files(wanted: Desired) -> dict[str, str]:
     cap = wanted.fit.static * (wanted.fit.replicas + wanted.fit.surge) // max(1, wanted.fit.replicas)
     if cap < wanted.fit.floor:
         return {}
-    databases = [(each.name, each.max) for each in wanted.intent.databases]
+    logins = [Login(f"<login of {each.name}>", "<password>", each.max) for each in wanted.intent.users]
+    lookup = "<login of authQuery>" if wanted.intent.auth_query else ""
+    if lookup:
+        logins.append(Login(lookup, "<password>"))
     composition = Composition(
         intent=wanted.intent,
-        shares=grants.split(cap, databases),
+        shares=grants.split(cap, [(each.name, each.max) for each in entries(wanted.intent)]),
         seq=1,
-        logins=tuple(Login(f"<login of {each.name}>", "<password>", each.max) for each in wanted.intent.users),
+        logins=tuple(logins),
         credentials="",
         stats_user="random",
+        lookup=lookup,
     )
     return {
         "pgbouncer.ini": ini.render(composition),

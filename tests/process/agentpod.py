@@ -82,7 +82,9 @@ class Pod:
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {f"{name}_DIR": self.root / name.lower() for name in ("CONFIG", "GRANTS", "USERS", "CA", "POD", "RUN")}
+        own = {
+            f"{name}_DIR": self.root / name.lower() for name in ("CONFIG", "GRANTS", "USERS", "CA", "TLS", "POD", "RUN")
+        }
         own |= {"PORT": self.port, "HTTP_PORT": self.http_port, "PGBOUNCER": LOADER}
         kept = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
         ours = {f"PGBOUNCER_AGENT_{key}": str(value) for key, value in own.items()}

@@ -33,11 +33,17 @@ class CommandRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One row of SHOW DATABASES: the limit in force and the server connections now."""
+    """One row of SHOW DATABASES: the limit in force and the server connections now; and the clients of SHOW POOLS.
+
+    busy: server connections that a client holds.
+    """
 
     limit: int
     open: int
     paused: bool
+    disabled: bool = False
+    clients: int = 0
+    busy: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +63,25 @@ def look(settings: Settings, whole: bool = False) -> Look:
     """
     with session(settings) as console:
         shown = console.query("SHOW DATABASES")
-        databases = {
-            row["name"]: Database(int(row["max_connections"]), int(row["current_connections"]), row["paused"] == "1")
-            for row in shown
-            if row["name"] != CONSOLE
-        }
-        seen = Look(databases, figures(databases, console.query("SHOW POOLS")))
+        pools = console.query("SHOW POOLS")
+        databases = {row["name"]: _database(row, pools) for row in shown if row["name"] != CONSOLE}
+        seen = Look(databases, figures(databases, pools))
         if not whole:
             return seen
         version = next(iter(console.query("SHOW VERSION")[0].values())).removeprefix("PgBouncer ")
         return replace(seen, marker=marker(console.query("SHOW CONFIG")), version=version)
+
+
+def _database(row: wire.Row, pools: list[wire.Row]) -> Database:
+    own = [each for each in pools if each["database"] == row["name"]]
+    return Database(
+        limit=int(row["max_connections"]),
+        open=int(row["current_connections"]),
+        paused=row["paused"] == "1",
+        disabled=row["disabled"] == "1",
+        clients=sum(int(each["cl_active"]) + int(each["cl_waiting"]) for each in own),
+        busy=sum(int(each["sv_active"]) for each in own),
+    )
 
 
 def command(settings: Settings, *texts: str, seconds: float = ANSWER_SECONDS) -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.agent.grant import Seen
-from pgbouncer_operator.agent.mounts import Mounts
+from pgbouncer_operator.agent.mounts import AUTH_QUERY, Mounts
 from pgbouncer_operator.agent.settings import Settings
 from pgbouncer_operator.agent.state import Problem, ProblemReason, ReloadKind
 from pgbouncer_operator.pgbouncer import grants, hba, ini, parameters, userlist
-from pgbouncer_operator.pgbouncer.intent import SYSTEM_CA, Intent
+from pgbouncer_operator.pgbouncer.composition import entries
+from pgbouncer_operator.pgbouncer.intent import SYSTEM_CA, DatabaseIntent, Intent
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Candidate:
     """A configuration for this pod: the composition of its ini, and the other files.
 
     seq, cap: the ledger it was made under; the shares' sum is lower where databases have maxima of their own.
-    ca: bytes of the CA file, empty for none. It is copied, because an emptied mount must not break a start.
+    ca, certificate, key: bytes of the CA file and of the pair for clients, empty for none. They are copied, because an
+    emptied mount must not break a start.
     marker: what SHOW CONFIG says once PgBouncer has read this whole configuration.
     """
 
@@ -35,6 +37,8 @@ class Candidate:
     seq: int
     cap: int
     ca: bytes = b""
+    certificate: bytes = b""
+    key: bytes = field(default=b"", repr=False)
     marker: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,16 +63,22 @@ class Candidate:
         }
         if self.ca:
             files[f"{paths.ca}/{self.composition.intent.server_tls.ca}"] = self.ca
+        if self.composition.intent.client_tls:
+            files |= {paths.certificate: self.certificate, paths.key: self.key}
         return files | {paths.ini: ini.render(self.composition).encode()}
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """What a new composition takes besides the mounts. retired: every login this PgBouncer has ever known."""
+    """What a new composition takes besides the mounts. retired: every login this PgBouncer has ever known.
+
+    lingering: databases on their way out, whose clients have not left yet.
+    """
 
     identity: Identity
     settings: Settings
     retired: frozenset[str] = frozenset()
+    lingering: tuple[DatabaseIntent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +132,13 @@ def gate(mounts: Mounts) -> Problem | None:
             ProblemReason.HALF_DELIVERED,
             f"the CA file {mounts.intent.server_tls.ca} is not mounted: create what backend.tls.ca refers to",
         )
+    if mounts.intent.client_tls and not (mounts.certificate and mounts.key):
+        lacking = " and ".join(
+            name for name, value in zip(naming.TLS_KEYS, (mounts.certificate, mounts.key), strict=True) if not value
+        )
+        return Problem(
+            ProblemReason.HALF_DELIVERED, f"{lacking} not mounted: create the Secret that clients.tls.secretName names"
+        )
     return None
 
 
@@ -129,10 +146,12 @@ def candidate(mounts: Mounts, seen: Seen, fresh: Fresh) -> Candidate:
     """The mounted intent under the grant. CompositionError, UserlistError or GrantsError says what does not fit."""
     intent = mounts.intent
     assert intent is not None, "gate() lets no absent intent pass"
+    kept = lingering(intent, fresh.lingering, seen.cap)
+    lookup = mounts.users.get(AUTH_QUERY)
     return Candidate(
         ini.Composition(
             intent=intent,
-            shares=_shares(intent, seen.cap),
+            shares=_shares(intent, kept, seen.cap),
             seq=seen.since,
             logins=_logins(mounts, intent, fresh),
             credentials=_credentials(mounts),
@@ -140,17 +159,29 @@ def candidate(mounts: Mounts, seen: Seen, fresh: Fresh) -> Candidate:
             paths=paths(fresh.settings),
             port=fresh.settings.port,
             peer_id=peer_id(mounts.uid),
+            peers=_peers(mounts.grants),
+            lingering=kept,
+            lookup=lookup.credential.login if lookup and lookup.credential else "",
         ),
         seen.seq,
         seen.cap,
         mounts.ca,
+        mounts.certificate,
+        mounts.key,
     )
+
+
+def lingering(intent: Intent, leaving: Iterable[DatabaseIntent], cap: int) -> tuple[DatabaseIntent, ...]:
+    """Those of the leaving databases that the pod's cap still has a connection for, beside those that stay."""
+    staying = {each.name for each in intent.databases}
+    room = max(0, cap - len(entries(intent)))
+    return tuple(each for each in leaving if each.name not in staying)[:room]
 
 
 def regranted(running: Candidate, seen: Seen) -> Candidate:
     """What runs, under another grant; as it is when the cap cannot be shared by its databases."""
     try:
-        shares = _shares(running.composition.intent, seen.cap)
+        shares = _shares(running.composition.intent, running.composition.lingering, seen.cap)
     except grants.GrantsError:
         return running
     composition = replace(running.composition, shares=shares, seq=seen.since)
@@ -191,6 +222,7 @@ def kind(running: Candidate | None, wanted: Candidate) -> ReloadKind:
     if running is None:
         return ReloadKind.START
     before, after = running.composition, wanted.composition
+    # New certificates for clients are read by the RELOAD alone, for new connections.
     renewed = running.ca != wanted.ca or before.intent.server_tls != after.intent.server_tls
     if renewed or _databases_changed(before.intent, after.intent) or _settings_renew(before.intent, after.intent):
         return ReloadKind.RECONNECT
@@ -213,16 +245,26 @@ def removed(running: Candidate | None, wanted: Candidate) -> tuple[str, ...]:
     return () if running is None else tuple(sorted(running.shares.keys() - wanted.shares.keys()))
 
 
-def _shares(intent: Intent, cap: int) -> dict[str, int]:
-    return grants.split(cap, [(each.name, each.max) for each in intent.databases])
+def _shares(intent: Intent, leaving: tuple[DatabaseIntent, ...], cap: int) -> dict[str, int]:
+    one = {each.name for each in leaving}
+    return grants.split(cap, [(each.name, 1 if each.name in one else each.max) for each in entries(intent, leaving)])
+
+
+def _peers(ledger: grants.Grants | None) -> tuple[ini.Peer, ...]:
+    """Every pod of the pool that has an address, this one too. Of two with one number the smaller uid is reachable."""
+    known = dict(sorted(ledger.peers.items(), reverse=True)) if ledger else {}
+    by_number = {peer_id(uid): address for uid, address in known.items()}
+    return tuple(ini.Peer(number, address) for number, address in sorted(by_number.items()))
 
 
 def _logins(mounts: Mounts, intent: Intent, fresh: Fresh) -> tuple[ini.Login, ...]:
     caps = {each.name: each.max for each in intent.users}
+    known = [(handle, user.credential) for handle, user in mounts.users.items() if user.credential is not None]
+    users = {each.login for handle, each in known if handle != AUTH_QUERY}
     present = [
-        ini.Login(user.credential.login, user.credential.password, caps[handle])
-        for handle, user in mounts.users.items()
-        if user.credential is not None
+        ini.Login(each.login, each.password, caps.get(handle))
+        for handle, each in known
+        if handle != AUTH_QUERY or each.login not in users  # a user may be the one who looks up as well
     ]
     # PgBouncer goes on to accept the old password of a login that left the file, so it stays with one nobody knows.
     gone = fresh.retired - {each.login for each in present} - {fresh.identity.stats_user}
@@ -235,4 +277,6 @@ def _unknown_password(identity: Identity, login: str) -> str:
 
 def _credentials(mounts: Mounts) -> str:
     generations = [f"{handle}={user.generation}" for handle, user in sorted(mounts.users.items())]
-    return " ".join([*generations, f"ca={hashlib.sha256(mounts.ca).hexdigest()}"])
+    # A certificate names its key, so that nothing of the key is needed to see a change.
+    hashes = (hashlib.sha256(each).hexdigest() for each in (mounts.ca, mounts.certificate))
+    return " ".join([*generations, *hashes])

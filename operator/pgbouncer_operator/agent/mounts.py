@@ -15,8 +15,9 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.agent.settings import Settings
 from pgbouncer_operator.pgbouncer import userlist
 from pgbouncer_operator.pgbouncer.grants import Grants, GrantsError
-from pgbouncer_operator.pgbouncer.intent import SYSTEM_CA, Intent, IntentError, UserIntent
+from pgbouncer_operator.pgbouncer.intent import SYSTEM_CA, AuthQuery, Intent, IntentError, UserIntent
 
+AUTH_QUERY = "authQuery"  # the handle of the role that looks up logins; a user's handle has no capital
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))")
 _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
@@ -45,7 +46,9 @@ class MountedUser:
 class Mounts:
     """One look at every mount. A document that is absent or wrong is None with a message.
 
-    users: by handle (users[].name), in the intent's order. ca: the mounted CA's bytes, empty when there is none.
+    intent: the candidate where the pod's annotation names it, else the current one.
+    users: by handle (users[].name), in the intent's order, last the role that looks up logins under AUTH_QUERY.
+    ca, certificate, key: bytes of the CA and of the pair for clients, empty when there is none.
     pause_until: unix seconds until which traffic is asked to be held back, None when it is to flow.
     """
 
@@ -55,6 +58,8 @@ class Mounts:
     grants_error: str = ""
     users: Mapping[str, MountedUser] = field(default_factory=dict)
     ca: bytes = b""
+    certificate: bytes = b""
+    key: bytes = field(default=b"", repr=False)
     uid: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
     pause_until: int | None = None
@@ -63,7 +68,7 @@ class Mounts:
 def volumes(settings: Settings) -> list[str]:
     """The directories of every volume that is mounted."""
     users = str(settings.users_dir)
-    found = [settings.config_dir, settings.grants_dir, settings.pod_dir, settings.ca_dir]
+    found = [settings.config_dir, settings.grants_dir, settings.pod_dir, settings.ca_dir, settings.tls_dir]
     try:
         mounted = sorted(os.listdir(users))
     except OSError:
@@ -78,20 +83,29 @@ def fingerprint(volumes: Sequence[str]) -> tuple[str, ...]:
 
 def read(settings: Settings, last: Mapping[str, Credential]) -> Mounts:
     """Read every mount. `last`: the credentials that worked last by handle, kept for Secrets that became unusable."""
-    mounts = _documents(settings)
     pod = _volume(settings.pod_dir)
+    annotations = parse_annotations(_text(pod.get("annotations")))
     mounts = replace(
-        mounts,
+        _documents(settings, annotations.get(naming.ANNOTATION_CONFIG, "")),
         uid=_text(pod.get("uid")).strip(),
-        annotations=parse_annotations(_text(pod.get("annotations"))),
+        annotations=annotations,
         pause_until=pause_until(_text(_volume(settings.config_dir).get(naming.TRAFFIC_KEY))),
     )
     if mounts.intent is None:
         return mounts
     users = {each.name: _user(settings, each, last.get(each.name)) for each in mounts.intent.users}
+    query = mounts.intent.auth_query
+    if query is not None:
+        users[AUTH_QUERY] = _user(settings, _lookup_user(query), last.get(AUTH_QUERY))
     name = mounts.intent.server_tls.ca
     ca = _volume(settings.ca_dir).get(name, b"") if name not in {"", SYSTEM_CA} else b""
-    return replace(mounts, users=users, ca=ca)
+    pair = _volume(settings.tls_dir) if mounts.intent.client_tls else {}
+    certificate, key = (pair.get(each, b"") for each in naming.TLS_KEYS)
+    return replace(mounts, users=users, ca=ca, certificate=certificate, key=key)
+
+
+def _lookup_user(query: AuthQuery) -> UserIntent:
+    return UserIntent(AUTH_QUERY, query.mount, query.username_key, query.password_key)
 
 
 def pause_until(text: str) -> int | None:
@@ -103,17 +117,28 @@ def pause_until(text: str) -> int | None:
         return None
 
 
-def _documents(settings: Settings) -> Mounts:
-    intent, intent_error, grants, grants_error = None, "", None, ""
-    try:
-        intent = Intent.from_json(_document(settings.config_dir, naming.INTENT_KEY))
-    except (IntentError, _Absent) as error:
-        intent_error = f"{naming.INTENT_KEY}: {error}"
+def _documents(settings: Settings, wanted: str) -> Mounts:
+    """wanted: the hash that the pod's annotation names, empty for none: then a candidate is not for this pod."""
+    grants, grants_error = None, ""
+    intent, intent_error = _intent(settings, naming.INTENT_KEY)
+    if wanted and (intent is None or intent.digest != wanted):
+        candidate, candidate_error = _intent(settings, naming.CANDIDATE_KEY)
+        if candidate is not None and candidate.digest == wanted:
+            intent, intent_error = candidate, ""
+        elif candidate is None and naming.CANDIDATE_KEY in _volume(settings.config_dir):
+            intent, intent_error = None, candidate_error
     try:
         grants = Grants.from_json(_document(settings.grants_dir, naming.GRANTS_KEY))
     except (GrantsError, _Absent) as error:
         grants_error = f"{naming.GRANTS_KEY}: {error}"
     return Mounts(intent, intent_error, grants, grants_error)
+
+
+def _intent(settings: Settings, key: str) -> tuple[Intent | None, str]:
+    try:
+        return Intent.from_json(_document(settings.config_dir, key)), ""
+    except (IntentError, _Absent) as error:
+        return None, f"{key}: {error}"
 
 
 class _Absent(Exception):
@@ -140,23 +165,23 @@ def _user(settings: Settings, user: UserIntent, last: Credential | None) -> Moun
 
 def credential(user: UserIntent, files: Mapping[str, bytes]) -> Credential | str:
     """The login and password in a Secret's files, or what is wrong with them. Never a value in the message."""
+    whose, place = f"user {user.name}", f"users[{user.name}]"
+    if user.name == AUTH_QUERY:
+        whose = place = AUTH_QUERY
     if not files:
-        remedy = f"Create it, or correct users[{user.name}].secretRef."
-        return f"The Secret of user {user.name} does not exist or is empty. {remedy}"
+        return f"The Secret of {whose} does not exist or is empty. Create it, or correct {place}.secretRef."
     key = user.username_key or ("username" if "username" in files or "user" not in files else "user")
     values = []
     for name, setting in ((key, "usernameKey"), (user.password_key, "passwordKey")):
         if name not in files:
             found = ", ".join(sorted(files))
-            return (
-                f"The Secret of user {user.name} has no key {name}; found: {found}. Set users[{user.name}].{setting}."
-            )
+            return f"The Secret of {whose} has no key {name}; found: {found}. Set {place}.{setting}."
         if complaint := _complaint(files[name]):
-            return f"Key {name} in the Secret of user {user.name} {complaint}."
+            return f"Key {name} in the Secret of {whose} {complaint}."
         values.append(files[name].decode())
     login, password = values
     if problem := userlist.check(login, password):
-        return f"In the Secret of user {user.name} {problem}."
+        return f"In the Secret of {whose} {problem}."
     return Credential(login, password)
 
 

@@ -11,6 +11,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # -I leaves the script's own directory out
 
 import socket
+import struct
 
 import wire  # type: ignore[import-not-found, unused-ignore]  # a sibling script here, not a package's module
 
@@ -24,12 +25,40 @@ def main(arguments: list[str]) -> int:
     try:
         with open(os.path.join(run_dir, "probe-user"), encoding="utf-8") as file:
             user = file.read().strip()
-        with wire.Session(socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS)) as session:
-            session.login(user, "pgbouncer")
+        _login(user, port)
     except (OSError, wire.WireError) as error:
         print(f"PgBouncer does not answer on 127.0.0.1:{port}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _login(user: str, port: int) -> None:
+    """In plain text, or with TLS where PgBouncer lets nobody in without."""
+    try:
+        with wire.Session(_connect(port)) as session:
+            session.login(user, "pgbouncer")
+    except wire.WireError as error:
+        if "SSL required" not in str(error):
+            raise
+        with wire.Session(_secured(port)) as session:
+            session.login(user, "pgbouncer")
+
+
+def _connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS)
+
+
+def _secured(port: int) -> socket.socket:
+    import ssl  # only where it is needed: a probe runs often
+
+    connection = _connect(port)
+    connection.sendall(struct.pack("!ii", 8, 80877103))  # SSLRequest
+    if connection.recv(1) != b"S":
+        raise OSError("it asks for TLS and does not offer it")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # no certificate names 127.0.0.1, and nobody else can listen there
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(connection)
 
 
 if __name__ == "__main__":

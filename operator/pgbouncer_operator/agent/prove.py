@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from pgbouncer_operator import naming
 from pgbouncer_operator.agent import bouncer, files, wire
 from pgbouncer_operator.agent.compose import Candidate
 from pgbouncer_operator.agent.settings import Settings
@@ -31,6 +32,7 @@ def prove(candidate: Candidate, settings: Settings) -> None:
         own = replace(composition.paths, run=str(directory), ca=f"{directory}/ca")
         trial = replace(candidate, composition=replace(composition, paths=own, listen=False))
         files.write(trial.files())
+        _check_certificate(trial)
         log = directory / "log"
         with log.open("wb") as sink, _startable():
             process = subprocess.Popen(
@@ -61,6 +63,19 @@ def _check_ca(candidate: Candidate) -> None:
     except (ssl.SSLError, UnicodeDecodeError):
         name = candidate.composition.intent.server_tls.ca
         raise Refused(f"{name} holds no certificate in PEM format: correct what backend.tls.ca refers to") from None
+
+
+def _check_certificate(trial: Candidate) -> None:
+    """OpenSSL says what is wrong with the pair; PgBouncer would only say that TLS could not be set up."""
+    if trial.composition.intent.client_tls is None:
+        return
+    paths = trial.composition.paths
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(paths.certificate, paths.key, password=lambda: b"")
+    except OSError as error:
+        said = getattr(error, "reason", None) or "not in PEM format"
+        pair = " and ".join(naming.TLS_KEYS)
+        raise Refused(f"{pair} of clients.tls.secretName cannot be used: {said}. Correct the Secret") from None
 
 
 @contextlib.contextmanager

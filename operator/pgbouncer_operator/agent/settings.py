@@ -25,6 +25,7 @@ class Settings:
     grants_dir: Path = Path(naming.GRANTS_DIR)
     users_dir: Path = Path(naming.USERS_DIR)
     ca_dir: Path = Path(naming.CA_DIR)
+    tls_dir: Path = Path(naming.TLS_DIR)
     pod_dir: Path = Path(naming.POD_DIR)
     run_dir: Path = Path(naming.RUN_DIR)
     system_ca: Path = Path(naming.SYSTEM_CA_FILE)

@@ -147,6 +147,7 @@ class State:
     backend: Backend = Backend()
     reload: Reload | None = None
     traffic: Flow = Flow.FLOWING
+    lingering: tuple[str, ...] = ()
     reconnected: str = ""
     drained: Drained | None = None
 
@@ -172,6 +173,7 @@ class State:
             },
             "backend": {"ok": self.backend.ok, "reason": self.backend.reason, "message": self.backend.message},
             "traffic": self.traffic,
+            "lingering": list(self.lingering),
             "reconnected": self.reconnected,
             "reload": None
             if self.reload is None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pgbouncer_operator.agent import backend, bouncer, files
 from pgbouncer_operator.agent.bouncer import CommandRefused, Unreachable
 from pgbouncer_operator.agent.compose import Candidate
-from pgbouncer_operator.agent.mounts import Mounts
+from pgbouncer_operator.agent.mounts import AUTH_QUERY, Mounts
 from pgbouncer_operator.agent.settings import Settings
 from pgbouncer_operator.agent.state import Backend, BackendReason, Figures
 from pgbouncer_operator.pgbouncer.intent import SYSTEM_CA
@@ -157,9 +157,13 @@ def plan(running: Candidate, mounts: Mounts, settings: Settings) -> backend.Test
         for handle, user in mounts.users.items()
         if user.credential is not None
     ]
+    users = [each for each in logins if each[0] != AUTH_QUERY]
+    pairs = backend.pairs([each.name for each in composition.intent.databases], users)
+    if query := composition.intent.auth_query:
+        pairs += tuple(backend.Pair(query.database, *each) for each in logins if each[0] == AUTH_QUERY)
     return backend.Test(
         servers=tuple(backend.Server(host, port, tls.mode, verified) for host, port in servers),
-        pairs=backend.pairs([each.name for each in composition.intent.databases], logins),
+        pairs=pairs,
         socket_dir=str(settings.run_dir),
         port=settings.port,
     )

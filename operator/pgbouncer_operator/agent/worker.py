@@ -17,6 +17,7 @@ from pgbouncer_operator.agent.drainage import Drainage
 from pgbouncer_operator.agent.ladder import Ladder
 from pgbouncer_operator.agent.mounts import Mounts
 from pgbouncer_operator.agent.notice import Notice
+from pgbouncer_operator.agent.removal import Removal
 from pgbouncer_operator.agent.renewal import Renewal
 from pgbouncer_operator.agent.settings import Settings
 from pgbouncer_operator.agent.state import Figures, Flow, Phase, Problem, ProblemReason, State, UserState
@@ -64,6 +65,7 @@ class Worker:
         self._beaten = 0.0
         self._drainage = Drainage(settings)
         self._watch = Watch(settings)
+        self._removal = Removal(settings)
         self._traffic = Traffic(settings)
         self._renewal = Renewal(settings)
         self._flow = Flow.FLOWING
@@ -131,6 +133,7 @@ class Worker:
             backend=self._watch.found(self.ladder.running),
             reload=ladder.reload,
             traffic=self._flow,
+            lingering=tuple(each.name for each in self._removal.databases),
             reconnected=self._renewal.token,
             drained=self._drainage.result,
         )
@@ -188,7 +191,9 @@ class Worker:
         running = self.ladder.running
         if running is not None:
             self._retired |= {each.login for each in running.composition.logins}
-        fresh = Fresh(self._identity, self.settings, self._retired)
+        if self._mounts.intent is not None and compose.gate(self._mounts) is None:
+            self._removal.aim(running, self._mounts.intent)
+        fresh = Fresh(self._identity, self.settings, self._retired, self._removal.databases)
         aim = compose.target(self._mounts, self._seen, running, fresh)
         self._wanted = aim.candidate
         complaint = (Problem(ProblemReason.NO_GRANT, self._complaint),) if self._complaint else ()
@@ -225,6 +230,8 @@ class Worker:
             self._wanted = self._drainage.next(self.ladder.running, seen)
         elif drained:
             self._aim()  # PgBouncer was restarted, not stopped: back to what it should run
+        elif self._removal.step(self.ladder.running):
+            self._aim()  # clients have left a removed database, or their time is over
         elif self.ladder.settled and not self._traffic.asked:
             self._watch.look(self.ladder.running, self._mounts, seen.figures)
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pgbouncer_operator.pgbouncer.parameters as parameters
 from pgbouncer_operator import naming
@@ -12,6 +12,8 @@ from pgbouncer_operator.pgbouncer.syntax import CompositionError
 
 # Names that mean something of their own to PgBouncer: its console and its console's user.
 CONSOLE = "pgbouncer"
+# The entry that logins are looked up through: one connection of its own, so that a busy pool lets people in.
+LOOKUP = "pgbouncer-lookup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,16 @@ class Paths:
     system_ca: str = naming.SYSTEM_CA_FILE
 
     @property
+    def certificate(self) -> str:
+        """The certificate shown to clients."""
+        return f"{self.run}/tls/{naming.TLS_KEYS[0]}"
+
+    @property
+    def key(self) -> str:
+        """Its private key."""
+        return f"{self.run}/tls/{naming.TLS_KEYS[1]}"
+
+    @property
     def ini(self) -> str:
         """The configuration file."""
         return f"{self.run}/pgbouncer.ini"
@@ -64,7 +76,8 @@ class Composition:
     seq: the ledger's sequence. logins: retired ones too, with a password nobody knows. credentials: the generations
     of the users' Secrets, never their content. stats_user: a random name that probes log in with; from 127.0.0.1 it
     needs no password, but userlist.txt must list it. listen: False for a throw-away process, which gets a Unix socket
-    only. peer_id: 1..16383, 0 for none.
+    only. peer_id: 1..16383, 0 for none. lingering: databases that the intent has no more, for the clients still there.
+    lookup: the login that looks up others, "" while it is not known.
     """
 
     intent: Intent
@@ -78,12 +91,19 @@ class Composition:
     port: int = naming.PGBOUNCER_PORT
     peer_id: int = 0
     peers: tuple[Peer, ...] = ()
+    lingering: tuple[DatabaseIntent, ...] = ()
+    lookup: str = ""
     version: str = parameters.VERSION
 
     @property
     def cap(self) -> int:
         """Most server connections of this pod."""
         return sum(self.shares.values())
+
+    @property
+    def databases(self) -> tuple[DatabaseIntent, ...]:
+        """Every entry of `[databases]`."""
+        return entries(self.intent, self.lingering)
 
     @property
     def ca_file(self) -> str:
@@ -94,13 +114,24 @@ class Composition:
         return self.paths.system_ca if ca == SYSTEM_CA else f"{self.paths.ca}/{ca}"
 
 
+def entries(intent: Intent, lingering: tuple[DatabaseIntent, ...] = ()) -> tuple[DatabaseIntent, ...]:
+    """The intent's databases, those on their way out, and the one that logins are looked up through."""
+    query = intent.auth_query
+    found = next((each for each in intent.databases if query and each.name == query.database), None)
+    lookup = () if found is None else (replace(found, name=LOOKUP, pool_mode="transaction", max=1),)
+    return (*intent.databases, *lingering, *lookup)
+
+
 def check(composition: Composition) -> None:
     """CompositionError, naming the field, when a name, a number or an address is not one PgBouncer can be given."""
     _check_stats_user(composition)
     _check_logins(composition)
-    for database in composition.intent.databases:
+    for database in composition.databases:
         _check_database(composition, database)
-    _refuse_twins("databases", [each.name for each in composition.intent.databases])
+    _refuse_twins("databases", [each.name for each in composition.databases])
+    query = composition.intent.auth_query
+    if query is not None and LOOKUP not in {each.name for each in composition.databases}:
+        raise CompositionError(f"auth_query.database {query.database!r} is not one of the databases")
     for peer in composition.peers:
         if not 1 <= peer.id <= parameters.MAX_PEER_ID:
             raise CompositionError(f"peers[{peer.id}] must be numbered from 1 to {parameters.MAX_PEER_ID}")

@@ -7,7 +7,7 @@ Three tables make the global settings: defaults < the pool's own settings < what
 import hashlib
 
 import pgbouncer_operator.pgbouncer.parameters as parameters
-from pgbouncer_operator.pgbouncer.composition import Composition, Login, Paths, Peer, check
+from pgbouncer_operator.pgbouncer.composition import LOOKUP, Composition, Login, Paths, Peer, check
 from pgbouncer_operator.pgbouncer.intent import DatabaseIntent
 from pgbouncer_operator.pgbouncer.syntax import CompositionError, Ini, SyntaxProblem, parse, write
 
@@ -67,9 +67,7 @@ def compose(composition: Composition) -> Ini:
     """The configuration as data. CompositionError names the field that must change."""
     check(composition)
     mode = str(composition.intent.settings.get("pool_mode", defaults(0)["pool_mode"]))
-    databases = {
-        each.name: _database(each, composition.shares[each.name], mode) for each in composition.intent.databases
-    }
+    databases = {each.name: _database(each, composition.shares[each.name], mode) for each in composition.databases}
     # An entry without members resets what an earlier one said; a missing entry would leave it as it was.
     users = {
         each.login: {} if each.max is None else {"max_user_connections": str(each.max)} for each in composition.logins
@@ -100,12 +98,12 @@ def defaults(query_wait: float) -> dict[str, str]:
 
 def mandatory(composition: Composition) -> dict[str, str]:
     """The settings that neither defaults nor a pool can change."""
-    cap = str(composition.cap)
+    cap, tls = str(composition.cap), composition.intent.client_tls
     return {
+        **_looked_up(composition),
         "auth_type": "hba",
         "auth_hba_file": composition.paths.hba,
         "auth_file": composition.paths.userlist,
-        "auth_user": "",
         "admin_users": "",  # the console is for the Unix socket and PgBouncer's own uid
         "stats_users": composition.stats_user,
         "default_pool_size": cap,
@@ -115,6 +113,9 @@ def mandatory(composition: Composition) -> dict[str, str]:
         "max_user_connections": "0",
         "server_tls_sslmode": composition.intent.server_tls.mode,
         "server_tls_ca_file": composition.ca_file,
+        "client_tls_sslmode": tls.mode if tls else "disable",
+        "client_tls_cert_file": composition.paths.certificate if tls else "",
+        "client_tls_key_file": composition.paths.key if tls else "",
         "listen_addr": "*" if composition.listen else "",
         "listen_port": str(composition.port),
         "unix_socket_dir": composition.paths.run,
@@ -122,6 +123,18 @@ def mandatory(composition: Composition) -> dict[str, str]:
         "peer_id": str(composition.peer_id),
         "syslog": "0",
         "logfile": "",
+    }
+
+
+def _looked_up(composition: Composition) -> dict[str, str]:
+    """How logins are looked up. Without it `auth_user` is written empty: one that is left out stays what it was."""
+    query = composition.intent.auth_query
+    if query is None or not composition.lookup:
+        return {"auth_user": ""}
+    return {
+        "auth_user": composition.lookup,
+        "auth_dbname": LOOKUP,
+        "auth_query": f"SELECT * FROM {query.function}($1)",  # two plain names, checked when it was read
     }
 
 

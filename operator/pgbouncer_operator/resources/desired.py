@@ -86,4 +86,5 @@ def _demand(pool: ConnectionPool) -> Demand:
         for each in items
         if each.server_connections
     }
-    return Demand(spec.server_connections.max, spec.replicas, len(spec.databases), caps)
+    entries = len(spec.databases) + (1 if spec.auth_query else 0)  # logins are looked up through an entry of its own
+    return Demand(spec.server_connections.max, spec.replicas, entries, caps)

@@ -34,6 +34,7 @@ WHOLE = State(
     backend=Backend(BackendReason.REFUSED_LOGIN, "no"),
     reload=Reload("0123456789abcdef", 0.21234, ReloadKind.RELOAD),
     traffic=Flow.PAUSED,
+    lingering=("old",),
     reconnected="3",
 )
 
@@ -57,6 +58,7 @@ def test_the_state_is_the_document_the_operator_reads() -> None:
         "backend": {"ok": False, "reason": "BackendRefusedLogin", "message": "no"},
         "reload": {"hash": "0123456789abcdef", "seconds": 0.2123, "kind": "reload"},
         "traffic": "Paused",
+        "lingering": ["old"],
         "reconnected": "3",
     }
 
