@@ -13,6 +13,7 @@ import yaml
 
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.pgbouncer import hba, ini, userlist
+from pgbouncer_operator.pgbouncer.composition import entries
 from pgbouncer_operator.pgbouncer.grants import Grant, Grants, split
 from pgbouncer_operator.pgbouncer.intent import Intent
 from pgbouncer_operator.reconcile.specification import read
@@ -48,12 +49,13 @@ def files(content: Intent, wanted: Desired) -> dict[str, str]:
     logins = tuple(ini.Login(each.name.replace("-", "_"), LOGIN.password, each.max) for each in content.users)
     composition = ini.Composition(
         intent=content,
-        shares=split(cap, [(each.name, each.max) for each in content.databases]),
+        shares=split(cap, [(each.name, each.max) for each in entries(content)]),
         seq=2,
         logins=logins,
         credentials="golden",
         stats_user="probe_golden",
         peer_id=7,
+        lookup="lookup" if content.auth_query else "",
     )
     return {
         "pgbouncer.ini": ini.render(composition),
