@@ -26,14 +26,14 @@ from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.events import EventRecorder
 from pgbouncer_operator.kube.lease import KubeLeaseStore
-from pgbouncer_operator.kube.resources import Resource
+from pgbouncer_operator.kube.resources import ENDPOINT_SLICES, Resource
 from pgbouncer_operator.kube.transport import Limits
 from pgbouncer_operator.metrics import Metrics
 from pgbouncer_operator.reconcile.agents import Agents
 from pgbouncer_operator.reconcile.apply import Applier
 from pgbouncer_operator.reconcile.observe import Observer
 from pgbouncer_operator.reconcile.reconcile import Reconciler
-from pgbouncer_operator.reconcile.triggers import Key, delay, pool_of
+from pgbouncer_operator.reconcile.triggers import Key, delay
 from pgbouncer_operator.reconcile.world import WATCHED, World, project, selector
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.settings import Settings
@@ -136,7 +136,9 @@ class _Operator:
         return Workers(self.queue, reconciler.reconcile, Backoff(random.random), options)
 
     def _watch(self) -> Watch:
-        selectors = {resource: selector(resource) for resource in WATCHED}
+        # A watch that is refused would end all others, again and again.
+        allowed = (each for each in WATCHED if each is not ENDPOINT_SLICES or self.world.slices.allowed)
+        selectors = {resource: selector(resource) for resource in allowed}
         if self.kubeconfig is not None:
             return Watch(selectors, self.settings.namespaces, login_outside)
         return Watch(selectors, self.settings.namespaces, lambda _: login_inside(SERVICE_ACCOUNT, os.environ))
@@ -183,10 +185,10 @@ class _Inbox:
             self.loop.call_soon_threadsafe(self._take, view, gone)
 
     def _take(self, view: Any, gone: bool) -> None:
-        world, key = self.operator.world, pool_of(view)
-        matters = world.remove(view) if gone else world.put(view)
-        if matters and key is not None:
-            self.operator.queue.add_after(key, delay(view))
+        world = self.operator.world
+        if world.remove(view) if gone else world.put(view):
+            for key in world.concerned(view):
+                self.operator.queue.add_after(key, delay(view))
 
 
 def _utc() -> datetime:

@@ -34,6 +34,11 @@ ANNOTATION_RESTART = f"{GROUP}/restart"
 ANNOTATION_CONFIG = f"{GROUP}/config"
 ANNOTATION_POKE = f"{GROUP}/poke"
 ANNOTATION_RECONNECT = f"{GROUP}/reconnect"
+# On a ConnectionPool, written by users: any new value brings new content of the Secrets to the pods at once.
+ANNOTATION_REFRESH = f"{GROUP}/refresh"
+
+# Kubernetes' own, on EndpointSlices: the Service they belong to.
+LABEL_SERVICE = "kubernetes.io/service-name"
 
 PGBOUNCER_PORT = 6432
 AGENT_PORT = 9127

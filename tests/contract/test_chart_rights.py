@@ -17,6 +17,7 @@ OPERATOR = {
     "secrets": {"get", "create", "update", "delete"},
     "pods": {"list", "watch"},
     "pods/status": {"patch"},
+    "discovery.k8s.io/endpointslices": {"list", "watch"},
     "events": {"create", "patch"},
 }
 LEADER = {"coordination.k8s.io/leases": {"create", "get", "update"}}

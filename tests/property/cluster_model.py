@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from pgbouncer_operator import naming
@@ -24,6 +25,7 @@ from pgbouncer_operator.reconcile.ledger_file import ledger
 from pgbouncer_operator.reconcile.observed import Credentials, Memory, Observed, Reading, Refusal, WrittenSecret
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.reconcile.steps import Action, Plan, Step
+from pgbouncer_operator.reconcile.traffic import pause
 from pgbouncer_operator.resources.connection_secret import Login
 
 Body = dict[str, Any]
@@ -109,9 +111,11 @@ class Cluster:
             spec: Any = read(self.pool)
         except InvalidSpec as error:
             spec = error
+        today = datetime.fromtimestamp(1_767_225_600 + int(self.now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         seen = Observed(
             view, spec, previous(self.pool), children, pods, states, ledger(grants, pods, states),
-            None, None, self.memory, self.now, "2026-01-01T00:00:00Z",
+            None, None, self.memory, self.now, today, None,
+            pause(spec, children.get(("ConfigMap", naming.config_map(view.name))), today),
         )  # fmt: skip
         if not secrets or isinstance(spec, InvalidSpec):
             return seen
@@ -180,7 +184,8 @@ class Cluster:
                 self._put(merged({}, body), uid=live["metadata"]["uid"])
             case _:
                 assert "uid" in body["metadata"], f"{step} could make or hit another object"
-                self._put(merged(live, body), uid=live["metadata"]["uid"])
+                data = {"data": body["data"]} if "data" in body else {}  # keys that are applied no more are removed
+                self._put(merged(live, body) | data, uid=live["metadata"]["uid"])
 
     def _put(self, body: Body, posted: bool = False, uid: str = "") -> None:
         self.made += 1

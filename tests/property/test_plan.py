@@ -37,6 +37,8 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"users": [{"name": "shop", "secretRef": {"name": "other-db"}}]},
     {"connectionSecrets": [{"name": "only", "database": "shop", "user": "shop"}]},
     {"connectionSecrets": None},
+    {"traffic": "Paused"},
+    {"traffic": None},
 )
 
 

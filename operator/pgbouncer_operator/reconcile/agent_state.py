@@ -21,7 +21,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class AgentState:
-    """One pod's own word. Counts are connections; seq and hash are what it has applied and verified."""
+    """One pod's own word. Counts are connections; seq and hash are what it has applied and verified.
+
+    traffic: Paused when every database is. lingering: databases and users on their way out. reconnected: the token by
+    which it last renewed its server connections. An agent of an older version says nothing of these.
+    """
 
     uid: str
     phase: str
@@ -38,6 +42,9 @@ class AgentState:
     pgbouncer: str
     reload_kind: str
     reload_seconds: float
+    traffic: str = "Flowing"
+    lingering: tuple[str, ...] = ()
+    reconnected: str = ""
 
 
 def parse(text: str, uid: str) -> AgentState | None:
@@ -69,6 +76,9 @@ def _read(document: Mapping[str, Any]) -> AgentState:
         pgbouncer=str(document.get("pgbouncer") or ""),
         reload_kind=str(reload.get("kind") or ""),
         reload_seconds=float(reload.get("seconds") or 0),
+        traffic=str(document.get("traffic") or "Flowing"),
+        lingering=tuple(str(each) for each in document.get("lingering") or ()),
+        reconnected=str(document.get("reconnected") or ""),
     )
 
 

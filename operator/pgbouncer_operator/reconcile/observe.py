@@ -21,6 +21,7 @@ from pgbouncer_operator.reconcile.ledger_file import ledger
 from pgbouncer_operator.reconcile.observed import Credentials, Memory, Missing, Observed, Reading, WrittenSecret
 from pgbouncer_operator.reconcile.projections import PoolView, controller
 from pgbouncer_operator.reconcile.specification import read
+from pgbouncer_operator.reconcile.traffic import pause
 from pgbouncer_operator.reconcile.triggers import Key
 from pgbouncer_operator.reconcile.world import World
 from pgbouncer_operator.resources.connection_secret import Login, connection_secrets, secret_inputs
@@ -51,10 +52,13 @@ class Observer:
             if child.owner == view.uid
         }
         pods = self.world.pods.find(key)
+        if pods:
+            await self.world.slices.follow(self.kube, view.backend)
         states = await self.agents.ask([pod for pod in pods if not pod.finished])
+        spec, today = _parse(view), self.today()
         seen = Observed(
             view=view,
-            spec=_parse(view),
+            spec=spec,
             status=previous({"status": _loads(view.status)}),
             children=children,
             pods=pods,
@@ -64,7 +68,9 @@ class Observer:
             secrets=None,
             memory=memory,
             now=self.clock(),
-            today=self.today(),
+            today=today,
+            endpoints=self.world.slices.ready(view.backend),
+            pause=pause(spec, children.get(("ConfigMap", naming.config_map(view.name))), today),
         )
         if not self.read_secrets or isinstance(seen.spec, InvalidSpec) or view.deleting:
             return seen
@@ -87,7 +93,7 @@ class Observer:
         secrets: dict[str, WrittenSecret | None] = {entry.name: None for entry in connection_secrets(pool)}
         for name in seen.made:
             secrets[name] = _written(await self._read("Secret", seen.view.namespace, name))
-        reading = Reading(seen.now, secret_inputs(pool), missing, _mounted(seen), version)
+        reading = Reading(seen.now, secret_inputs(pool), missing, _mounted(seen), version, seen.view.refresh)
         credentials = Credentials(by_user, version, authorities.authorities(pool, bodies))
         seen = replace(seen, credentials=credentials, secrets=secrets)
         return seen.remember(reading=reading)
@@ -118,7 +124,13 @@ def should_read(seen: Observed, asked: str) -> bool:
     asked: `secret_inputs` of the spec. A change of anything else costs no read, for a thousand pools neither.
     """
     reading = seen.memory.reading
-    if reading is None or reading.missing or seen.memory.refusals or reading.asked != asked:
+    if (
+        reading is None
+        or reading.missing
+        or seen.memory.refusals
+        or reading.asked != asked
+        or reading.refresh != seen.view.refresh
+    ):
         return True
     mounted = _mounted(seen)
     changed = any(mounted[each] != value for each, value in reading.mounted.items() if each in mounted)

@@ -12,6 +12,7 @@ from pgbouncer_operator.api.status import How, PoolStatus
 from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.reconcile.agent_state import AgentState
 from pgbouncer_operator.reconcile.projections import ChildView, PodView, PoolView
+from pgbouncer_operator.reconcile.traffic import Pause
 from pgbouncer_operator.resources.connection_secret import Login
 
 ChildKey = tuple[str, str]  # kind, name
@@ -81,6 +82,7 @@ class Reading:
     asked: names what the spec wanted of and from Secrets then (`secret_inputs`); another value asks for a read.
     mounted: what each pod had mounted of each user then, by (pod uid, handle): another value means a changed Secret.
     version: of the Secrets then, for pods that are told for the first time while they are not read.
+    refresh: the pool's annotation then; another value asks for a read.
     """
 
     at: float
@@ -88,6 +90,7 @@ class Reading:
     missing: Missing | None
     mounted: Mapping[tuple[str, str], str]
     version: str = ""
+    refresh: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Memory:
     """What outlives a reconcile but not the process; losing it costs a repeated poke or a missing duration, no more.
 
     Times are monotonic seconds. poked: by pod uid, the annotation's value and when it was written. made: names of our
-    connection Secrets until the first status lists them.
+    connection Secrets until the first status lists them. endpoints: the last that were seen, for pods told of none.
     """
 
     poked: Mapping[str, tuple[str, float]] = field(default_factory=dict)
@@ -105,6 +108,7 @@ class Memory:
     figures_at: float | None = None
     reading: Reading | None = None
     made: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,7 @@ class Observed:
 
     spec: the parsed pool, or why it cannot be parsed. credentials and secrets: None when not read this time.
     states: by pod uid, None where the agent did not answer: unknown, never absent. now: monotonic; today: RFC 3339.
+    endpoints: ready addresses of the Service that is the backend, None while unknown. pause: asked for by the spec.
     """
 
     view: PoolView
@@ -127,6 +132,8 @@ class Observed:
     memory: Memory
     now: float
     today: str
+    endpoints: tuple[str, ...] | None = None
+    pause: Pause | None = None
 
     @property
     def living(self) -> tuple[PodView, ...]:
@@ -160,7 +167,15 @@ class Observed:
         """
         if self.credentials is not None:
             return None
-        return (self.view, self.view.status, self.pods, self.states, self.children)
+        return (
+            self.view,
+            self.view.status,
+            self.pods,
+            self.states,
+            self.children,
+            self.endpoints,
+            self.pause and self.pause.essence,
+        )
 
     def remember(self, **changes: Any) -> "Observed":
         """The same look with a changed memory."""

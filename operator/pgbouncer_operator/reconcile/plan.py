@@ -1,6 +1,7 @@
 """From what is seen to what is written. Pure: the same look gives the same plan, and a perfect apply leaves nothing."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pgbouncer_operator import naming
@@ -13,6 +14,8 @@ from pgbouncer_operator.reconcile.pokes import pokes
 from pgbouncer_operator.reconcile.projections import ChildView
 from pgbouncer_operator.reconcile.report import Outlook, report
 from pgbouncer_operator.reconcile.steps import Action, Plan, Step
+from pgbouncer_operator.reconcile.traffic import look_again
+from pgbouncer_operator.resources.configuration import config_map
 from pgbouncer_operator.resources.connection_secret import connection_secret, connection_secrets
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import Body, Desired, desired, dress
@@ -33,6 +36,9 @@ def plan(seen: Observed, platform: Platform) -> Plan:
     if wanted.fit.shortage and not wanted.fit.replicas:
         # Not one pod fits: a slip of the pen must not stop a pool, so what runs keeps its configuration and its grants.
         return report(seen, Outlook(wanted, capacity), ())
+    if seen.pause:
+        body = config_map(pool, wanted.intent, seen.pause.document)
+        wanted = replace(wanted, config_map=dress(pool, body))
     seen = track(seen, wanted)
     first = [
         *_ledger(seen, pool, capacity),
@@ -40,12 +46,20 @@ def plan(seen: Observed, platform: Platform) -> Plan:
         *_connection_secrets(seen, pool),
     ]
     poked, memory = pokes(seen, wanted.intent.digest, capacity.round.grants)
-    seen = seen.remember(poked=memory)
+    seen = seen.remember(poked=memory, endpoints=seen.endpoints or seen.memory.endpoints)
     second = [*poked, *_deployment(seen, wanted, capacity)]
     keys = {step.key for step in (*first, *second)}
     seen = seen.remember(refusals={key: each for key, each in seen.memory.refusals.items() if key in keys})
     phases = tuple(_permitted(seen, phase) for phase in (first, second))
-    return report(seen, Outlook(wanted, capacity), phases)
+    return _in_time(seen, report(seen, Outlook(wanted, capacity), phases))
+
+
+def _in_time(seen: Observed, made: Plan) -> Plan:
+    """With another look at the latest when the pause ends, or soon while pods do not yet obey it."""
+    soon = look_again(seen.pause, (seen.states.get(pod.uid) for pod in seen.living))
+    if soon is None:
+        return made
+    return replace(made, at_rest=False, requeue_after=min(soon, made.requeue_after or soon))
 
 
 def _permitted(seen: Observed, steps: list[Step]) -> tuple[Step, ...]:

@@ -4,12 +4,16 @@ kubelet watches Pods and ConfigMaps independently, so a refresh may still bring 
 follow is poked again with another value (an equal one would be no change).
 """
 
+from hashlib import sha256
+
 from pgbouncer_operator import naming
 from pgbouncer_operator.pgbouncer.grants import Grants
+from pgbouncer_operator.reconcile import endpoints
 from pgbouncer_operator.reconcile.agent_state import AgentState
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.projections import PodView
 from pgbouncer_operator.reconcile.steps import Action, Step
+from pgbouncer_operator.reconcile.traffic import obeyed
 
 PATIENCE = 1.5  # seconds for a pod to follow before it is poked again; delivery was measured at 0.24 to 0.45 s
 TROUBLED_PATIENCE = 15.0  # a pod that says it cannot follow is asked rarely: the cause is elsewhere
@@ -22,12 +26,16 @@ def pokes(seen: Observed, digest: str, grants: Grants) -> tuple[tuple[Step, ...]
     for pod in seen.living:
         known = seen.memory.poked.get(pod.uid)
         value = _value(seen, pod, digest, grants)
-        if value is None:
-            if known:
-                memory[pod.uid] = known
+        renewal = _renewal(seen, pod, poked=value is not None)
+        if value is not None:
+            memory[pod.uid] = (value, seen.now)
+        elif known:
+            memory[pod.uid] = known
+        annotations = {naming.ANNOTATION_CONFIG: digest, naming.ANNOTATION_POKE: value} if value is not None else {}
+        if renewal is not None:
+            annotations[naming.ANNOTATION_RECONNECT] = renewal
+        if not annotations:
             continue
-        memory[pod.uid] = (value, seen.now)
-        annotations = {naming.ANNOTATION_CONFIG: digest, naming.ANNOTATION_POKE: value}
         metadata = {"namespace": pod.namespace, "name": pod.name, "uid": pod.uid, "annotations": annotations}
         # Through the status subresource the spec cannot be touched, so the operator needs no right to change pods.
         steps.append(
@@ -47,23 +55,44 @@ def told_seq(pod: PodView) -> int:
 
 
 def _value(seen: Observed, pod: PodView, digest: str, grants: Grants) -> str | None:
-    """The annotation's next value `<seq>-<credentials>-<attempt>`; None when the pod needs no poke now.
+    """The annotation's next value `<seq>-<news>-<attempt>`; None when the pod needs no poke now.
 
     A ledger that tells a pod nothing new pokes it not: it will read it in time, and obeys it already.
     """
     seq, due = grants.seq, grants.concerning(pod.uid)
-    seq_told, told_credentials, attempt = _parse(pod.poke)
-    credentials = seen.credentials.version if seen.credentials else told_credentials or _last_read(seen)
-    if pod.config != digest or not due <= seq_told <= seq or told_credentials != credentials:
-        return f"{seq}-{credentials}-0"
+    seq_told, told, attempt = _parse(pod.poke)
+    news = _news(seen, told)
+    if pod.config != digest or not due <= seq_told <= seq or told != news:
+        return f"{seq}-{news}-0"
     state = seen.states.get(pod.uid)
-    if state is None or follows(state, digest, due):
+    if state is None or (follows(state, digest, due) and obeyed(seen.pause, state)):
         return None
     known = seen.memory.poked.get(pod.uid)
     patience = TROUBLED_PATIENCE if any(each.reason in DELIVERED for each in state.problems) else PATIENCE
     if known and seen.now - known[1] < patience * min(2**attempt, 16):
         return None
-    return f"{seq}-{credentials}-{attempt + 1}"
+    return f"{seq}-{news}-{attempt + 1}"
+
+
+def _news(seen: Observed, told: str) -> str:
+    """What else pods are told of: `<credentials>[.r<refresh>][.p<end of a pause>]`, each another when it changes.
+
+    What was not read is no news, and neither is a refresh that is no longer asked for.
+    """
+    known, *rest = told.split(".")
+    credentials = seen.credentials.version if seen.credentials else known or _last_read(seen)
+    asked = seen.view.refresh
+    refresh = "r" + sha256(asked.encode()).hexdigest()[:8] if asked else next((e for e in rest if e[:1] == "r"), "")
+    pause = f"p{seen.pause.until}" if seen.pause else ""
+    return ".".join([credentials, *filter(None, (refresh, pause))])
+
+
+def _renewal(seen: Observed, pod: PodView, poked: bool) -> str | None:
+    """The token of the reconnect annotation when it is due; a pod's first goes along with a poke."""
+    now = seen.endpoints or ()
+    if poked and now and not pod.reconnect:
+        return endpoints.written(now)
+    return endpoints.token(pod.reconnect, seen.memory.endpoints, now)
 
 
 def _last_read(seen: Observed) -> str:
@@ -73,7 +102,7 @@ def _last_read(seen: Observed) -> str:
 
 def _parse(poke: str) -> tuple[int, str, int]:
     seq, _, rest = poke.partition("-")
-    credentials, _, attempt = rest.partition("-")
+    news, _, attempt = rest.partition("-")
     if not seq.isdecimal() or not attempt.isdecimal():
         return -1, "", 0
-    return int(seq), credentials, int(attempt)
+    return int(seq), news, int(attempt)

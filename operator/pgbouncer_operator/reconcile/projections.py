@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.reconcile import endpoints
+from pgbouncer_operator.reconcile.endpoints import Service
 
 Body = Mapping[str, Any]
 OURS = ("data", "spec", "stringData", "type")  # the parts of a child's body that we set, beside its metadata
@@ -17,7 +19,10 @@ OURS = ("data", "spec", "stringData", "type")  # the parts of a child's body tha
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """A ConnectionPool. spec and status are JSON; our own writes of status wake nobody. created: RFC 3339."""
+    """A ConnectionPool. spec and status are JSON; our own writes of status wake nobody. created: RFC 3339.
+
+    backend: the Service that the host may mean. refresh: the user's annotation, empty when there is none.
+    """
 
     namespace: str
     name: str
@@ -28,6 +33,8 @@ class PoolView:
     spec: str
     status: str = field(compare=False)
     created: str = field(compare=False)
+    backend: Service | None
+    refresh: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,19 @@ class PodView:
     poke: str
     trouble: str
     placed: bool
+    reconnect: str
+
+
+@dataclass(frozen=True, slots=True)
+class SliceView:
+    """An EndpointSlice: the ready addresses of a Service, or a part of them."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: int = field(compare=False)
+    service: str
+    ready: tuple[str, ...]
 
 
 def pool(body: Body) -> PoolView:
@@ -99,6 +119,8 @@ def pool(body: Body) -> PoolView:
         spec=_json(body.get("spec") or {}),
         status=_json(body.get("status") or {}),
         created=metadata.get("creationTimestamp", ""),
+        backend=_backend(body),
+        refresh=(metadata.get("annotations") or {}).get(naming.ANNOTATION_REFRESH, ""),
     )
 
 
@@ -141,12 +163,25 @@ def pod(body: Body) -> PodView:
         poke=annotations.get(naming.ANNOTATION_POKE, ""),
         trouble=_trouble(status),
         placed=bool((body.get("spec") or {}).get("nodeName")),
+        reconnect=annotations.get(naming.ANNOTATION_RECONNECT, ""),
     )
+
+
+def endpoint_slice(body: Body) -> SliceView:
+    """An EndpointSlice's projection."""
+    metadata = body["metadata"]
+    service = (metadata.get("labels") or {}).get(naming.LABEL_SERVICE, "")
+    return SliceView(**_identity(metadata), service=service, ready=endpoints.addresses(body))
 
 
 def controller(metadata: Body) -> Body:
     """The owner reference that controls an object, empty when there is none."""
     return next((each for each in metadata.get("ownerReferences") or () if each.get("controller")), {})
+
+
+def _backend(body: Body) -> Service | None:
+    host = ((body.get("spec") or {}).get("backend") or {}).get("host")
+    return endpoints.service(host, body["metadata"].get("namespace", "")) if isinstance(host, str) else None
 
 
 def _identity(metadata: Body) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from pgbouncer_operator.kube import resources
 from pgbouncer_operator.kube.client import Kube, Object, Selection
 from pgbouncer_operator.kube.resources import Resource
 from pgbouncer_operator.reconcile import projections
-from pgbouncer_operator.reconcile.projections import ChildView, PodView, PoolView
+from pgbouncer_operator.reconcile.projections import ChildView, PodView, PoolView, SliceView
+from pgbouncer_operator.reconcile.slices import Slices
 from pgbouncer_operator.reconcile.triggers import Key, pool_of
 
 CHILDREN = (
@@ -18,13 +19,16 @@ CHILDREN = (
     resources.POD_DISRUPTION_BUDGETS,
     resources.DEPLOYMENTS,
 )
-WATCHED = (resources.CONNECTION_POOLS, *CHILDREN, resources.PODS)
+# Pools first: what else is kept depends on them.
+WATCHED = (resources.CONNECTION_POOLS, *CHILDREN, resources.PODS, resources.ENDPOINT_SLICES)
 OURS = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY},{naming.LABEL_POOL}"
-View = PoolView | ChildView | PodView
+View = PoolView | ChildView | PodView | SliceView
 
 
 def selector(resource: Resource) -> str:
     """The label selector that makes the API server send only what is ours."""
+    if resource is resources.ENDPOINT_SLICES:
+        return naming.LABEL_SERVICE
     return "" if resource is resources.CONNECTION_POOLS else OURS
 
 
@@ -32,6 +36,8 @@ def project(resource: Resource, body: Object) -> View:
     """The projection of an object of that kind."""
     if resource is resources.CONNECTION_POOLS:
         return projections.pool(body)
+    if resource is resources.ENDPOINT_SLICES:
+        return projections.endpoint_slice(body)
     return projections.pod(body) if resource is resources.PODS else projections.child(body)
 
 
@@ -39,15 +45,20 @@ def _by_pool(view: ChildView | PodView) -> Iterable[Hashable]:
     return (pool_of(view),)
 
 
+def _by_backend(view: PoolView) -> Iterable[Hashable]:
+    return (view.backend,) if view.backend else ()
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """The stores. Not thread-safe: they belong to the loop of the workers."""
 
-    pools: Store[PoolView] = field(default_factory=Store)
+    pools: Store[PoolView] = field(default_factory=lambda: Store(_by_backend))
     pods: Store[PodView] = field(default_factory=lambda: Store(_by_pool))
     children: dict[str, Store[ChildView]] = field(
         default_factory=lambda: {each.kind: Store(_by_pool) for each in CHILDREN}
     )
+    slices: Slices = field(default_factory=Slices)
 
     @property
     def synced(self) -> bool:
@@ -63,24 +74,40 @@ class World:
                 return self.pods.put(view)
             case ChildView():
                 return self.children[view.kind].put(view)
+            case SliceView():
+                return self.slices.put(view, wanted=bool(self.pools.find((view.namespace, view.service))))
 
     def remove(self, view: View) -> bool:
         """Take the news that an object is gone; say whether it was known."""
+        if isinstance(view, SliceView):
+            return self.slices.remove(view)
         return self._store(view).remove((view.namespace, view.name), view.uid, view.resource_version)
+
+    def concerned(self, view: View) -> tuple[Key, ...]:
+        """The pools that an object is about."""
+        if isinstance(view, SliceView):
+            return tuple((pool.namespace, pool.name) for pool in self.pools.find((view.namespace, view.service)))
+        key = pool_of(view)
+        return () if key is None else (key,)
 
     async def sync(self, kube: Kube, namespaces: tuple[str, ...]) -> set[Key]:
         """List every kind and give the pools to which anything differs from what was known."""
         touched: set[Key] = set()
         for resource in WATCHED:
-            touched |= await self._sync(kube, resource, namespaces)
+            if resource is not resources.ENDPOINT_SLICES:
+                touched |= await self._sync(kube, resource, namespaces)
+        known_pools = self.pools.keys()
+        services = {pool.backend for key in known_pools if (pool := self.pools.get(key)) and pool.backend}
+        for service in await self.slices.sync(kube, namespaces, services):
+            touched |= {(pool.namespace, pool.name) for pool in self.pools.find(service)}
         return touched
 
     async def _sync(self, kube: Kube, resource: Resource, namespaces: tuple[str, ...]) -> set[Key]:
-        views: list[View] = []
+        views: list[PoolView | ChildView | PodView] = []
         listed_at: list[int] = []
         for namespace in namespaces or ("",):
             listing = await kube.list(resource, Selection(namespace, labels=selector(resource)))
-            views += [project(resource, body) for body in listing.items]
+            views += [project(resource, body) for body in listing.items]  # type: ignore[misc]
             listed_at.append(listing.resource_version)
         store = self._store_of(resource)
         owners = {(view.namespace, view.name): pool_of(view) for view in views}
@@ -90,7 +117,7 @@ class World:
         found = (owners.get(key) or before.get(key) for key in differing)
         return {key for key in found if key is not None}
 
-    def _store(self, view: View) -> Store[PoolView] | Store[PodView] | Store[ChildView]:
+    def _store(self, view: PoolView | ChildView | PodView) -> Store[PoolView] | Store[PodView] | Store[ChildView]:
         match view:
             case PoolView():
                 return self.pools
@@ -99,7 +126,7 @@ class World:
             case ChildView():
                 return self.children[view.kind]
 
-    def _store_of(self, resource: Resource) -> Store[View]:
+    def _store_of(self, resource: Resource) -> Store[PoolView | ChildView | PodView]:
         if resource is resources.CONNECTION_POOLS:
             return self.pools  # type: ignore[return-value]
         return self.pods if resource is resources.PODS else self.children[resource.kind]  # type: ignore[return-value]

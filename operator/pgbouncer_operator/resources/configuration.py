@@ -62,13 +62,13 @@ def intent(pool: ConnectionPool, fit: Fit) -> Intent:
     )
 
 
-def config_map(pool: ConnectionPool, content: Intent) -> dict[str, Any]:
-    """The ConfigMap that every pod mounts."""
+def config_map(pool: ConnectionPool, content: Intent, traffic: str = "") -> dict[str, Any]:
+    """The ConfigMap that every pod mounts. traffic: `traffic.json` while the pool is paused."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": naming.config_map(pool.metadata.name)},
-        "data": {naming.INTENT_KEY: content.to_json()},
+        "data": {naming.INTENT_KEY: content.to_json(), **({naming.TRAFFIC_KEY: traffic} if traffic else {})},
     }
 
 

@@ -54,7 +54,7 @@ def live(body: dict[str, Any], uid: str = "child-uid", posted: bool = False) -> 
 
 def pod(uid: str, digest: str, **changes: Any) -> PodView:
     made = PodView(
-        "web", f"shop-{uid}", uid, 4, "shop", "198.18.0.5", False, True, False, digest, f"{SEQ}--0", "", True
+        "web", f"shop-{uid}", uid, 4, "shop", "198.18.0.5", False, True, False, digest, f"{SEQ}--0", "", True, ""
     )  # fmt: skip
     return replace(made, **changes)
 

@@ -63,6 +63,20 @@ def test_changed_credentials_poke_once() -> None:
     assert values(replace(told, credentials=None)) == {}, "what was not read is not news"
 
 
+def test_a_new_refresh_annotation_pokes_once_and_its_removal_does_not() -> None:
+    seen = healthy()
+    asked = replace(seen, view=replace(seen.view, refresh="2026-11-21 - now"))
+    told = values(asked)
+    assert set(told) == {"a", "b"}
+    assert told["a"].startswith(f"{SEQ}-.r")
+    obeyed = replace(asked, pods=tuple(replace(each, poke=told["a"]) for each in seen.pods))
+    assert values(obeyed) == {}
+    assert values(replace(obeyed, view=seen.view)) == {}
+    again = values(replace(obeyed, view=replace(seen.view, refresh="2")))
+    assert again["a"] not in {told["a"], f"{SEQ}--0"}
+    assert values(replace(asked, credentials=Credentials({}, "v2")))["a"].startswith(f"{SEQ}-v2.r")
+
+
 def test_terminating_pods_are_told_nothing() -> None:
     seen = healthy()
     seen = replace(seen, pods=tuple(replace(each, terminating=True) for each in seen.pods))

@@ -1,0 +1,111 @@
+"""Which Service a host means, and when a failover behind it renews server connections."""
+
+from dataclasses import replace
+
+import pytest
+from tests.unit.reconcile.looks import decide, healthy, settled, wanted, writes
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.reconcile import endpoints
+from pgbouncer_operator.reconcile.observed import Observed
+
+DIGEST = wanted().intent.digest
+
+
+@pytest.mark.parametrize(
+    ("host", "service"),
+    [
+        ("postgres", ("web", "postgres")),
+        ("postgres.db", ("db", "postgres")),
+        ("postgres.db.svc", ("db", "postgres")),
+        ("postgres.db.svc.cluster.local", ("db", "postgres")),
+        ("postgres.db.svc.cluster.local.", ("db", "postgres")),
+        ("pg.eu.example.com", None),
+        ("10.0.0.1", None),
+        ("fd00::1", None),
+        ("", None),
+        (".db", None),
+        ("postgres..svc", None),
+    ],
+)
+def test_a_host_means_a_service_of_the_cluster(host: str, service: tuple[str, str] | None) -> None:
+    assert endpoints.service(host, "web") == service
+
+
+@pytest.mark.parametrize(
+    ("sentence", "told", "known", "now", "token"),
+    [
+        ("another pod leads", "10.1.0.1", (), ("10.1.0.2",), "10.1.0.2"),
+        ("nothing changed", "10.1.0.1", (), ("10.1.0.1",), None),
+        ("one of several went away", "10.1.0.1,10.1.0.2", (), ("10.1.0.2",), "10.1.0.2"),
+        ("one more came", "10.1.0.1", (), ("10.1.0.1", "10.1.0.2"), None),
+        ("nobody is ready", "10.1.0.1", (), (), None),
+        ("never told, seen before", "", ("10.1.0.1",), ("10.1.0.2",), "10.1.0.2"),
+        ("never told, never seen", "", (), ("10.1.0.2",), None),
+        ("what was told counts, not what was seen", "10.1.0.2", ("10.1.0.1",), ("10.1.0.2",), None),
+    ],
+)
+def test_only_an_address_that_went_away_renews_connections(
+    sentence: str, told: str, known: tuple[str, ...], now: tuple[str, ...], token: str | None
+) -> None:
+    assert endpoints.token(told, known, now) == token, sentence
+
+
+def test_only_ready_addresses_count_and_what_is_not_said_is_ready() -> None:
+    body = {
+        "endpoints": [
+            {"addresses": ["10.1.0.2", "10.1.0.1"], "conditions": {"ready": True}},
+            {"addresses": ["10.1.0.3"], "conditions": {"ready": False, "serving": True, "terminating": True}},
+            {"addresses": ["10.1.0.4"]},
+        ]
+    }
+    assert endpoints.addresses(body) == ("10.1.0.1", "10.1.0.2", "10.1.0.4")
+    assert endpoints.addresses({"endpoints": None}) == ()
+
+
+def at(seen: Observed, *addresses: str) -> Observed:
+    return replace(seen, endpoints=addresses)
+
+
+def told(seen: Observed, token: str) -> Observed:
+    return replace(seen, pods=tuple(replace(pod, reconnect=token) for pod in seen.pods))
+
+
+def annotations(seen: Observed) -> list[dict[str, str]]:
+    return [step.body["metadata"]["annotations"] for step in writes(decide(seen)) if step.key[0] == "Pod"]
+
+
+def test_a_failover_tells_every_pod_and_nothing_else() -> None:
+    seen = at(told(healthy(), "10.1.0.1"), "10.1.0.2")
+    assert annotations(seen) == [{naming.ANNOTATION_RECONNECT: "10.1.0.2"}] * 2
+    assert len(writes(decide(seen))) == 2
+    assert annotations(told(seen, "10.1.0.2")) == []
+
+
+def test_the_first_token_is_no_write_of_its_own() -> None:
+    seen = at(healthy(), "10.1.0.1")
+    assert annotations(seen) == []
+    fresh = replace(seen, pods=tuple(replace(pod, config="", poke="") for pod in seen.pods))
+    assert (
+        annotations(fresh)
+        == [{naming.ANNOTATION_CONFIG: DIGEST, naming.ANNOTATION_POKE: "5--0", naming.ANNOTATION_RECONNECT: "10.1.0.1"}]
+        * 2
+    )
+
+
+def test_pods_that_were_never_told_are_told_when_what_we_saw_goes_away() -> None:
+    seen = at(healthy(), "10.1.0.1")
+    later = at(replace(seen, memory=decide(seen).memory), "10.1.0.2")
+    assert annotations(later) == [{naming.ANNOTATION_RECONNECT: "10.1.0.2"}] * 2
+    without = at(replace(seen, memory=decide(seen).memory))
+    still = at(replace(seen, memory=decide(without).memory), "10.1.0.2")
+    assert annotations(still) == [{naming.ANNOTATION_RECONNECT: "10.1.0.2"}] * 2
+
+
+def test_a_restart_of_the_operator_writes_nothing() -> None:
+    seen = at(settled(told(healthy(), "10.1.0.1")), "10.1.0.1", "10.1.0.2")
+    assert writes(decide(seen)) == []
+
+
+def test_addresses_that_cannot_be_known_change_nothing() -> None:
+    assert annotations(replace(told(healthy(), "10.1.0.1"), endpoints=None)) == []
