@@ -12,7 +12,7 @@ from tests import generate, generate_readme, readme
 from tests.localcluster import demo, deploy, images
 
 from pgbouncer_operator import naming, offline
-from pgbouncer_operator.agent import install, settings
+from pgbouncer_operator.agent import removal, settings
 from pgbouncer_operator.agent.metrics import DATABASES, POOLS, STATS, of_agent
 from pgbouncer_operator.agent.state import Backend, BackendReason, Reload, ReloadKind, State
 from pgbouncer_operator.api import crd
@@ -242,7 +242,7 @@ def test_what_is_not_yet_there_is_not_in_the_api(field: str) -> None:
 def test_the_seconds_in_the_exceptions_are_those_of_the_code() -> None:
     told = section("What is promised")
     assert f"gets no grant for {settings.Settings.__dataclass_fields__['static_after'].default:.0f} seconds" in told
-    assert f"gives transactions {install.QUIET_SECONDS:.0f} seconds" in told
+    assert f"goes on for {removal.TRANSACTION_SECONDS:.0f} seconds more" in told
 
 
 def test_every_metric_is_named_and_no_other() -> None:

@@ -88,7 +88,7 @@ class PoolSpec(Model):
     """The PostgreSQL server behind the pool. Required. A change takes effect by reload; a new CA reference rolls."""
     databases: Annotated[tuple[Database, ...], Field(min_length=1, max_length=128), ListMap("name")]
     """Databases that clients may ask for, 1 to 128, merged by name. Required. PgBouncer's [databases]. A change takes
-    effect by reload; removal gives running transactions 5 seconds."""
+    effect by reload; removal first lets clients leave."""
     users: Annotated[tuple[User, ...], Field(min_length=1, max_length=128), ListMap("name")]
     """Logins that may use the pool, 1 to 128, merged by name. Required. PgBouncer's auth_file. A new reference rolls
     the pods; new content of a Secret is reloaded."""
