@@ -16,7 +16,7 @@ from collections import Counter
 
 import psycopg
 
-STATEMENT_SECONDS = 20  # a statement that is still running then was not cancelled
+STATEMENT_SECONDS = 6  # a statement that is still running then was not cancelled
 RUNNING = "SELECT count(*)::int FROM pg_stat_activity WHERE query = %s AND state = 'active'"
 PAUSE = 0.05
 
