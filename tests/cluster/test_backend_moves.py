@@ -12,7 +12,6 @@ from tests.cluster import programs, server, servers
 from tests.cluster.pools import Namespace, pool
 from tests.cluster.server import Rows, sql
 from tests.localcluster.traffic import Running
-from tests.localcluster.waiting import let_pass
 
 POOL = "moves"
 PODS, MOST, QUERY_WAIT = 2, 8, 15
@@ -30,6 +29,7 @@ def ready(here: Namespace) -> Namespace:
 
 @pytest.fixture
 def running(ready: Namespace) -> Iterator[Running]:
+    ready.wait_ready(POOL)
     with programs.load(ready, f"{POOL}-connection", *LOAD) as load:
         yield load
 
@@ -81,9 +81,10 @@ def second(ready: Namespace) -> Iterator[str]:
 
 @pytest.fixture
 def standby(ready: Namespace) -> Iterator[str]:
-    """A second server that follows the first."""
+    """A second server that follows the first, which is writable again afterwards."""
     servers.standby(ready, "standby")
     yield "standby"
+    set_read_only(ready, "off")
     servers.point(ready, "postgres", "postgres")
     ready.kubectl("delete", "deployment,service", "standby", "--wait=false")
 
@@ -133,7 +134,6 @@ def test_a_standby_that_is_promoted_gets_all_clients(
     works_again(ready, running, standby)
     ready.wait_ready(POOL)
     account, rows = programs.finish(ready, running, at)
-    set_read_only(ready, "off")
     say(
         f"standby promoted: first commit {first:.2f} s after pg_promote() was called; "
         f"{account['failed']} of {account['committed']} transactions failed {account['stages']}; {rows}"
@@ -145,12 +145,14 @@ def test_a_server_that_becomes_read_only_is_told_and_used_again_when_it_is_writa
     ready: Namespace, running: Running, say: Say
 ) -> None:
     began = time.monotonic()
-    set_read_only(ready, "on")
-    message = ready.wait_condition(POOL, "BackendReachable", "False", "BackendIsReadOnly")
-    told = time.monotonic() - began
-    assert ready.serving(POOL) == PODS, "pods stay in the Service"
-    back = servers.now(ready)
-    set_read_only(ready, "off")
+    try:
+        set_read_only(ready, "on")
+        message = ready.wait_condition(POOL, "BackendReachable", "False", "BackendIsReadOnly")
+        told = time.monotonic() - began
+        assert ready.serving(POOL) == PODS, "pods stay in the Service"
+    finally:
+        back = servers.now(ready)
+        set_read_only(ready, "off")
     ready.wait(lambda: servers.first_row_after(ready, back), "a first commit")
     first = servers.first_row_after(ready, back) or 0.0
     works_again(ready, running)
@@ -169,12 +171,13 @@ def set_read_only(here: Namespace, value: str) -> None:
 
 
 def test_out_of_slots_is_told_apart_with_the_servers_own_words(ready: Namespace, say: Say) -> None:
-    sql(ready, "ALTER ROLE shop CONNECTION LIMIT 0")
-    sql(ready, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'shop'")
-    message = ready.wait_condition(POOL, "BackendReachable", "False", "BackendIsFull")
+    try:
+        sql(ready, "ALTER ROLE shop CONNECTION LIMIT 0")
+        sql(ready, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'shop'")
+        message = ready.wait_condition(POOL, "BackendReachable", "False", "BackendIsFull")
+        assert ready.serving(POOL) == PODS, "pods stay in the Service"
+    finally:
+        sql(ready, "ALTER ROLE shop CONNECTION LIMIT -1")
     say(f"out of slots: {message}")
     assert "too many connections for role" in message
-    let_pass(1)
-    assert ready.serving(POOL) == PODS
-    sql(ready, "ALTER ROLE shop CONNECTION LIMIT -1")
     ready.wait_ready(POOL)

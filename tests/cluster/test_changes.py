@@ -108,16 +108,10 @@ def password(scene: Scene) -> float:
     new = f"spare-{scene.wanted.number}"
     server.sql(scene.here, f"ALTER ROLE spare PASSWORD '{new}'")
     secret(scene.here, new)
-    poke(scene.here, new)
+    scene.here.deliver(POOL)
     said = console.login(scene.logins, accepted=True, user="spare", password=new, dbname="shop")
     assert set(said.values()) == {""}, said
     return max(scene.logins.heard.values())
-
-
-def poke(here: Namespace, token: str) -> None:
-    """Let kubelet bring the Secret at once, not in a minute."""
-    names = [f"pod/{pod['metadata']['name']}" for pod in here.pods(POOL)]
-    here.kubectl("annotate", "--overwrite", *names, f"example.com/poke={token}")
 
 
 CHANGE: Sequence[Callable[[Scene], float]] = (timeouts, size, parameter, database, mode, password)
