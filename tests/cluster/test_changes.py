@@ -25,7 +25,8 @@ APART = (0.0, 1.0)  # changes come when they come, not in step with kubelet
 SETTINGS = ("query_wait_timeout", "server_lifetime", "query_wait_notify", "default_pool_size")
 LOADS = {
     "load": ("--clients", "32", "--reconnecting", "4", "--lifetime", "20", "--think", "0.03"),
-    "modal": ("--clients", "2", "--lifetime", "2", "--think", "0.05"),
+    # A prepared statement does not outlive a change of the mode: in session mode PgBouncer does not know of it.
+    "modal": ("--clients", "2", "--reconnecting", "2", "--think", "0.05"),
 }
 SECRETS = {"load": f"{POOL}-connection", "modal": f"{POOL}-modal"}
 SPARE = "CREATE ROLE spare LOGIN PASSWORD 'spare-0'; GRANT ALL ON DATABASE shop TO spare;"

@@ -1,5 +1,8 @@
 """Who may log in no more is refused by every pod: another login, another password, an account that ran out."""
 
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -95,3 +98,53 @@ def test_a_user_taken_from_the_pool_is_refused_before_and_after_the_roll(
         refused(again, "heir", "heir-0")
     finally:
         again.stop()
+
+
+LOOKUP = "lookup"
+OTHERS = """
+CREATE ROLE wanderer LOGIN PASSWORD 'wanderer-0';
+CREATE ROLE chief SUPERUSER LOGIN PASSWORD 'chief-0';
+GRANT ALL ON DATABASE shop TO wanderer;
+"""
+
+
+@pytest.fixture(scope="module")
+def looking(here: Namespace) -> Namespace:
+    """A pool that looks logins up, by the function that the command line prints."""
+    printed = subprocess.run(
+        [sys.executable, "-m", "pgbouncer_operator", "auth-query-sql"], check=True, capture_output=True, text=True
+    ).stdout
+    role = re.findall(r'CREATE ROLE "?(\w+)', printed)[0]
+    sql(here, printed)
+    sql(here, OTHERS)
+    sql(here, f"ALTER ROLE {role} PASSWORD 'lookup-0'")
+    login = {"stringData": {"username": role, "password": "lookup-0"}}
+    here.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "lookup-db"}, **login})
+    query = {"secretRef": {"name": "lookup-db"}, "database": "shop"}
+    here.apply(pool(LOOKUP, MOST, replicas=PODS, authQuery=query))
+    here.wait_ready(LOOKUP)
+    return here
+
+
+@pytest.fixture
+def visitors(looking: Namespace) -> Iterator[Followed]:
+    listening = console.logins(looking, LOOKUP)
+    yield listening
+    listening.stop()
+
+
+def test_a_login_that_is_looked_up_works_until_it_runs_out(looking: Namespace, visitors: Followed, say: Say) -> None:
+    accepted(visitors, "wanderer", "wanderer-0")
+    began = time.monotonic()
+    sql(looking, "ALTER ROLE wanderer VALID UNTIL '2020-01-01'")
+    seconds = refused(visitors, "wanderer", "wanderer-0") - began
+    say(f"VALID UNTIL passed: refused by {PODS} pods {seconds:.2f} s after ALTER ROLE began")
+    sql(looking, "ALTER ROLE wanderer VALID UNTIL 'infinity' PASSWORD 'wanderer-1'")
+    accepted(visitors, "wanderer", "wanderer-1")
+    refused(visitors, "wanderer", "wanderer-0")
+    sql(looking, "ALTER ROLE wanderer NOLOGIN")
+    refused(visitors, "wanderer", "wanderer-1")
+
+
+def test_a_superuser_is_never_looked_up(visitors: Followed) -> None:
+    refused(visitors, "chief", "chief-0")
