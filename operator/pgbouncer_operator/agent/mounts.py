@@ -49,6 +49,7 @@ class Mounts:
     intent: the candidate where the pod's annotation names it, else the current one.
     users: by handle (users[].name), in the intent's order, last the role that looks up logins under AUTH_QUERY.
     ca, certificate, key: bytes of the CA and of the pair for clients, empty when there is none.
+    generations: of the volumes that hold them, by ca and tls, where they are mounted; see MountedUser.
     pause_until: unix seconds until which traffic is asked to be held back, None when it is to flow.
     """
 
@@ -60,6 +61,7 @@ class Mounts:
     ca: bytes = b""
     certificate: bytes = b""
     key: bytes = field(default=b"", repr=False)
+    generations: Mapping[str, str] = field(default_factory=dict)
     uid: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
     pause_until: int | None = None
@@ -101,7 +103,9 @@ def read(settings: Settings, last: Mapping[str, Credential]) -> Mounts:
     ca = _volume(settings.ca_dir).get(name, b"") if name not in {"", SYSTEM_CA} else b""
     pair = _volume(settings.tls_dir) if mounts.intent.client_tls else {}
     certificate, key = (pair.get(each, b"") for each in naming.TLS_KEYS)
-    return replace(mounts, users=users, ca=ca, certificate=certificate, key=key)
+    found = {"ca": _generation(str(settings.ca_dir)), "tls": _generation(str(settings.tls_dir))}
+    generations = {volume: generation for volume, generation in found.items() if generation}
+    return replace(mounts, users=users, ca=ca, certificate=certificate, key=key, generations=generations)
 
 
 def _lookup_user(query: AuthQuery) -> UserIntent:

@@ -130,6 +130,7 @@ class State:
     """Everything the agent knows of its pod. hash, seq: applied and verified, not merely wanted.
 
     cap: the most server connections the pod may act on: a raised one at once, a lowered one when it is kept to.
+    certificates: the generations of the mounts of ca and tls, which change when their content does.
     drained: for the metrics; not in the document.
     reconnected: the last token at which every server connection was renewed, or the one seen first.
     """
@@ -144,6 +145,7 @@ class State:
     figures: Figures = Figures()
     problems: tuple[Problem, ...] = ()
     users: Mapping[str, UserState] = field(default_factory=dict)
+    certificates: Mapping[str, str] = field(default_factory=dict)
     backend: Backend = Backend()
     reload: Reload | None = None
     traffic: Flow = Flow.FLOWING
@@ -171,6 +173,7 @@ class State:
                 name: {"ok": each.ok, "message": each.message, "generation": each.generation}
                 for name, each in self.users.items()
             },
+            "certificates": dict(self.certificates),
             "backend": {"ok": self.backend.ok, "reason": self.backend.reason, "message": self.backend.message},
             "traffic": self.traffic,
             "lingering": list(self.lingering),

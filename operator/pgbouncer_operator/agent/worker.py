@@ -130,6 +130,7 @@ class Worker:
                 handle: UserState(user.credential is not None, user.message, user.generation)
                 for handle, user in self._mounts.users.items()
             },
+            certificates=self._mounts.generations,
             backend=self._watch.found(self.ladder.running),
             reload=ladder.reload,
             traffic=self._flow,

@@ -5,7 +5,7 @@ A document that is not of the expected pod, or cannot be read, is no state at al
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -24,7 +24,8 @@ class AgentState:
     """One pod's own word. Counts are connections; seq and hash are what it has applied and verified.
 
     traffic: Paused when every database is. lingering: databases and users on their way out. reconnected: the token by
-    which it last renewed its server connections. An agent of an older version says nothing of these.
+    which it last renewed its server connections. certificates: generations of the mounts of ca and tls, which change
+    with their content. An agent of an older version says nothing of these.
     """
 
     uid: str
@@ -45,6 +46,7 @@ class AgentState:
     traffic: str = "Flowing"
     lingering: tuple[str, ...] = ()
     reconnected: str = ""
+    certificates: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse(text: str, uid: str) -> AgentState | None:
@@ -79,6 +81,7 @@ def _read(document: Mapping[str, Any]) -> AgentState:
         traffic=str(document.get("traffic") or "Flowing"),
         lingering=tuple(str(each) for each in document.get("lingering") or ()),
         reconnected=str(document.get("reconnected") or ""),
+        certificates={str(name): str(each) for name, each in (document.get("certificates") or {}).items()},
     )
 
 

@@ -75,7 +75,7 @@ class Observer:
         if not self.read_secrets or isinstance(seen.spec, InvalidSpec) or view.deleting:
             return seen
         if not should_read(seen, secret_inputs(seen.spec)):
-            return seen
+            return _acquainted(seen)
         return await self._with_secrets(seen, seen.spec)
 
     async def _with_secrets(self, seen: Observed, pool: ConnectionPool) -> Observed:
@@ -141,13 +141,23 @@ def should_read(seen: Observed, asked: str) -> bool:
     return changed or lacking or refused or seen.now - reading.at > READ_AGAIN
 
 
+def _acquainted(seen: Observed) -> Observed:
+    """Remember what pods have mounted that were not there at the last read: their next change will be news."""
+    reading = seen.memory.reading
+    new = {each: value for each, value in _mounted(seen).items() if reading and each not in reading.mounted}
+    if reading is None or not new:
+        return seen
+    return seen.remember(reading=replace(reading, mounted={**reading.mounted, **new}))
+
+
 def _mounted(seen: Observed) -> dict[tuple[str, str], str]:
-    return {
-        (uid, handle): finding.generation
-        for uid, state in seen.states.items()
-        if state is not None
-        for handle, finding in state.users.items()
-    }
+    """The generations of users' Secrets by pod and handle, and of certificates by pod and /ca or /tls: no handle."""
+    found: dict[tuple[str, str], str] = {}
+    for uid, state in seen.states.items():
+        if state is not None:
+            found |= {(uid, handle): finding.generation for handle, finding in state.users.items()}
+            found |= {(uid, f"/{volume}"): generation for volume, generation in state.certificates.items()}
+    return found
 
 
 def _written(body: Object | None) -> WrittenSecret | None:

@@ -80,7 +80,8 @@ class Reading:
     """The last read of the users' Secrets: when (monotonic), and what was missing.
 
     asked: names what the spec wanted of and from Secrets then (`secret_inputs`); another value asks for a read.
-    mounted: what each pod had mounted of each user then, by (pod uid, handle): another value means a changed Secret.
+    mounted: what each pod had mounted of each Secret when it was first seen, by (pod uid, handle): another value means
+    a changed Secret.
     version: of the Secrets then, for pods that are told for the first time while they are not read.
     refresh: the pool's annotation then; another value asks for a read.
     """

@@ -9,7 +9,7 @@ from tests.unit.reconcile.looks import SPEC, healthy, pool, saying
 
 from pgbouncer_operator.api.access import User
 from pgbouncer_operator.api.conditions import Reason
-from pgbouncer_operator.reconcile.observe import READ_AGAIN, _login, should_read
+from pgbouncer_operator.reconcile.observe import READ_AGAIN, _acquainted, _login, should_read
 from pgbouncer_operator.reconcile.observed import Missing, Observed, Reading
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources.connection_secret import Login, secret_inputs
@@ -126,3 +126,23 @@ def test_secrets_are_read_at_first_while_one_is_missing_when_a_pod_got_another_a
     rotated = {"shop": {"ok": True, "message": "", "generation": "..2"}}
     assert should_read(saying(after_a_read(), "b", users=rotated), asked())
     assert should_read(replace(after_a_read(), now=1000.0 + READ_AGAIN), asked())
+
+
+def test_a_secret_that_changes_in_a_pod_that_came_after_the_read_is_read_again() -> None:
+    first = healthy().remember(reading=Reading(999.0, asked(), None, {}))
+    known = _acquainted(first)
+    assert not should_read(first, asked())
+    assert not should_read(known, asked())
+    assert should_read(saying(known, "b", users={"shop": {"ok": True, "message": "", "generation": "..2"}}), asked())
+
+
+@pytest.mark.parametrize("volume", ["ca", "tls"])
+def test_a_certificate_that_changes_in_a_pod_is_read_again_for_the_connection_secrets(volume: str) -> None:
+    known = _acquainted(saying(after_a_read(), "a", certificates={volume: "..1"}))
+    assert not should_read(saying(known, "a", certificates={volume: "..1"}), asked())
+    assert should_read(saying(known, "a", certificates={volume: "..2"}), asked())
+
+
+def test_nothing_new_to_remember_leaves_the_look_as_it_is() -> None:
+    known = after_a_read()
+    assert _acquainted(known) is known
