@@ -157,3 +157,33 @@ ANNOTATIONS = [
 )
 def test_annotations_are_read_as_the_downward_api_writes_them(text: str, expected: dict[str, str]) -> None:
     assert mounts.parse_annotations(text) == expected
+
+
+OTHER = Intent("ns/shop", {"query_timeout": 9}, INTENT.databases, INTENT.users, INTENT.server_tls)
+CHOICES = [
+    ("no annotation: the current one", "", INTENT.digest),
+    ("the current one is named", INTENT.digest, INTENT.digest),
+    ("the candidate is named", OTHER.digest, OTHER.digest),
+    ("neither is named: the current one, which will wait", "0" * 16, INTENT.digest),
+]
+
+
+@pytest.mark.parametrize(("named", "chosen"), [case[1:] for case in CHOICES], ids=[case[0] for case in CHOICES])
+def test_the_pods_annotation_chooses_between_current_and_candidate(settings: Settings, named: str, chosen: str) -> None:
+    both = {"current__json": INTENT.to_json().encode(), "candidate__json": OTHER.to_json().encode()}
+    volume(settings.config_dir, "..2", **both)
+    annotations = f'{naming.ANNOTATION_CONFIG}="{named}"'.encode() if named else b""
+    volume(settings.pod_dir, "..2", uid=b"uid-1", annotations=annotations)
+    found = mounts.read(settings, {}).intent
+    assert found is not None
+    assert found.digest == chosen
+
+
+def test_a_broken_candidate_hurts_no_pod_that_is_not_told_to_run_it(settings: Settings) -> None:
+    volume(settings.config_dir, "..2", current__json=INTENT.to_json().encode(), candidate__json=b"{")
+    volume(settings.pod_dir, "..2", uid=b"uid-1", annotations=f'{naming.ANNOTATION_CONFIG}="{INTENT.digest}"'.encode())
+    assert mounts.read(settings, {}).intent == INTENT
+    volume(settings.pod_dir, "..3", uid=b"uid-1", annotations=f'{naming.ANNOTATION_CONFIG}="{OTHER.digest}"'.encode())
+    found = mounts.read(settings, {})
+    assert found.intent is None
+    assert found.intent_error.startswith("candidate.json: the document is not JSON")

@@ -1,0 +1,97 @@
+"""Which databases linger, for how long, and out of whose share."""
+
+from dataclasses import replace
+
+import pytest
+
+from pgbouncer_operator.agent import compose, removal
+from pgbouncer_operator.agent.bouncer import Database
+from pgbouncer_operator.agent.compose import Candidate, Fresh, Identity
+from pgbouncer_operator.agent.grant import Seen
+from pgbouncer_operator.agent.mounts import Mounts
+from pgbouncer_operator.agent.removal import DEFAULT_SECONDS, TRANSACTION_SECONDS, Leaving
+from pgbouncer_operator.agent.settings import Settings
+from pgbouncer_operator.pgbouncer.composition import LOOKUP
+from pgbouncer_operator.pgbouncer.intent import AuthQuery, DatabaseIntent, Intent, ServerTls
+
+SHOP, LOG = DatabaseIntent("shop", "postgres"), DatabaseIntent("log", "postgres")
+BOTH = Intent("ns/shop", {}, (SHOP, LOG), (), ServerTls("disable"), drain_seconds=30)
+ONE = replace(BOTH, databases=(SHOP,))
+NOW = 1000.0
+LEAVING = Leaving(LOG, NOW + 30)
+
+
+def candidate(intent: Intent = BOTH, cap: int = 10, lingering: tuple[DatabaseIntent, ...] = ()) -> Candidate:
+    fresh = Fresh(Identity("probe_1", b"key"), Settings(), lingering=lingering)
+    return compose.candidate(Mounts(intent=intent, uid="a"), Seen(1, cap, 1), fresh)
+
+
+def test_what_ran_and_is_wanted_no_more_lingers_for_the_pools_drain_time() -> None:
+    assert removal.leaving({}, candidate(), ONE, NOW) == {"log": LEAVING}
+
+
+def test_an_older_operator_says_no_time_and_the_default_holds() -> None:
+    found = removal.leaving({}, candidate(), replace(ONE, drain_seconds=None), NOW)
+    assert found["log"].until == NOW + DEFAULT_SECONDS
+
+
+def test_a_later_change_does_not_begin_the_time_anew() -> None:
+    assert removal.leaving({"log": LEAVING}, candidate(), ONE, NOW + 20) == {"log": LEAVING}
+
+
+def test_what_comes_back_lingers_no_more() -> None:
+    assert removal.leaving({"log": LEAVING}, candidate(ONE), BOTH, NOW) == {}
+
+
+def test_at_the_first_start_nothing_lingers() -> None:
+    assert removal.leaving({}, None, ONE, NOW) == {}
+
+
+IDLE = Database(limit=1, open=0, paused=False, disabled=True)
+DONE = [
+    ("it is not in PgBouncer", None, NOW, True),
+    ("nobody is there, but newcomers are let in", replace(IDLE, disabled=False), NOW, False),
+    ("nobody is there and nobody may come", IDLE, NOW, True),
+    ("a client rests", replace(IDLE, clients=1), NOW, False),
+    ("the time is over and nothing is paused yet", replace(IDLE, clients=1), NOW + 30, False),
+    ("paused before its time by somebody else", replace(IDLE, clients=1, paused=True), NOW + 29, False),
+    ("the time is over, paused between transactions", replace(IDLE, clients=1, paused=True), NOW + 30, True),
+    ("the time is over, in a transaction", replace(IDLE, clients=1, paused=True, busy=1), NOW + 30, False),
+    (
+        "a transaction that does not end",
+        replace(IDLE, clients=1, paused=True, busy=1),
+        NOW + 30 + TRANSACTION_SECONDS,
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("seen", "now", "expected"), [case[1:] for case in DONE], ids=[case[0] for case in DONE])
+def test_it_is_let_go_when_nobody_is_cut_or_the_time_is_over(seen: Database | None, now: float, expected: bool) -> None:
+    assert removal.done(LEAVING, seen, now) is expected
+
+
+def test_a_lingering_database_takes_one_connection_out_of_the_pods_cap() -> None:
+    assert candidate(ONE, 10, (LOG,)).shares == {"shop": 9, "log": 1}
+
+
+@pytest.mark.parametrize(("cap", "names"), [(1, []), (2, ["log"]), (3, ["log", "old"])])
+def test_a_cap_without_a_connection_to_spare_keeps_none(cap: int, names: list[str]) -> None:
+    found = candidate(ONE, cap, (LOG, replace(LOG, name="old")))
+    assert [each.name for each in found.composition.lingering] == names
+    assert sum(found.shares.values()) == cap
+
+
+def test_a_database_that_is_wanted_does_not_linger_beside_itself() -> None:
+    assert candidate(BOTH, 10, (LOG,)).composition.lingering == ()
+
+
+def test_the_entry_for_lookups_has_one_connection_of_the_cap_before_anything_lingers() -> None:
+    asking = replace(ONE, auth_query=AuthQuery("_auth-query", "shop", "pgbouncer.lookup"))
+    assert candidate(asking, 5).shares == {"shop": 4, LOOKUP: 1}
+    assert candidate(asking, 2, (LOG,)).shares == {"shop": 1, LOOKUP: 1}
+
+
+def test_a_cap_that_shrinks_below_what_lingers_is_refused_by_no_arithmetic() -> None:
+    running = candidate(ONE, 10, (LOG,))
+    assert compose.regranted(running, Seen(2, 2, 2)).shares == {"shop": 1, "log": 1}
