@@ -220,14 +220,16 @@ async def test_a_failover_behind_the_service_is_told_to_every_pod_and_a_restart_
         world.api.create(pool())
         await world.until_ready("shop")
         await world.settled()
-        assert on_pods(world, naming.ANNOTATION_RECONNECT) == {"10.1.0.1"}
+        assert on_pods(world, naming.ANNOTATION_RECONNECT) == {"default/postgres=10.1.0.1"}
         before = len(world.api.writes)
         world.api.edit(
             ENDPOINT_SLICES,
             ("default", "postgres-abc12"),
             lambda body: body.update(endpoints=endpoint_slice("10.1.0.2")["endpoints"]),
         )
-        await world.until(lambda: on_pods(world, naming.ANNOTATION_RECONNECT) == {"10.1.0.2"}, "both pods are told")
+        await world.until(
+            lambda: on_pods(world, naming.ANNOTATION_RECONNECT) == {"default/postgres=10.1.0.2"}, "both pods are told"
+        )
         await world.settled()
         assert [write.plural for write in world.writes(before)] == ["pods", "pods"]
     before = len(world.api.writes)

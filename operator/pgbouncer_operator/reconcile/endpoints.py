@@ -30,19 +30,24 @@ def ready(slices: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(sorted({address for each in slices for address in each})[:MOST])
 
 
-def token(told: str, known: tuple[str, ...], now: tuple[str, ...]) -> str | None:
-    """The token that makes a pod renew its connections; None when it should not.
+def token(service: Service | None, now: tuple[str, ...] | None) -> str:
+    """The annotation's value: the Service and its ready addresses; empty while there is none or they are unknown."""
+    return f"{'/'.join(service)}={','.join(now)}" if service and now else ""
 
-    told: the token it has, empty when it has none: then what was `known` before counts. Addresses that are added take
-    nothing away; while there is none at all, there is nothing to connect to.
+
+def same_service(one: str, other: str) -> bool:
+    """Whether two tokens are of one Service."""
+    return one.partition("=")[0] == other.partition("=")[0]
+
+
+def lost(told: str, now: str) -> bool:
+    """Whether an address that was told went away while the Service leads elsewhere.
+
+    Addresses that are added take nothing away; while there is none at all, there is nothing to connect to; another
+    Service is another configuration, which renews connections by itself.
     """
-    before = set(told.split(",")) if told else set(known)
-    return written(now) if now and before - set(now) else None
-
-
-def written(addresses: tuple[str, ...]) -> str:
-    """Addresses as a token."""
-    return ",".join(addresses)
+    before, after = (set(each.partition("=")[2].split(",")) for each in (told, now))
+    return bool(told and now) and same_service(told, now) and bool(before - after)
 
 
 def addresses(body: Mapping[str, object]) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ class Memory:
     """What outlives a reconcile but not the process; losing it costs a repeated poke or a missing duration, no more.
 
     Times are monotonic seconds. poked: by pod uid, the annotation's value and when it was written. made: names of our
-    connection Secrets until the first status lists them. endpoints: the last that were seen, for pods told of none.
+    connection Secrets until the first status lists them. endpoints: the last token, for pods told of none.
     """
 
     poked: Mapping[str, tuple[str, float]] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class Memory:
     figures_at: float | None = None
     reading: Reading | None = None
     made: tuple[str, ...] = ()
-    endpoints: tuple[str, ...] = ()
+    endpoints: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
+from pgbouncer_operator.reconcile import endpoints
 from pgbouncer_operator.reconcile.capacity import Capacity, decide
 from pgbouncer_operator.reconcile.changes import track
 from pgbouncer_operator.reconcile.diff import drift
@@ -46,7 +47,8 @@ def plan(seen: Observed, platform: Platform) -> Plan:
         *_connection_secrets(seen, pool),
     ]
     poked, memory = pokes(seen, wanted.intent.digest, capacity.round.grants)
-    seen = seen.remember(poked=memory, endpoints=seen.endpoints or seen.memory.endpoints)
+    known = endpoints.token(seen.view.backend, seen.endpoints) or seen.memory.endpoints
+    seen = seen.remember(poked=memory, endpoints=known)
     second = [*poked, *_deployment(seen, wanted, capacity)]
     keys = {step.key for step in (*first, *second)}
     seen = seen.remember(refusals={key: each for key, each in seen.memory.refusals.items() if key in keys})

@@ -88,11 +88,13 @@ def _news(seen: Observed, told: str) -> str:
 
 
 def _renewal(seen: Observed, pod: PodView, poked: bool) -> str | None:
-    """The token of the reconnect annotation when it is due; a pod's first goes along with a poke."""
-    now = seen.endpoints or ()
-    if poked and now and not pod.reconnect:
-        return endpoints.written(now)
-    return endpoints.token(pod.reconnect, seen.memory.endpoints, now)
+    """The token of the reconnect annotation when it is due; the first of a Service goes along with a poke."""
+    now = endpoints.token(seen.view.backend, seen.endpoints)
+    if not now or now == pod.reconnect:
+        return None
+    known = endpoints.same_service(pod.reconnect, now)
+    told = pod.reconnect if known else seen.memory.endpoints
+    return now if endpoints.lost(told, now) or (poked and not known) else None
 
 
 def _last_read(seen: Observed) -> str:

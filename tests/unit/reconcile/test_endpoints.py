@@ -32,23 +32,23 @@ def test_a_host_means_a_service_of_the_cluster(host: str, service: tuple[str, st
     assert endpoints.service(host, "web") == service
 
 
+ONE, TWO, BOTH = "web/postgres=10.1.0.1", "web/postgres=10.1.0.2", "web/postgres=10.1.0.1,10.1.0.2"
+
+
 @pytest.mark.parametrize(
-    ("sentence", "told", "known", "now", "token"),
+    ("sentence", "told", "now", "lost"),
     [
-        ("another pod leads", "10.1.0.1", (), ("10.1.0.2",), "10.1.0.2"),
-        ("nothing changed", "10.1.0.1", (), ("10.1.0.1",), None),
-        ("one of several went away", "10.1.0.1,10.1.0.2", (), ("10.1.0.2",), "10.1.0.2"),
-        ("one more came", "10.1.0.1", (), ("10.1.0.1", "10.1.0.2"), None),
-        ("nobody is ready", "10.1.0.1", (), (), None),
-        ("never told, seen before", "", ("10.1.0.1",), ("10.1.0.2",), "10.1.0.2"),
-        ("never told, never seen", "", (), ("10.1.0.2",), None),
-        ("what was told counts, not what was seen", "10.1.0.2", ("10.1.0.1",), ("10.1.0.2",), None),
+        ("another pod leads", ONE, TWO, True),
+        ("nothing changed", ONE, ONE, False),
+        ("one of several went away", BOTH, TWO, True),
+        ("one more came", ONE, BOTH, False),
+        ("nobody is ready", ONE, "", False),
+        ("never told", "", TWO, False),
+        ("another Service", ONE, "db/other=10.1.0.2", False),
     ],
 )
-def test_only_an_address_that_went_away_renews_connections(
-    sentence: str, told: str, known: tuple[str, ...], now: tuple[str, ...], token: str | None
-) -> None:
-    assert endpoints.token(told, known, now) == token, sentence
+def test_only_an_address_that_went_away_renews_connections(sentence: str, told: str, now: str, lost: bool) -> None:
+    assert endpoints.lost(told, now) is lost, sentence
 
 
 def test_only_ready_addresses_count_and_what_is_not_said_is_ready() -> None:
@@ -76,10 +76,10 @@ def annotations(seen: Observed) -> list[dict[str, str]]:
 
 
 def test_a_failover_tells_every_pod_and_nothing_else() -> None:
-    seen = at(told(healthy(), "10.1.0.1"), "10.1.0.2")
-    assert annotations(seen) == [{naming.ANNOTATION_RECONNECT: "10.1.0.2"}] * 2
+    seen = at(told(healthy(), ONE), "10.1.0.2")
+    assert annotations(seen) == [{naming.ANNOTATION_RECONNECT: TWO}] * 2
     assert len(writes(decide(seen))) == 2
-    assert annotations(told(seen, "10.1.0.2")) == []
+    assert annotations(told(seen, TWO)) == []
 
 
 def test_the_first_token_is_no_write_of_its_own() -> None:
@@ -88,24 +88,30 @@ def test_the_first_token_is_no_write_of_its_own() -> None:
     fresh = replace(seen, pods=tuple(replace(pod, config="", poke="") for pod in seen.pods))
     assert (
         annotations(fresh)
-        == [{naming.ANNOTATION_CONFIG: DIGEST, naming.ANNOTATION_POKE: "5--0", naming.ANNOTATION_RECONNECT: "10.1.0.1"}]
-        * 2
+        == [{naming.ANNOTATION_CONFIG: DIGEST, naming.ANNOTATION_POKE: "5--0", naming.ANNOTATION_RECONNECT: ONE}] * 2
     )
 
 
 def test_pods_that_were_never_told_are_told_when_what_we_saw_goes_away() -> None:
     seen = at(healthy(), "10.1.0.1")
     later = at(replace(seen, memory=decide(seen).memory), "10.1.0.2")
-    assert annotations(later) == [{naming.ANNOTATION_RECONNECT: "10.1.0.2"}] * 2
+    assert annotations(later) == [{naming.ANNOTATION_RECONNECT: TWO}] * 2
     without = at(replace(seen, memory=decide(seen).memory))
     still = at(replace(seen, memory=decide(without).memory), "10.1.0.2")
-    assert annotations(still) == [{naming.ANNOTATION_RECONNECT: "10.1.0.2"}] * 2
+    assert annotations(still) == [{naming.ANNOTATION_RECONNECT: TWO}] * 2
 
 
 def test_a_restart_of_the_operator_writes_nothing() -> None:
-    seen = at(settled(told(healthy(), "10.1.0.1")), "10.1.0.1", "10.1.0.2")
+    seen = at(settled(told(healthy(), ONE)), "10.1.0.1", "10.1.0.2")
     assert writes(decide(seen)) == []
 
 
 def test_addresses_that_cannot_be_known_change_nothing() -> None:
-    assert annotations(replace(told(healthy(), "10.1.0.1"), endpoints=None)) == []
+    assert annotations(replace(told(healthy(), ONE), endpoints=None)) == []
+
+
+def test_another_service_renews_nothing_before_its_configuration_is_told() -> None:
+    seen = at(told(healthy(), "web/former=10.1.0.9"), "10.1.0.1")
+    assert annotations(seen) == []
+    (first, _) = annotations(replace(seen, pods=tuple(replace(pod, poke="") for pod in seen.pods)))
+    assert first[naming.ANNOTATION_RECONNECT] == ONE
