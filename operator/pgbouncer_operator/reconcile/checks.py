@@ -18,8 +18,9 @@ REFUSALS = {"CandidateRefused"}  # the agent's words for a configuration that Pg
 # What poolers are called, and the ports that PgBouncer and Supavisor listen on; PostgreSQL's own is 5432.
 POOLERS, POOLER_PORTS = {"pooler", "pgbouncer", "pgcat", "pgpool", "supavisor", "odyssey"}, {6432, 6543}
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
-SPOKEN = {
-    "BackendCertificateInvalid": Reason.BACKEND_NOT_VERIFIED,  # the agent's word: the pool's is about what to do
+SPOKEN = {  # the agent's words: the pool's are about what to do
+    "BackendCertificateInvalid": Reason.BACKEND_NOT_VERIFIED,
+    "BackendReadOnly": Reason.BACKEND_IS_READ_ONLY,
 }
 
 

@@ -53,6 +53,7 @@ def test_a_missing_secret_is_told_as_it_was_read() -> None:
         ("HostNotResolved", "HostNotResolved"),
         ("BackendWithoutTls", "BackendWithoutTls"),
         ("BackendCertificateInvalid", "BackendNotVerified"),
+        ("BackendReadOnly", "BackendIsReadOnly"),
         ("AWordOfANewerAgent", "BackendUnreachable"),
     ],
 )
