@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from tests.process import agentpod, rootfs
 from tests.process.agentcase import PASSWORD, intent, reasons, shown
-from tests.process.agentpod import Pod, eventually
+from tests.process.agentpod import Pod, eventually, with_settings
 from tests.process.servers import Postgres
 
 from pgbouncer_operator.pgbouncer.intent import ClientTls, Intent
@@ -105,15 +105,24 @@ def test_a_broken_pair_is_refused_with_openssls_words_and_the_old_one_serves_on(
     eventually("the mended one is shown", lambda: served(pod) == good["tls.crt"].decode())
 
 
-def test_an_emptied_secret_changes_nothing(pod: Pod, secured: Intent) -> None:
+def test_an_emptied_secret_changes_nothing_and_keeps_no_other_change_back(pod: Pod, secured: Intent) -> None:
     pod.start()
     pod.runs(secured)
     before = served(pod)
     agentpod.publish(pod.root / "tls", {})
-    eventually("it is told", lambda: reasons(pod) == {"HalfDelivered"})
-    seq = pod.mount_grant(3)
-    eventually("a new grant is obeyed all the same", lambda: pod.state()["seq"] == seq)
+    pod.runs(pod.mount_intent(with_settings(secured, query_timeout=9)))
+    assert shown(pod, "query_timeout") == "9"
+    pod.kill_worker()
+    pod.runs(pod.mount_intent(with_settings(secured, query_timeout=8)))
     assert served(pod) == before
+    assert reasons(pod) == set()
+
+
+def test_a_secret_that_was_never_there_is_waited_for(pod: Pod, secured: Intent) -> None:
+    agentpod.publish(pod.root / "tls", {})
+    pod.start_agent()
+    eventually("it is told", lambda: reasons(pod) == {"HalfDelivered"} if pod.state() else False)
+    assert pod.http("/startupz")[0] == 503
 
 
 def test_tls_taken_away_is_off(pod: Pod, postgres: Postgres, secured: Intent) -> None:

@@ -101,11 +101,20 @@ def read(settings: Settings, last: Mapping[str, Credential]) -> Mounts:
         users[AUTH_QUERY] = _user(settings, _lookup_user(query), last.get(AUTH_QUERY))
     name = mounts.intent.server_tls.ca
     ca = _volume(settings.ca_dir).get(name, b"") if name not in {"", SYSTEM_CA} else b""
-    pair = _volume(settings.tls_dir) if mounts.intent.client_tls else {}
-    certificate, key = (pair.get(each, b"") for each in naming.TLS_KEYS)
+    certificate, key = _pair(settings) if mounts.intent.client_tls else (b"", b"")
     found = {"ca": _generation(str(settings.ca_dir)), "tls": _generation(str(settings.tls_dir))}
     generations = {volume: generation for volume, generation in found.items() if generation}
     return replace(mounts, users=users, ca=ca, certificate=certificate, key=key, generations=generations)
+
+
+def _pair(settings: Settings) -> tuple[bytes, bytes]:
+    """The certificate and key for clients. While the Secret is emptied or deleted, those installed last serve on."""
+    mounted = _volume(settings.tls_dir)
+    if not any(mounted.get(each) for each in naming.TLS_KEYS):
+        installed = settings.run_dir / "tls"  # as composition.Paths has it
+        mounted = {each: (installed / each).read_bytes() for each in naming.TLS_KEYS if (installed / each).is_file()}
+    certificate, key = (mounted.get(each, b"") for each in naming.TLS_KEYS)
+    return certificate, key
 
 
 def _lookup_user(query: AuthQuery) -> UserIntent:
