@@ -1,6 +1,7 @@
 """Load on a pod's PgBouncer, and PostgreSQL's own count of the sessions it causes."""
 
 import threading
+import time
 
 import psycopg
 from tests.process.agentcase import PASSWORD
@@ -43,6 +44,38 @@ class Load:
                     self.done += 1
         except psycopg.Error as error:
             self.failures.append(str(error))
+
+
+class Comers:
+    """Clients that come, run one transaction and leave. longest: seconds that one of them was kept, served or not."""
+
+    def __init__(self, pod: Pod, number: int) -> None:
+        self.longest, self.served = 0.0, 0
+        self.failures: list[str] = []
+        self._pod = pod
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(number)]
+
+    def __enter__(self) -> "Comers":
+        for each in self._threads:
+            each.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for each in self._threads:
+            each.join(60)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                with self._pod.connect("shop", "shop", PASSWORD) as client:
+                    client.execute("select 1")
+                self.served += 1
+            except psycopg.Error as error:
+                self.failures.append(str(error))
+            self.longest = max(self.longest, time.monotonic() - began)
 
 
 class Census:

@@ -144,7 +144,7 @@ def test_a_database_is_removed_without_disturbing_the_others(pod: Pod, postgres:
     with load(pod) as clients:
         assert pod.logs_in("log", "shop", PASSWORD)
         pod.runs(pod.mount_intent(one))
-        assert not pod.logs_in("log", "shop", PASSWORD)
+        eventually("newcomers are refused", lambda: not pod.logs_in("log", "shop", PASSWORD))
         goes_on(clients)
 
 

@@ -1,6 +1,5 @@
 """A PostgreSQL that goes and comes back: how soon clients are served again, and how long any of them can be stuck."""
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +8,7 @@ import psycopg
 import pytest
 from tests.process import agentdb, rootfs, servers
 from tests.process.agentcase import PASSWORD, intent
+from tests.process.agentload import Comers
 from tests.process.agentpod import Pod, eventually
 from tests.process.faraway import PORT, far
 from tests.process.servers import Postgres
@@ -21,40 +21,9 @@ WAIT_SECONDS = 6
 MARGIN_SECONDS = 4.0  # PgBouncer looks after its waiting clients three times a second; the machine may be slow
 
 
-class Clients:
-    """Clients that come, run one transaction and leave. longest: seconds that one of them was kept, served or not."""
-
-    def __init__(self, pod: Pod, number: int) -> None:
-        self.longest, self.served = 0.0, 0
-        self._pod = pod
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(number)]
-
-    def __enter__(self) -> "Clients":
-        for each in self._threads:
-            each.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for each in self._threads:
-            each.join(60)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            began = time.monotonic()
-            try:
-                with self._pod.connect("shop", "shop", PASSWORD) as client:
-                    client.execute("select 1")
-                self.served += 1
-            except psycopg.Error:
-                pass  # an outage is an outage: how long it takes is what counts here
-            self.longest = max(self.longest, time.monotonic() - began)
-
-
 def until_served(pod: Pod, back: Callable[[], object]) -> float:
     """Seconds from the return of PostgreSQL to the first transaction through the pool that has begun since."""
-    with Clients(pod, 4) as clients:
+    with Comers(pod, 4) as clients:
         back()
         served, began = clients.served, time.monotonic()
         eventually("a transaction goes through", lambda: clients.served > served, 20)
@@ -69,7 +38,7 @@ def test_clients_are_served_soon_after_postgresql_is_back(
         wanted = pod.mount_intent(intent(server))
         pod.start()
         pod.runs(wanted)
-        with Clients(pod, 4) as clients:
+        with Comers(pod, 4) as clients:
             eventually("clients are served", lambda: clients.served > 20)
             server.stop()
             eventually("the outage is told", lambda: pod.state()["backend"]["ok"] is False, 20)
@@ -90,7 +59,7 @@ def test_no_client_is_stuck_longer_than_it_may_wait_when_packets_are_dropped(
         pod.start()
         pod.runs(wanted)
         eventually("the way is open", lambda: pod.state()["backend"]["ok"])
-        with pod.connect("shop", "shop", PASSWORD) as inside, Clients(pod, 4) as clients:
+        with pod.connect("shop", "shop", PASSWORD) as inside, Comers(pod, 4) as clients:
             eventually("clients are served", lambda: clients.served > 20)
             inside.execute("begin; select 1")
             way.drop()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tests.process import agentdb, rootfs, servers
 from tests.process.agentcase import PASSWORD, intent, reasons
-from tests.process.agentload import Load
+from tests.process.agentload import Comers, Load
 from tests.process.agentpod import Pod, eventually
 from tests.process.servers import Postgres
 
@@ -15,6 +15,7 @@ pytestmark = [
     pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
 ]
 RENEWALS = int(os.environ.get("PGBOUNCER_TEST_RENEWALS", "20"))
+PAUSES = int(os.environ.get("PGBOUNCER_TEST_PAUSES", "10"))
 ADD = "insert into paid values (1)"
 
 
@@ -71,6 +72,21 @@ def test_a_pool_moves_to_another_server_under_load_and_no_row_is_lost(pod: Pod, 
         assert rows(postgres) == left_behind
         assert rows(postgres) + rows(other) == load.done
         eventually("the new server is found to be well", lambda: pod.state()["backend"]["ok"])
+
+
+def test_pauses_one_after_the_other_cost_nobody_anything_not_even_clients_that_come_and_go(
+    pod: Pod, postgres: Postgres
+) -> None:
+    serving(pod, postgres)
+    with Comers(pod, 6) as comers:
+        for _ in range(PAUSES):
+            pod.mount_pause(60)
+            flows(pod, "Paused")
+            pod.mount_pause(None)
+            flows(pod, "Flowing")
+            eventually("clients go on", lambda least=comers.served + 10: comers.served > least)
+            assert pod.state()["backend"]["ok"] is True
+    assert comers.failures == []
 
 
 def test_a_pause_ends_by_itself_and_says_so_until_it_is_taken_back(pod: Pod, postgres: Postgres) -> None:

@@ -121,6 +121,27 @@ def order(settings: Settings, *texts: str) -> None:
             console.send(text)
 
 
+def pause(settings: Settings, names: Iterable[str]) -> None:
+    """PAUSE databases without waiting for the answers, which come only when all their transactions have ended.
+
+    A PAUSE cuts a server that logs in just as a renewal does (see `command`), and clients that come after RESUME would
+    be told of that failed login. So no login may be under way: while max_user_connections is 1, nobody who has a
+    connection gets another. Call `unbound` when this was interrupted. Unreachable without a console.
+    """
+    until = time.monotonic() + CALM_SECONDS
+    with session(settings) as console:
+        console.query("SET max_user_connections = 1")
+        while any(row["sv_login"] != "0" for row in console.query("SHOW POOLS")) and time.monotonic() < until:
+            time.sleep(_CALM_LOOK_SECONDS)
+    order(settings, *(f"PAUSE {quoted(name)}" for name in names))
+    unbound(settings)
+
+
+def unbound(settings: Settings) -> None:
+    """Take back the bound that `pause` sets for a moment: grants bound each database, and nothing each user."""
+    command(settings, "SET max_user_connections = 0")
+
+
 @contextlib.contextmanager
 def session(settings: Settings, seconds: float = ANSWER_SECONDS) -> Iterator[wire.Session]:
     """A short console session. Unreachable when nobody answers, CommandRefused with PgBouncer's words."""

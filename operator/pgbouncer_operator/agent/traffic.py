@@ -76,12 +76,13 @@ class Traffic:
         flowing = [name for name, each in seen.databases.items() if not each.paused]
         if flowing:
             files.kept(self._mark, b"")
-            bouncer.order(self._settings, *(f"PAUSE {bouncer.quoted(name)}" for name in flowing))
+            bouncer.pause(self._settings, flowing)
         self._rests = flow(seen) is Flow.PAUSED
         return bool(flowing)
 
     def _release(self, seen: Look) -> bool:
         paused = [name for name, each in seen.databases.items() if each.paused]
+        bouncer.unbound(self._settings)  # a worker that was killed in the middle of a pause may have left it
         bouncer.command(self._settings, *(f"RESUME {bouncer.quoted(name)}" for name in paused))
         self._mark.unlink(missing_ok=True)
         self._rests = True

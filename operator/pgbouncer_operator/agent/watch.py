@@ -21,6 +21,8 @@ RETURN_PAUSE_SECONDS = 2.0  # for a server that is away: looking whether it is b
 USED_PAUSE_SECONDS = 10.0  # a failover may leave every connection working, and none able to write
 WRITERS = "writers"
 UNTESTED = Backend()
+# PgBouncer's words for a login that it cut itself, which it hands to whoever comes next: PostgreSQL said nothing.
+_CUT = ("pause mode", "connect string changed")
 _AWAY = {BackendReason.HOST_NOT_RESOLVED, BackendReason.UNREACHABLE, BackendReason.READ_ONLY}
 
 
@@ -105,6 +107,9 @@ class Watch:
         with contextlib.suppress(Unreachable, CommandRefused):
             bouncer.command(self._settings, *bouncer.reconnect(fresh))
         finding = backend.run(test, self._serves)
+        if finding.backend.message.endswith(_CUT):
+            self._doubted = True
+            return
         if self._paused():
             return  # a test waits behind a pause as everybody does, which says nothing of the server
         found = self._judged(finding, places)
