@@ -30,6 +30,7 @@ from pgbouncer_operator.resources.connection_secret import Login
 
 Body = dict[str, Any]
 CANARY = "c4n4ry:/?#pass"
+REFUSED, BROKEN = "refused", "broken"  # hosts: PgBouncer takes no such configuration; nobody can log in there
 POOL_UID = "pool-uid"
 
 
@@ -43,6 +44,8 @@ class Pod:
     seq: int = 0
     cap: int = 0
     holds: int = 0
+    refuses: str = ""
+    host: str = ""
 
     @property
     def terminating(self) -> bool:
@@ -52,12 +55,30 @@ class Pod:
     def ready(self) -> bool:
         return bool(self.digest and self.cap)
 
+    @property
+    def told(self) -> str:
+        """Hash that the pod's annotation names."""
+        return str(self.body["metadata"].get("annotations", {}).get(naming.ANNOTATION_CONFIG, ""))
+
     def state(self) -> AgentState:
-        fine = Finding(True)
+        fine, out = Finding(True), Finding(False, "BackendUnreachable", f"{self.host}: connection refused")
+        problems = (Finding(False, "CandidateRefused", "PgBouncer refuses it"),) if self.refuses else ()
+        backend = out if self.host == BROKEN else fine
         return AgentState(
             self.body["metadata"]["uid"], "running", self.digest, self.seq, self.cap, self.holds, 0, 0, 0,
-            (), {"shop": fine}, fine, "1.26.1", "reload", 0.1,
+            problems, {"shop": fine}, backend, "1.26.1", "reload", 0.1,
         )  # fmt: skip
+
+    def load(self, documents: Mapping[str, str]) -> None:
+        """Do as the agent does: run what the annotation names, or current; keep what runs if that is refused."""
+        found = [documents[key] for key in (naming.INTENT_KEY, naming.CANDIDATE_KEY) if key in documents]
+        for intent in map(Intent.from_json, found):
+            if self.told not in {"", intent.digest}:
+                continue
+            self.refuses = intent.digest if intent.databases[0].host == REFUSED else ""
+            if not self.refuses:
+                self.digest, self.host = intent.digest, intent.databases[0].host
+            return
 
 
 def merged(live: Mapping[str, Any], patch: Mapping[str, Any]) -> Body:
@@ -270,9 +291,7 @@ class Cluster:
             with suppress(GrantsError):  # it keeps what it has
                 self._obey(pod, Grants.from_json(granted["data"][naming.GRANTS_KEY]))
         if mounted is not None and pod.cap:
-            intent = Intent.from_json(mounted["data"][naming.INTENT_KEY])
-            if intent.digest == pod.body["metadata"]["annotations"].get(naming.ANNOTATION_CONFIG, intent.digest):
-                pod.digest = intent.digest
+            pod.load(mounted["data"])
 
     def _obey(self, pod: Pod, grants: Grants) -> None:
         if grants.seq < pod.seq:

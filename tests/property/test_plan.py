@@ -9,13 +9,14 @@ from random import Random
 from typing import Any
 
 import pytest
-from tests.property.cluster_model import CANARY, POOL_UID, Cluster
+from tests.property.cluster_model import BROKEN, CANARY, POOL_UID, REFUSED, Cluster
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.reconcile.observed import Memory, Observed
 from pgbouncer_operator.reconcile.plan import plan
 from pgbouncer_operator.reconcile.steps import Action, Plan
 from pgbouncer_operator.resources.deployment import Platform
+from pgbouncer_operator.resources.desired import digest_of
 
 RUNS = 40
 PLATFORM = Platform("pool:1", "IfNotPresent", 5)
@@ -34,6 +35,9 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"drain": {"timeoutSeconds": 30}},
     {"pod": {"priorityClassName": "high"}},
     {"service": {"port": 5432}},
+    {"backend": {"host": REFUSED}},
+    {"backend": {"host": BROKEN}},
+    {"backend": {"host": "postgres"}},
     {"users": [{"name": "shop", "secretRef": {"name": "other-db"}}]},
     {"connectionSecrets": [{"name": "only", "database": "shop", "user": "shop"}]},
     {"connectionSecrets": None},
@@ -117,6 +121,34 @@ def disturb(cluster: Cluster, random: Random) -> None:
     cluster.now += random.choice([0.1, 0.5, 5.0, 40.0])
 
 
+class Watcher:
+    """Holds the promise of the canary: what a pod has refused is told to no second one and becomes current nowhere.
+
+    Unless no pod serves any more: then nobody is left who could know.
+    """
+
+    def __init__(self) -> None:
+        self.refused: set[str] = set()
+
+    def watch(self, cluster: Cluster, seed: int) -> None:
+        """Look at the cluster after something has happened."""
+        body = cluster.objects.get(("ConfigMap", naming.config_map("shop")))
+        living = [pod for pod in cluster.pods if not pod.terminating]
+        if body is None or "data" not in body or not any(pod.ready for pod in living):
+            self.refused.clear()
+            return
+        candidate = digest_of(body["data"].get(naming.CANDIDATE_KEY, ""))
+        self.refused = {each for each in self.refused if each == candidate} or self.refused & {_current(body)}
+        assert _current(body) not in self.refused, f"seed {seed}: what was refused became current"
+        self.refused |= {pod.refuses for pod in living} & ({candidate} - {""})
+        for digest in self.refused:
+            assert sum(pod.told == digest for pod in living) < 2, f"seed {seed}: told to another pod"
+
+
+def _current(body: dict[str, Any]) -> str:
+    return digest_of(body["data"][naming.INTENT_KEY])
+
+
 def settle(cluster: Cluster, platform: Platform = PLATFORM) -> int:
     """Everybody does their part until nothing is written any more; how many rounds that took."""
     quiet = 0
@@ -129,7 +161,9 @@ def settle(cluster: Cluster, platform: Platform = PLATFORM) -> int:
             cluster.follow(place)
         cluster.now += 2.0
         writes = [step for step in found.steps if step.key[0] != naming.KIND]
-        quiet = 0 if writes or moved else quiet + 1
+        if (trial := cluster.memory.trial) and trial.again:
+            cluster.now = max(cluster.now, trial.again)  # it is tried again after a pause
+        quiet = 0 if writes or moved or trial else quiet + 1
         if quiet == 3:
             return rounds
     raise AssertionError(f"it does not come to rest: {[str(step) for step in found.steps]}")
@@ -154,11 +188,15 @@ def condition(cluster: Cluster, kind: str) -> dict[str, Any]:
 def test_whatever_happened_the_pool_converges_keeps_its_budget_and_then_rests(part: int) -> None:
     for seed in range(part * RUNS, (part + 1) * RUNS):
         random, cluster = Random(seed), Cluster(pool())
-        budgets = [20]
+        budgets, watcher = [20], Watcher()
         for _ in range(random.randint(5, 60)):
             disturb(cluster, random)
+            watcher.watch(cluster, seed)
             budgets.append(cluster.pool["spec"]["serverConnections"]["max"])
             assert cluster.held() <= max(budgets), f"seed {seed}: {cluster.held()} held of {max(budgets)}"
+        if cluster.pool["spec"]["backend"]["host"] != "postgres":
+            cluster.pool["spec"]["backend"] = {"host": "postgres"}
+            cluster.pool["metadata"]["generation"] += 1
         if len(cluster.pool["spec"]["databases"]) > budgets[-1]:
             budgets.append(stalled_until_it_fits(cluster))
         settle(cluster)

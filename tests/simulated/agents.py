@@ -43,6 +43,8 @@ class Agents:
     def __init__(self, api: ApiServer) -> None:
         self.by_uid: dict[str, Agent] = {}
         self.node = Node(api, self._address)
+        self.broken: set[str] = set()  # hosts at which no login works
+        self.refused: set[str] = set()  # hosts that PgBouncer does not take
         self._api = api
         self._by_ip: dict[str, Agent] = {}
         self._network = f"127.{20 + os.getpid() % 200}"
@@ -89,20 +91,34 @@ class Agents:
         if "deletionTimestamp" in pod["metadata"]:
             agent.phase = "draining"
             return
-        intent = self._file(namespace, naming.config_map(agent.pool), naming.INTENT_KEY)
-        wanted = (pod["metadata"].get("annotations") or {}).get(naming.ANNOTATION_CONFIG, intent.get("hash"))
-        if intent and wanted == intent["hash"]:
-            agent.digest = intent["hash"]
-            agent.users |= {
-                user["name"]: {"ok": True, "message": "", "generation": "..1"}
-                for user in intent["users"]
-                if user["name"] not in agent.users
-            }
+        keys = (naming.INTENT_KEY, naming.CANDIDATE_KEY)
+        intents = [self._file(namespace, naming.config_map(agent.pool), key) for key in keys]
+        told = (pod["metadata"].get("annotations") or {}).get(naming.ANNOTATION_CONFIG, intents[0].get("hash"))
+        for intent in intents:
+            if intent and told == intent["hash"]:
+                self._load(agent, intent)
+                break
         grants = self._file(namespace, naming.grants_config_map(agent.pool), naming.GRANTS_KEY)
         mine = (grants.get("pods") or {}).get(agent.uid)
         if grants and grants["seq"] >= agent.seq:
             agent.seq = grants["seq"]
             agent.cap = mine["cap"] if mine else agent.cap
+
+    def _load(self, agent: Agent, intent: dict[str, Any]) -> None:
+        """Run it, unless PgBouncer would refuse it; then say how a login fares."""
+        host = intent["databases"][0]["host"]
+        if host in self.refused:
+            agent.problems = [{"reason": "CandidateRefused", "message": f"{host} is refused"}]
+            return
+        agent.problems = []
+        agent.digest = intent["hash"]
+        out = {"ok": False, "reason": "BackendUnreachable", "message": f"{host}:5432: Connection refused."}
+        agent.backend = out if host in self.broken else {"ok": True, "reason": "", "message": ""}
+        agent.users |= {
+            user["name"]: {"ok": True, "message": "", "generation": "..1"}
+            for user in intent["users"]
+            if user["name"] not in agent.users
+        }
 
     def _file(self, namespace: str, name: str, key: str) -> dict[str, Any]:
         if not self._api.storage.exists(CONFIG_MAPS.plural, (namespace, name)):

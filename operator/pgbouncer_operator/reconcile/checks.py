@@ -11,12 +11,18 @@ from pgbouncer_operator.reconcile.agent_state import AgentState
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pokes import follows
 from pgbouncer_operator.reconcile.projections import PodView
+from pgbouncer_operator.reconcile.verdict import REFUSALS
 from pgbouncer_operator.resources.desired import Desired
 from pgbouncer_operator.sizing.fit import Fit
 
-REFUSALS = {"CandidateRefused"}  # the agent's words for a configuration that PgBouncer does not take
 # What poolers are called, and the ports that PgBouncer and Supavisor listen on; PostgreSQL's own is 5432.
 POOLERS, POOLER_PORTS = {"pooler", "pgbouncer", "pgcat", "pgpool", "supavisor", "odyssey"}, {6432, 6543}
+STALLING = {
+    Reason.BUDGET_TOO_SMALL,
+    Reason.CONFIGURATION_REFUSED,
+    Reason.CANARY_FAILED,
+    Reason.PARAMETER_UNSUPPORTED,
+}
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 SPOKEN = {  # the agent's words: the pool's are about what to do
     "BackendCertificateInvalid": Reason.BACKEND_NOT_VERIFIED,
@@ -44,10 +50,14 @@ def credentials(seen: Observed) -> Condition:
     return condition(kind, UNKNOWN, Reason.PENDING, "No pod has reported yet.")
 
 
-def backend(seen: Observed) -> Condition:
-    """Does a login to PostgreSQL work from every pod that has tried?"""
+def backend(seen: Observed, trying: Container[str] = frozenset()) -> Condition:
+    """Does a login to PostgreSQL work from every pod that has tried?
+
+    trying: uids of pods that try another configuration, whose failures are told as its own.
+    """
     kind = ConditionType.BACKEND_REACHABLE
     known = [(pod, state) for pod in seen.living if (state := seen.states.get(pod.uid)) is not None]
+    known = [each for each in known if each[0].uid not in trying] or known
     for pod, state in known:
         if state.backend.ok is False:
             reason = _reason(state.backend.reason, Reason.BACKEND_UNREACHABLE)
@@ -94,6 +104,8 @@ def configuration(seen: Observed, wanted: Desired, grants: Grants) -> Condition:
         return condition(kind, TRUE, Reason.APPLIED, message)
     if told := unsupported(seen, following):
         return condition(kind, FALSE, Reason.PARAMETER_UNSUPPORTED, told)
+    if seen.memory.trial and seen.memory.trial.reason:
+        return condition(kind, FALSE, seen.memory.trial.reason, seen.memory.trial.message)
     for pod in seen.living:
         state = seen.states.get(pod.uid)
         if pod not in following and state is not None:
@@ -127,7 +139,7 @@ def stalled(seen: Observed, parts: list[Condition]) -> Condition | None:
     for (what, name), refusal in sorted(seen.memory.refusals.items()):
         return condition(kind, TRUE, refusal.reason, f"{what} {name}: {refusal.message}")
     for part in parts:
-        if part.reason in {Reason.BUDGET_TOO_SMALL, Reason.CONFIGURATION_REFUSED, Reason.PARAMETER_UNSUPPORTED}:
+        if part.reason in STALLING:
             return condition(kind, TRUE, part.reason, part.message)
     return None
 

@@ -95,6 +95,25 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """A candidate that one pod tries, or has tried (see `canary`). Times are monotonic seconds.
+
+    inputs: generation of the spec and version of the Secrets; others ask for a try at once. since: of this try.
+    again: when to try again, None while a try is on. reason and message: of the last failure. sound: whether a login to
+    PostgreSQL worked before.
+    """
+
+    digest: str
+    inputs: tuple[int, str]
+    since: float
+    failures: int = 0
+    again: float | None = None
+    reason: Reason | None = None
+    message: str = ""
+    sound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What outlives a reconcile but not the process; losing it costs a repeated poke or a missing duration, no more.
 
@@ -110,6 +129,7 @@ class Memory:
     reading: Reading | None = None
     made: tuple[str, ...] = ()
     endpoints: str = ""
+    trial: Trial | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.reconcile import endpoints
+from pgbouncer_operator.reconcile.canary import course
 from pgbouncer_operator.reconcile.capacity import Capacity, decide
 from pgbouncer_operator.reconcile.changes import track
 from pgbouncer_operator.reconcile.diff import drift
@@ -19,7 +20,7 @@ from pgbouncer_operator.reconcile.traffic import look_again
 from pgbouncer_operator.resources.configuration import config_map
 from pgbouncer_operator.resources.connection_secret import connection_secret, connection_secrets
 from pgbouncer_operator.resources.deployment import Platform
-from pgbouncer_operator.resources.desired import Body, Desired, desired, dress
+from pgbouncer_operator.resources.desired import Body, Desired, desired, dress, redress
 from pgbouncer_operator.resources.grants import grants_config_map
 
 RETRY_REFUSED = 5.0  # seconds until a refused write is tried again
@@ -41,19 +42,22 @@ def plan(seen: Observed, platform: Platform) -> Plan:
         body = config_map(pool, wanted.intent, seen.pause.document)
         wanted = replace(wanted, config_map=dress(pool, body))
     seen = track(seen, wanted)
+    way = course(seen, wanted)
+    seen = seen.remember(trial=way.trial)
+    wanted = replace(wanted, config_map=redress(pool, wanted.config_map, wanted.config_map["data"] | way.documents))
     first = [
         *_ledger(seen, pool, capacity),
         *_children(seen, wanted),
         *_connection_secrets(seen, pool),
     ]
-    poked, memory = pokes(seen, wanted.intent.digest, capacity.round.grants)
+    poked, memory = pokes(seen, way.tell, capacity.round.grants)
     known = endpoints.token(seen.view.backend, seen.endpoints) or seen.memory.endpoints
     seen = seen.remember(poked=memory, endpoints=known)
     second = [*poked, *_deployment(seen, wanted, capacity)]
     keys = {step.key for step in (*first, *second)}
     seen = seen.remember(refusals={key: each for key, each in seen.memory.refusals.items() if key in keys})
     phases = tuple(_permitted(seen, phase) for phase in (first, second))
-    return _in_time(seen, report(seen, Outlook(wanted, capacity), phases))
+    return _in_time(seen, report(seen, Outlook(wanted, capacity, way), phases))
 
 
 def _in_time(seen: Observed, made: Plan) -> Plan:

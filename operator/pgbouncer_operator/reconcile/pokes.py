@@ -4,6 +4,7 @@ kubelet watches Pods and ConfigMaps independently, so a refresh may still bring 
 follow is poked again with another value (an equal one would be no change).
 """
 
+from collections.abc import Mapping
 from hashlib import sha256
 
 from pgbouncer_operator import naming
@@ -20,10 +21,16 @@ TROUBLED_PATIENCE = 15.0  # a pod that says it cannot follow is asked rarely: th
 DELIVERED = {"CandidateRefused"}  # the agent's words for "it came, and I cannot": another delivery would not help
 
 
-def pokes(seen: Observed, digest: str, grants: Grants) -> tuple[tuple[Step, ...], dict[str, tuple[str, float]]]:
-    """Annotation patches for living pods that have not been told, or do not follow; and the memory of them."""
+def pokes(
+    seen: Observed, tell: Mapping[str, str], grants: Grants
+) -> tuple[tuple[Step, ...], dict[str, tuple[str, float]]]:
+    """Annotation patches for living pods that have not been told, or do not follow; and the memory of them.
+
+    tell: by pod uid, the hash of the configuration that it is to run.
+    """
     steps, memory = [], {}
     for pod in seen.living:
+        digest = tell[pod.uid]
         known = seen.memory.poked.get(pod.uid)
         value = _value(seen, pod, digest, grants)
         renewal = _renewal(seen, pod, poked=value is not None)

@@ -18,6 +18,7 @@ from pgbouncer_operator.api.status import (
     ratio,
 )
 from pgbouncer_operator.reconcile import checks
+from pgbouncer_operator.reconcile.canary import Course
 from pgbouncer_operator.reconcile.capacity import Capacity
 from pgbouncer_operator.reconcile.changes import arrived
 from pgbouncer_operator.reconcile.observed import Memory, Missing, Observed
@@ -31,6 +32,7 @@ FIRST_STATUS = 3  # seconds of a pool's life in which its first status waits to 
 WORDS_EVERY = 5.0  # seconds between writes that change nothing but the wording
 AT_REST = 15.0  # seconds between two looks at the pods' figures
 BROKEN = 3.0  # the same while PostgreSQL or the API server refuses: what was mended is told soon
+TRYING = 0.075  # the same while one pod tries a configuration and the others wait for its word
 LONGEST_WAIT = 5.0  # seconds between two looks while something is on its way
 QUIET = {Reason.PENDING, Reason.APPLYING_CONFIGURATION, Reason.MOVING_CONNECTIONS}  # on the way: no event
 
@@ -41,6 +43,7 @@ class Outlook:
 
     wanted: Desired | None
     capacity: Capacity | None
+    course: Course | None = None
 
 
 def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...]) -> Plan:
@@ -52,6 +55,8 @@ def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...
     memory = seen.memory
     if outlook.wanted is not None and outlook.capacity is not None and isinstance(seen.spec, ConnectionPool):
         told = _with_facts(told, seen, outlook.wanted, outlook.capacity)
+        if memory.trial is not None and memory.trial.again is not None:
+            memory = replace(memory, change=None)  # what has failed has not arrived
         if memory.change is not None and not pending:
             told = told.model_copy(update={"last_change": arrived(memory.change, seen)})
             memory = replace(memory, change=None)
@@ -69,7 +74,7 @@ def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...
     # A refused write is tried again after a while, although nothing that we see may have changed. Pods without an
     # address have nothing to say: Kubernetes' own news of them come by the watch.
     waiting = pending and any(pod.address for pod in seen.pods)
-    at_rest = not phases and not waiting and told == seen.status and not memory.refusals
+    at_rest = not phases and not waiting and told == seen.status and not memory.refusals and memory.trial is None
     return Plan(phases, announcements, _requeue(seen, memory, pending and not at_rest), memory, at_rest)
 
 
@@ -82,7 +87,7 @@ def _conditions(seen: Observed, outlook: Outlook) -> list[Condition]:
             checks.budget(outlook.wanted.fit),
             checks.credentials(seen),
             checks.configuration(seen, outlook.wanted, outlook.capacity.round.grants),
-            checks.backend(seen),
+            checks.backend(seen, outlook.course.trying if outlook.course else frozenset()),
         ]
         waiting = checks.pods(seen, outlook.wanted.fit)
     stalled = checks.stalled(seen, parts)
@@ -272,6 +277,11 @@ def _requeue(seen: Observed, memory: Memory, pending: bool) -> float:
     """Look again soon after a change and ever more rarely while it lasts; at rest only for the figures."""
     if seen.missing:
         return 2.0
+    trial = memory.trial
+    if trial is not None and trial.again is not None:
+        return min(max(trial.again - seen.now, TRYING), AT_REST)
+    if trial is not None and seen.now - trial.since < LONGEST_WAIT:
+        return TRYING
     if not pending or memory.pending_since is None:
         refused = any(state is not None and state.backend.ok is False for state in seen.states.values())
         return BROKEN if refused or memory.refusals else AT_REST

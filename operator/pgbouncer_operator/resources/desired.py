@@ -72,6 +72,21 @@ def dress(pool: ConnectionPool, body: Body) -> Body:
     return {**dressed, "metadata": {**metadata, "annotations": annotations}}
 
 
+def redress(pool: ConnectionPool, body: Body, data: Mapping[str, str]) -> Body:
+    """A dressed ConfigMap with other data."""
+    metadata = {key: value for key, value in body["metadata"].items() if key != "annotations"}
+    return dress(pool, {**body, "metadata": metadata, "data": dict(data)})
+
+
+def digest_of(document: str) -> str:
+    """The hash that an intent's text names itself by; "" for what is none."""
+    try:
+        found = json.loads(document)["hash"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return found if isinstance(found, str) else ""
+
+
 def digest(body: Mapping[str, Any]) -> str:
     """16 hexadecimal digits that name the content of an object. Not for Secrets: it would let a password be guessed."""
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))

@@ -19,7 +19,7 @@ def grants(seq: int = SEQ, **words: int) -> Grants:
 
 
 def values(seen: Observed, digest: str = DIGEST, ledger: Grants | None = None) -> dict[str, str]:
-    steps, _ = pokes(seen, digest, ledger or grants())
+    steps, _ = pokes(seen, dict.fromkeys(("a", "b"), digest), ledger or grants())
     return {
         step.body["metadata"]["uid"]: step.body["metadata"]["annotations"][naming.ANNOTATION_POKE] for step in steps
     }
@@ -49,7 +49,7 @@ def test_a_pod_that_was_told_of_a_later_ledger_than_there_is_is_told_of_the_pres
 
 
 def test_the_poke_names_what_to_run_and_touches_the_status_subresource_only() -> None:
-    (step, _), _ = pokes(healthy(), "another", grants(7))
+    (step, _), _ = pokes(healthy(), dict.fromkeys(("a", "b"), "another"), grants(7))
     assert step.subresource == "status"
     assert step.body["metadata"]["annotations"][naming.ANNOTATION_CONFIG] == "another"
     assert set(step.body) == {"apiVersion", "kind", "metadata"}

@@ -1,0 +1,224 @@
+"""A changed configuration is tried by one pod before the others hear of it. Pure: the course follows from what is seen.
+
+`current` and `candidate` are the ConfigMap's documents, `wanted` is what the spec asks for, a pod is told a document by
+its annotation. The state is in the cluster; a lost memory costs one more try.
+
+| current | candidate | pods told the candidate | what is done |
+|---|---|---|---|
+| wanted | any | any | the candidate is removed, every pod is told current |
+| other | none, or another | none, or one | candidate := wanted; with fewer than two pods to compare current := wanted |
+| other | another | two or more | that one was proven: current := candidate, candidate := wanted |
+| other | wanted | none | one pod is told, once every pod that answers runs current; after a failure: wait |
+| other | wanted | one | its word is awaited; good: every pod that serves is told; worse: it is told current again |
+| other | wanted | two or more | when all that serve have confirmed it: current := wanted, candidate removed |
+
+Pods that are born meanwhile run current. A change that rolls replaces current at once: the roll itself is careful.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.conditions import ConditionType, Reason
+from pgbouncer_operator.reconcile.observed import Observed, Trial
+from pgbouncer_operator.reconcile.projections import PodView
+from pgbouncer_operator.reconcile.verdict import Verdict, Word, judge, refusal
+from pgbouncer_operator.resources.desired import Desired, digest_of
+
+FIRST_PAUSE, LONGEST_PAUSE = 30.0, 300.0  # seconds until a candidate that failed is tried again; doubled each time
+ANSWER = 3.0  # seconds in which a pod that serves and does not answer may yet do so
+TIDY = 10.0  # seconds in which pods that run something else may come back to current before one is told a candidate
+STUCK = 30.0  # seconds after which a proven candidate becomes current although a pod does not follow
+FAILURES = {Reason.CONFIGURATION_REFUSED, Reason.CANARY_FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What the ConfigMap holds and which hash each living pod is told. candidate: "" for none.
+
+    trying: uids of pods that run or are told what is not proven yet. trial: see Memory.
+    """
+
+    current: str
+    tell: Mapping[str, str]
+    candidate: str = ""
+    trying: frozenset[str] = field(default_factory=frozenset)
+    trial: Trial | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the candidate made its pod worse when it was last tried."""
+        return self.trial is not None and self.trial.reason is not None
+
+    @property
+    def documents(self) -> dict[str, str]:
+        """The ConfigMap's keys."""
+        return {naming.INTENT_KEY: self.current} | ({naming.CANDIDATE_KEY: self.candidate} if self.candidate else {})
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """A look, with both documents of the ConfigMap and what is wanted; digests are "" for what cannot be read."""
+
+    seen: Observed
+    current: str
+    candidate: str
+    wanted: str
+    digest: str
+
+    @property
+    def base(self) -> str:
+        return digest_of(self.current)
+
+    def told(self, digest: str) -> list[PodView]:
+        return [pod for pod in self.seen.living if pod.config == digest]
+
+    def running(self, pod: PodView) -> str:
+        """Hash of what the pod has confirmed; "" for a pod that has confirmed nothing or does not answer."""
+        state = self.seen.states.get(pod.uid)
+        return state.digest if state else ""
+
+    def direct(self) -> Course:
+        return Course(self.wanted, {pod.uid: self.digest for pod in self.seen.living})
+
+    def course(self, trial: Trial, *chosen: PodView) -> Course:
+        """The candidate told to these, current to all others."""
+        tell = {pod.uid: self.base for pod in self.seen.living} | {pod.uid: self.digest for pod in chosen}
+        trying = {pod.uid for pod in self.seen.living if self.digest in {tell[pod.uid], self.running(pod)}}
+        return Course(self.current, tell, self.wanted, frozenset(trying), trial)
+
+
+def course(seen: Observed, wanted: Desired) -> Course:
+    """The next step of a change, or what is at rest."""
+    text, digest = wanted.config_map["data"][naming.INTENT_KEY], wanted.intent.digest
+    child = seen.child(wanted.config_map)
+    data = child.unpack().get("data", {}) if child else {}
+    scene = _Scene(seen, data.get(naming.INTENT_KEY, ""), data.get(naming.CANDIDATE_KEY, ""), text, digest)
+    if scene.base in {"", digest}:
+        return scene.direct()
+    trial = _trial(scene)
+    if scene.candidate != text:
+        if _rolls(seen, wanted):
+            return scene.direct()
+        before = digest_of(scene.candidate)
+        known = {scene.base, before} - {""}
+        if before and len(scene.told(before)) > 1:
+            scene = replace(scene, current=scene.candidate)
+        comparable = sum(scene.running(pod) in known for pod in seen.living)
+        silent = sum(pod.ready and seen.states.get(pod.uid) is None for pod in seen.living)
+        if comparable < 2 <= comparable + silent and seen.now - trial.since < ANSWER:
+            tell = {pod.uid: scene.base for pod in seen.living}
+            return Course(scene.current, tell, data.get(naming.CANDIDATE_KEY, ""), trial=trial)
+        if comparable < 2:
+            return scene.direct()
+    return _try(scene, trial)
+
+
+def _trial(scene: _Scene) -> Trial:
+    """What is remembered of this candidate; another one, or other inputs, deserve a try at once."""
+    reading = scene.seen.memory.reading
+    secrets = f"{reading.version} {reading.refresh}" if reading else ""
+    inputs = (scene.seen.view.generation, secrets)
+    known = scene.seen.memory.trial
+    if known is None or known.digest != scene.digest:
+        return Trial(scene.digest, inputs, scene.seen.now)
+    if known.again is not None and (known.inputs != inputs or scene.seen.now >= known.again):
+        failures = known.failures if known.inputs == inputs else 0
+        return replace(known, inputs=inputs, since=scene.seen.now, again=None, failures=failures)
+    return replace(known, inputs=inputs)
+
+
+def _try(scene: _Scene, trial: Trial) -> Course:
+    seen, told = scene.seen, scene.told(scene.digest)
+    if _nobody(scene, trial) and not _refused_before(scene, trial):
+        return scene.direct()  # nothing serves that it could make worse
+    if trial.again is not None:
+        return scene.course(trial)
+    if not told:
+        chosen = _choose(scene, trial)
+        if not chosen:
+            return scene.course(trial)
+        sound = any(state.backend.ok for pod in seen.living if (state := seen.states.get(pod.uid)))
+        return scene.course(replace(trial, since=seen.now, sound=sound), *chosen)
+    return _hear(scene, trial, told[0]) if len(told) == 1 else _spread(scene, trial, told)
+
+
+def _nobody(scene: _Scene, trial: Trial) -> bool:
+    """Whether no pod serves, or none has answered for long."""
+    seen = scene.seen
+    if not any(pod.ready or scene.running(pod) for pod in seen.living):
+        return True
+    return seen.now - trial.since >= STUCK and not any(scene.running(pod) for pod in seen.living)
+
+
+def _choose(scene: _Scene, trial: Trial) -> list[PodView]:
+    """The first ready pod, by name, once no pod runs or complains of anything but current; after a while the best."""
+    seen = scene.seen
+    answering = [(pod, state) for pod in seen.living if (state := seen.states.get(pod.uid)) is not None]
+    clean = {pod.uid: state.digest == scene.base and not refusal(state) for pod, state in answering}
+    able = [pod for pod, state in answering if state.digest]
+    best = sorted(able, key=lambda pod: (not (pod.ready and clean[pod.uid]), pod.name))[:1]
+    tidy = all(clean[pod.uid] for pod in able) and all(pod.ready for pod in best)
+    return best if tidy or seen.now - trial.since >= TIDY else []
+
+
+def _hear(scene: _Scene, trial: Trial, pod: PodView) -> Course:
+    verdict = judge(scene.seen, pod, scene.base, trial)
+    match verdict.word:
+        case Word.WAIT:
+            return scene.course(trial, pod)
+        case Word.WORSE:
+            return _return(scene, trial, verdict)
+        case Word.UNKNOWING:
+            return scene.direct()
+        case Word.GOOD:
+            return _spread(scene, trial, [pod])
+
+
+def _spread(scene: _Scene, trial: Trial, told: list[PodView]) -> Course:
+    """Tell every pod that serves; when all have confirmed, the candidate becomes current."""
+    seen = scene.seen
+    for pod in told:
+        state = seen.states.get(pod.uid)
+        verdict = refusal(state) if state and state.digest != scene.digest else None
+        if verdict:
+            return _return(scene, trial, replace(verdict, message=f"{verdict.message} (pod {pod.name})"))
+    serving = [pod for pod in seen.living if scene.running(pod)]
+    lagging = [pod for pod in serving if scene.running(pod) != scene.digest]
+    late = seen.now - trial.since >= STUCK
+    if len(lagging) < len(serving) and (late or not lagging):
+        return scene.direct()
+    if late:
+        message = f"none of {len(told)} pods that were told of it has confirmed it in {STUCK:.0f} s"
+        return _return(scene, trial, Verdict(Word.WORSE, Reason.CANARY_FAILED, message))
+    return replace(scene.course(trial, *serving, *told), trying=frozenset())
+
+
+def _return(scene: _Scene, trial: Trial, verdict: Verdict) -> Course:
+    pause = min(FIRST_PAUSE * 2**trial.failures, LONGEST_PAUSE)
+    failed = replace(
+        trial,
+        failures=trial.failures + 1,
+        again=scene.seen.now + pause,
+        reason=verdict.reason,
+        message=f"{verdict.message}; the configuration before it keeps serving",
+    )
+    return scene.course(failed)
+
+
+def _refused_before(scene: _Scene, trial: Trial) -> bool:
+    """Whether this candidate made a pod worse, by our memory or, after a restart, by what we told of it."""
+    if trial.reason is not None:
+        return True
+    status = scene.seen.status
+    told = status.configuration.hash if status.configuration else None
+    return told == scene.digest and any(
+        each.type is ConditionType.CONFIGURATION_APPLIED and each.reason in FAILURES for each in status.conditions or ()
+    )
+
+
+def _rolls(seen: Observed, wanted: Desired) -> bool:
+    child = seen.child(wanted.deployment)
+    if child is None or child.rollout is None:
+        return False
+    return child.rollout.rolls_for(wanted.deployment["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE])

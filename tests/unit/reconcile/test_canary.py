@@ -1,0 +1,291 @@
+"""How a change reaches the pods: one first, then the others, and back when it makes things worse."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.reconcile.looks import (
+    PLATFORM,
+    condition,
+    decide,
+    healthy,
+    live,
+    pod,
+    pool,
+    respecified,
+    state,
+    wanted,
+    writes,
+)
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.conditions import ConditionType
+from pgbouncer_operator.reconcile.canary import FIRST_PAUSE, STUCK, Course, course
+from pgbouncer_operator.reconcile.observed import Observed, Reading
+from pgbouncer_operator.reconcile.specification import read
+from pgbouncer_operator.reconcile.traffic import Pause
+from pgbouncer_operator.reconcile.verdict import HALF_DELIVERED, NO_WORD, STALE, TROUBLED, UNTESTED
+from pgbouncer_operator.resources.desired import desired, digest_of, redress
+
+CHANGE: dict[str, Any] = {"backend": {"host": "moved"}}
+OLD, NEW, OTHER = (wanted(**spec).intent for spec in ({}, CHANGE, {"backend": {"host": "elsewhere"}}))
+FINE = {"ok": True, "reason": "", "message": ""}
+UNTRIED = {"ok": None, "reason": "", "message": ""}
+OUT = {"ok": False, "reason": "HostNotResolved", "message": "moved: no such host."}
+
+
+def documents(seen: Observed, current: str, candidate: str = "") -> Observed:
+    body = wanted().config_map
+    data = {naming.INTENT_KEY: current} | ({naming.CANDIDATE_KEY: candidate} if candidate else {})
+    view = live(redress(read(pool()), body, data))
+    return replace(seen, children={**seen.children, (view.kind, view.name): view})
+
+
+def scene(told: dict[str, str], candidate: str = "", **spec: Any) -> Observed:
+    """A pool whose spec has changed; pods by uid with the hash that each was told, and all still run the old one."""
+    seen = respecified(healthy(), **(spec or CHANGE))
+    pods = tuple(pod(uid, digest) for uid, digest in told.items())
+    return documents(
+        replace(seen, pods=pods, states={uid: state(uid, OLD.digest) for uid in told}), OLD.to_json(), candidate
+    )
+
+
+def saying(seen: Observed, uid: str, digest: str, **words: Any) -> Observed:
+    return replace(seen, states={**seen.states, uid: state(uid, digest, **words)})
+
+
+def trying(**words: Any) -> Observed:
+    """Pod a was told the candidate a while ago, b and c run the old one."""
+    seen = scene({"a": NEW.digest, "b": OLD.digest, "c": OLD.digest}, NEW.to_json())
+    begun = way(scene({"a": OLD.digest, "b": OLD.digest, "c": OLD.digest}))
+    assert begun.trial
+    seen = seen.remember(trial=replace(begun.trial, since=seen.now - 1.0))
+    return saying(seen, "a", words.pop("digest", NEW.digest), **words)
+
+
+def later(seen: Observed, seconds: float) -> Observed:
+    return replace(seen, now=seen.now + seconds)
+
+
+def way(seen: Observed) -> Course:
+    assert not isinstance(seen.spec, Exception)
+    return course(seen, desired(seen.spec, PLATFORM))
+
+
+def hashes(found: Course) -> tuple[str, str]:
+    return digest_of(found.current), digest_of(found.candidate)
+
+
+def told(found: Course, digest: str = NEW.digest) -> set[str]:
+    return {uid for uid, each in found.tell.items() if each == digest}
+
+
+def test_a_change_is_told_to_one_pod_and_the_current_configuration_stays() -> None:
+    seen = scene({"b": OLD.digest, "a": OLD.digest})
+    assert hashes(way(seen)) == (OLD.digest, NEW.digest)
+    assert told(way(seen)) == {"a"}
+    assert [str(step) for step in writes(decide(seen))] == ["apply ConfigMap/shop-pgbouncer", "patch Pod/shop-a/status"]
+
+
+def test_a_pod_that_is_not_ready_is_not_the_first() -> None:
+    seen = scene({"a": OLD.digest, "b": OLD.digest, "c": OLD.digest})
+    seen = replace(seen, pods=(replace(seen.pods[0], ready=False), *seen.pods[1:]))
+    assert told(way(seen)) == {"b"}
+
+
+def test_while_the_login_is_not_tested_the_others_wait() -> None:
+    assert told(way(trying(backend=UNTRIED))) == {"a"}
+    assert told(way(later(trying(backend=UNTRIED), UNTESTED))) == {"a", "b", "c"}
+
+
+def test_once_one_pod_is_well_the_others_are_told_and_at_last_it_becomes_current() -> None:
+    seen = trying()
+    assert told(way(seen)) == {"a", "b", "c"}
+    assert hashes(way(seen)) == (OLD.digest, NEW.digest)
+    seen = saying(seen, "b", NEW.digest)
+    assert hashes(way(seen)) == (OLD.digest, NEW.digest)
+    assert hashes(way(saying(seen, "c", NEW.digest))) == (NEW.digest, "")
+
+
+def test_becoming_current_pokes_nobody() -> None:
+    seen = scene(dict.fromkeys(("a", "b"), NEW.digest), NEW.to_json())
+    seen = saying(saying(seen, "a", NEW.digest), "b", NEW.digest)
+    (step,) = writes(decide(seen))
+    assert step.key == ("ConfigMap", "shop-pgbouncer")
+    assert set(step.body["data"]) == {naming.INTENT_KEY}
+
+
+def test_a_refusal_takes_the_candidate_back_and_names_pgbouncers_words() -> None:
+    seen = trying(digest=OLD.digest, problems=[{"reason": "CandidateRefused", "message": "line 3 is wrong"}])
+    assert told(way(seen)) == set()
+    assert hashes(way(seen)) == (OLD.digest, NEW.digest)
+    status, reason, message = condition(seen, ConditionType.CONFIGURATION_APPLIED)
+    assert (status, reason) == ("False", "ConfigurationRefused")
+    assert "line 3 is wrong (pod shop-a)" in message
+    assert condition(seen, ConditionType.STALLED)[:2] == ("True", "ConfigurationRefused")
+    assert any(each.warning and "line 3" in each.message for each in decide(seen).announcements)
+
+
+def test_a_complaint_right_after_the_pod_was_told_may_be_about_the_one_before() -> None:
+    seen = trying(digest=OLD.digest, problems=[{"reason": "CandidateRefused", "message": "line 3"}])
+    assert seen.memory.trial
+    seen = seen.remember(trial=replace(seen.memory.trial, since=seen.now - STALE / 2))
+    assert told(way(seen)) == {"a"}
+
+
+def test_a_login_that_worked_before_and_fails_now_takes_it_back_and_the_pool_stays_reachable() -> None:
+    seen = trying(backend=OUT)
+    assert told(way(seen)) == set()
+    status, reason, message = condition(seen, ConditionType.CONFIGURATION_APPLIED)
+    assert (status, reason) == ("False", "CanaryFailed")
+    assert "moved: no such host" in message
+    assert condition(seen, ConditionType.BACKEND_REACHABLE)[0] == "True"
+
+
+def test_a_login_that_failed_for_everybody_before_keeps_no_change_out() -> None:
+    seen = trying(backend=OUT)
+    for uid in ("b", "c"):
+        seen = saying(seen, uid, OLD.digest, backend=OUT)
+    assert told(way(seen)) == {"a", "b", "c"}
+
+
+def test_a_paused_pool_is_not_asked_for_a_login() -> None:
+    seen = trying(backend=UNTRIED)
+    assert told(way(replace(seen, pause=Pause(until=1000, left=5)))) == {"a", "b", "c"}
+    assert told(way(replace(seen, pause=Pause(until=1000, left=0)))) == {"a"}, "queries flow again"
+
+
+@pytest.mark.parametrize(
+    ("problems", "patience"),
+    [
+        (({"reason": "VerifyFailed", "message": "max_client_conn is 5"},), TROUBLED),
+        (({"reason": "ConsoleUnreachable", "message": "no console"},), NO_WORD),
+    ],
+)
+def test_a_pod_that_does_not_confirm_for_long_has_failed(problems: tuple[dict[str, str], ...], patience: float) -> None:
+    seen = trying(digest=OLD.digest, problems=list(problems))
+    assert told(way(later(seen, patience - 2.0))) == {"a"}
+    failed = way(later(seen, patience))
+    assert told(failed) == set()
+    assert failed.trial
+    assert problems[0]["message"] in failed.trial.message
+
+
+def test_an_agent_that_knows_no_candidates_gets_its_configuration_as_current() -> None:
+    seen = trying(digest=OLD.digest, problems=[{"reason": "HalfDelivered", "message": "the hash differs"}])
+    assert hashes(way(later(seen, HALF_DELIVERED - 2.0))) == (OLD.digest, NEW.digest)
+    assert hashes(way(later(seen, HALF_DELIVERED))) == (NEW.digest, "")
+
+
+def failed() -> Observed:
+    """The canary has failed a moment ago and is told the old one again."""
+    seen = trying(backend=OUT)
+    seen = replace(seen, memory=decide(seen).memory)
+    seen = replace(seen, pods=tuple(replace(each, config=OLD.digest) for each in seen.pods))
+    return saying(seen, "a", OLD.digest)
+
+
+def test_what_failed_is_tried_again_after_pauses_that_double() -> None:
+    seen = failed()
+    assert told(way(later(seen, FIRST_PAUSE - 0.1))) == set()
+    again = way(later(seen, FIRST_PAUSE))
+    assert told(again) == {"a"}
+    assert again.trial
+    assert again.trial.failures == 1
+    assert condition(later(seen, FIRST_PAUSE), ConditionType.CONFIGURATION_APPLIED)[1] == "CanaryFailed"
+
+
+def test_a_pool_that_waits_to_try_again_is_looked_at_in_time_and_written_to_by_nobody() -> None:
+    seen = failed()
+    made = decide(later(replace(seen, pods=seen.pods[:2], states={uid: seen.states[uid] for uid in "ab"}), 20.0))
+    assert writes(made) == []
+    assert not made.at_rest
+    assert made.requeue_after == pytest.approx(FIRST_PAUSE - 20.0)
+
+
+def test_another_spec_or_other_secrets_are_tried_at_once() -> None:
+    seen = failed()
+    read = Reading(seen.now, "", None, {}, "v2")
+    assert told(way(seen.remember(reading=read))) == {"a"}
+    newer = replace(seen, view=replace(seen.view, generation=seen.view.generation + 1))
+    assert told(way(newer)) == {"a"}
+
+
+def test_a_change_taken_back_removes_the_candidate_and_everybody_runs_current() -> None:
+    seen = replace(trying(), view=healthy().view, spec=healthy().spec)
+    assert hashes(way(seen)) == (OLD.digest, "")
+    assert told(way(seen), OLD.digest) == {"a", "b", "c"}
+
+
+def test_a_change_of_a_change_waits_until_the_first_is_taken_back() -> None:
+    seen = respecified(trying(), backend={"host": "elsewhere"})
+    found = way(seen)
+    assert hashes(found) == (OLD.digest, OTHER.digest)
+    assert told(found, OLD.digest) == {"a", "b", "c"}
+    seen = replace(seen, pods=tuple(replace(each, config=OLD.digest) for each in seen.pods))
+    seen = documents(seen, OLD.to_json(), OTHER.to_json())
+    assert told(way(saying(seen, "a", OLD.digest)), OTHER.digest) == {"a"}
+
+
+def test_a_change_of_a_change_that_was_proven_builds_on_it() -> None:
+    seen = respecified(trying(), backend={"host": "elsewhere"})
+    seen = replace(seen, pods=tuple(replace(each, config=NEW.digest) for each in seen.pods))
+    assert hashes(way(seen)) == (NEW.digest, OTHER.digest)
+
+
+@pytest.mark.parametrize("uids", ["", "a"])
+def test_fewer_than_two_pods_are_told_at_once(uids: str) -> None:
+    seen = scene(dict.fromkeys(uids, OLD.digest))
+    assert hashes(way(seen)) == (NEW.digest, "")
+    assert told(way(seen)) == set(uids)
+
+
+def test_pods_that_serve_and_give_no_answer_are_given_a_moment() -> None:
+    seen = scene({"a": OLD.digest, "b": OLD.digest})
+    seen = replace(seen, states={"a": None, "b": None})
+    first = way(seen)
+    assert hashes(first) == (OLD.digest, "")
+    assert hashes(way(later(seen.remember(trial=first.trial), 3.0))) == (NEW.digest, "")
+
+
+def test_a_newborn_runs_current_until_the_candidate_is_proven() -> None:
+    seen = trying()
+    newborn = pod("d", "", ready=False, poke="")
+    seen = replace(seen, pods=(*seen.pods, newborn), states={**seen.states, "d": None})
+    assert told(way(seen)) == {"a", "b", "c"}
+    seen = saying(saying(seen, "b", NEW.digest), "c", NEW.digest)
+    assert hashes(way(seen)) == (NEW.digest, "")
+    assert told(way(seen)) == {"a", "b", "c", "d"}
+
+
+def test_when_the_pod_that_tries_goes_another_one_tries() -> None:
+    seen = trying()
+    seen = replace(seen, pods=(replace(seen.pods[0], terminating=True), *seen.pods[1:]))
+    assert told(way(seen)) == {"b"}
+
+
+def test_a_pod_that_hangs_does_not_hold_a_proven_configuration_up_for_ever() -> None:
+    seen = scene(dict.fromkeys(("a", "b", "c"), NEW.digest), NEW.to_json())
+    seen = saying(saying(seen, "a", NEW.digest), "b", NEW.digest)
+    seen = seen.remember(trial=way(seen).trial)
+    assert hashes(way(later(seen, STUCK - 1.0))) == (OLD.digest, NEW.digest)
+    assert hashes(way(later(seen, STUCK))) == (NEW.digest, "")
+
+
+def test_a_change_that_rolls_replaces_current_at_once() -> None:
+    users = [{"name": name, "secretRef": {"name": "shop-db"}} for name in ("shop", "more")]
+    rolled = wanted(users=users).intent
+    assert hashes(way(scene({"a": OLD.digest, "b": OLD.digest}, users=users))) == (rolled.digest, "")
+
+
+def test_nothing_that_was_refused_becomes_current_because_the_pods_went() -> None:
+    seen = failed()
+    gone = replace(seen, pods=(), states={})
+    assert hashes(way(gone)) == (OLD.digest, NEW.digest)
+    untried = scene({}, NEW.to_json())
+    assert hashes(way(untried)) == (NEW.digest, "")
+
+
+def test_a_current_document_that_somebody_spoiled_is_mended() -> None:
+    spoiled = documents(healthy(), "{")
+    assert hashes(way(spoiled)) == (OLD.digest, "")
