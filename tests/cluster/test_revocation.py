@@ -1,5 +1,6 @@
 """Who may log in no more is refused by every pod: another login, another password, an account that ran out."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from tests.cluster import console
 from tests.cluster.console import Followed
 from tests.cluster.pools import USER, Namespace, pool
 from tests.cluster.server import sql
+from tests.localcluster.deploy import REPOSITORY
 
 POOL = "revoking"
 PODS, MOST = 3, 12
@@ -111,9 +113,9 @@ GRANT ALL ON DATABASE shop TO wanderer;
 @pytest.fixture(scope="module")
 def looking(here: Namespace) -> Namespace:
     """A pool that looks logins up, by the function that the command line prints."""
-    printed = subprocess.run(
-        [sys.executable, "-m", "pgbouncer_operator", "auth-query-sql"], check=True, capture_output=True, text=True
-    ).stdout
+    program = [sys.executable, "-m", "pgbouncer_operator", "auth-query-sql"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "operator")}
+    printed = subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
     role = re.findall(r'CREATE ROLE "?(\w+)', printed)[0]
     sql(here, printed)
     sql(here, OTHERS)
