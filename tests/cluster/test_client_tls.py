@@ -74,6 +74,7 @@ def test_a_certificate_and_its_authority_are_replaced_under_load(
     lives = ready.lives(POOL)
     with programs.load(ready, f"{POOL}-connection", *LOAD, verified=True) as running:
         renewed = present(ready, authority)
+        ready.deliver(POOL)
         ready.wait(lambda: shows(ready, renewed), "the renewed certificate")
         account, rows = programs.finish(ready, running)
     say(f"certificate renewed under load: {account['failed'] + account['refused']} of {account['committed']} failed")
@@ -81,6 +82,7 @@ def test_a_certificate_and_its_authority_are_replaced_under_load(
     assert ready.lives(POOL) == lives
     second = tls.authority("clients' second authority")
     replaced = present(ready, second, authority.pem)
+    ready.deliver(POOL)
     ready.wait(
         lambda: second.pem.strip() in programs.values(ready, f"{POOL}-connection")["ca.crt"], "the new authority"
     )
@@ -111,6 +113,7 @@ def test_the_server_is_verified_in_full_by_an_authority_from_a_config_map_that_r
     lives = here.lives(name)
     with programs.load(here, f"{name}-connection", *LOAD) as running:
         here.apply(tls.config_map("server-ca", first.pem, second.pem))  # first both are trusted
+        here.deliver(name)
         here.patch(name, timeouts={"serverLifetimeSeconds": 5})
         here.wait_ready(name)
         account, rows = programs.finish(here, running, "deployment/secure")
@@ -121,7 +124,9 @@ def test_the_server_is_verified_in_full_by_an_authority_from_a_config_map_that_r
     here.kubectl("rollout", "status", "deployment/secure", "--timeout=120s")
     here.wait_ready(name)
     here.apply(tls.config_map("server-ca", first.pem))  # and now the wrong one only
+    here.deliver(name)
     here.wait_condition(name, "BackendReachable", "False", "BackendNotVerified", 180)
     here.apply(tls.config_map("server-ca", second.pem))
+    here.deliver(name)
     here.wait_condition(name, "Ready", "True", seconds=180)
     assert here.lives(name) == lives
