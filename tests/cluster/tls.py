@@ -12,6 +12,18 @@ from tests.cluster.pools import Object
 
 LIFE = timedelta(days=30)
 SKEW = timedelta(hours=1)
+# Verifiers that are strict (Python's) want an authority to say what its key is for.
+SIGNING = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 PEM = serialization.Encoding.PEM
 
 
@@ -41,7 +53,14 @@ def authority(name: str) -> Authority:
     """A new authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    built = _builder(subject, subject, key).add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+    public = key.public_key()
+    built = (
+        _builder(subject, subject, key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .add_extension(SIGNING, True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), False)
+    )
     return Authority(built.sign(key, hashes.SHA256()), key)
 
 
@@ -50,7 +69,11 @@ def sign(by: Authority, *names: str) -> Signed:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-    made = _builder(subject, by.certificate.subject, key).add_extension(alternatives, False)
+    made = (
+        _builder(subject, by.certificate.subject, key)
+        .add_extension(alternatives, False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.key.public_key()), False)
+    )
     certificate = made.sign(by.key, hashes.SHA256())
     plain = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return Signed(certificate.public_bytes(PEM).decode(), plain.decode(), certificate.serial_number)
