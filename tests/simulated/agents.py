@@ -141,6 +141,7 @@ def _document(agent: Agent) -> Object:
         "open": agent.busy,
         "busy": agent.busy,
         "waiting": 0,
+        "lingering": [],
         "clients": agent.clients,
         "problems": agent.problems,
         "users": agent.users,

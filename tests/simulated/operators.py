@@ -32,7 +32,7 @@ class Cluster:
     @contextlib.asynccontextmanager
     async def operator(self, port: int, identity: str = "first", **settings: Any) -> AsyncIterator[asyncio.Task[None]]:
         """Run an operator; it is stopped as by SIGTERM."""
-        chosen = Settings(pool_image="pool:1", identity=identity, http_port=port, **settings)
+        chosen = Settings(**{"pool_image": "pool:1", "identity": identity, "http_port": port, **settings})
         running = asyncio.create_task(_Operator(chosen, self.kubeconfig).run())
         try:
             yield running

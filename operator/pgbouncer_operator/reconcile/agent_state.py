@@ -46,6 +46,7 @@ class AgentState:
     traffic: str = "Flowing"
     lingering: tuple[str, ...] = ()
     reconnected: str = ""
+    candidates: bool = True
     certificates: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -81,6 +82,7 @@ def _read(document: Mapping[str, Any]) -> AgentState:
         traffic=str(document.get("traffic") or "Flowing"),
         lingering=tuple(str(each) for each in document.get("lingering") or ()),
         reconnected=str(document.get("reconnected") or ""),
+        candidates="lingering" in document,
         certificates={str(name): str(each) for name, each in (document.get("certificates") or {}).items()},
     )
 

@@ -22,6 +22,7 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import ConditionType, Reason
 from pgbouncer_operator.reconcile.observed import Observed, Trial
 from pgbouncer_operator.reconcile.projections import PodView
+from pgbouncer_operator.reconcile.rolls import respecified
 from pgbouncer_operator.reconcile.verdict import Verdict, Word, judge, refusal
 from pgbouncer_operator.resources.desired import Desired, digest_of
 
@@ -98,7 +99,7 @@ def course(seen: Observed, wanted: Desired) -> Course:
         return scene.direct()
     trial = _trial(scene)
     if scene.candidate != text:
-        if _rolls(seen, wanted):
+        if respecified(seen, wanted):
             return scene.direct()
         before = digest_of(scene.candidate)
         known = {scene.base, before} - {""}
@@ -138,6 +139,8 @@ def _try(scene: _Scene, trial: Trial) -> Course:
         chosen = _choose(scene, trial)
         if not chosen:
             return scene.course(trial)
+        if not all((state := seen.states.get(pod.uid)) and state.candidates for pod in chosen):
+            return scene.direct()
         sound = any(state.backend.ok for pod in seen.living if (state := seen.states.get(pod.uid)))
         return scene.course(replace(trial, since=seen.now, sound=sound), *chosen)
     return _hear(scene, trial, told[0]) if len(told) == 1 else _spread(scene, trial, told)
@@ -157,7 +160,9 @@ def _choose(scene: _Scene, trial: Trial) -> list[PodView]:
     answering = [(pod, state) for pod in seen.living if (state := seen.states.get(pod.uid)) is not None]
     clean = {pod.uid: state.digest == scene.base and not refusal(state) for pod, state in answering}
     able = [pod for pod, state in answering if state.digest]
-    best = sorted(able, key=lambda pod: (not (pod.ready and clean[pod.uid]), pod.name))[:1]
+    knowing = {pod.uid for pod, state in answering if state.candidates}
+    rank = {pod.uid: (pod.uid not in knowing, not pod.ready or not clean[pod.uid]) for pod in able}
+    best = sorted(able, key=lambda pod: (rank[pod.uid], pod.name))[:1]
     tidy = all(clean[pod.uid] for pod in able) and all(pod.ready for pod in best)
     return best if tidy or seen.now - trial.since >= TIDY else []
 
@@ -215,10 +220,3 @@ def _refused_before(scene: _Scene, trial: Trial) -> bool:
     return told == scene.digest and any(
         each.type is ConditionType.CONFIGURATION_APPLIED and each.reason in FAILURES for each in status.conditions or ()
     )
-
-
-def _rolls(seen: Observed, wanted: Desired) -> bool:
-    child = seen.child(wanted.deployment)
-    if child is None or child.rollout is None:
-        return False
-    return child.rollout.rolls_for(wanted.deployment["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE])

@@ -5,10 +5,10 @@ What a step adds must fit into what nobody is charged for.
 
 from dataclasses import dataclass, replace
 
-from pgbouncer_operator import naming
 from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.reconcile.observed import Observed
-from pgbouncer_operator.reconcile.projections import PodView, Rollout
+from pgbouncer_operator.reconcile.projections import PodView
+from pgbouncer_operator.reconcile.rolls import rollout, rolls
 from pgbouncer_operator.resources.desired import Desired
 from pgbouncer_operator.sizing.ledger import Limits, PodUse, Round, allocate
 
@@ -28,25 +28,16 @@ def decide(seen: Observed, wanted: Desired, budget: int) -> Capacity:
     So that even pods that start without an operator, on `static`, stay within the budget.
     """
     fit = wanted.fit
-    rollout = _rollout(seen, wanted)
-    rolling = rollout is not None and (_inputs_differ(rollout, wanted) or rollout.existing > rollout.updated)
+    standing = rollout(seen, wanted)
+    rolling = standing is not None and (rolls(seen, wanted) or standing.existing > standing.updated)
     slots = max(len(seen.living), fit.replicas + (fit.surge if rolling else 0))
     grants = seen.ledger.grants if seen.ledger else Grants(seq=1, static=0, pods={})
     decided = allocate(grants, _uses(seen), Limits(budget, fit.floor, slots, fit.static))
     newcomers = decided.room(budget) // fit.static if fit.static else 0
     holders = len(seen.living) - len(decided.waiting)
-    now = rollout.replicas if rollout else 0
+    now = standing.replicas if standing else 0
     replicas = fit.replicas if fit.replicas <= now else max(now, min(fit.replicas, holders + newcomers))
     return Capacity(decided, replicas, may_roll=not fit.surge or newcomers > 0)
-
-
-def _rollout(seen: Observed, wanted: Desired) -> Rollout | None:
-    child = seen.child(wanted.deployment)
-    return child.rollout if child else None
-
-
-def _inputs_differ(rollout: Rollout, wanted: Desired) -> bool:
-    return rollout.rolls_for(wanted.deployment["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE])
 
 
 def _uses(seen: Observed) -> list[PodUse]:

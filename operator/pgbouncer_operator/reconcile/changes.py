@@ -6,7 +6,12 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.status import How, LastChange
 from pgbouncer_operator.pgbouncer.intent import Intent
 from pgbouncer_operator.reconcile.observed import Change, Observed
+from pgbouncer_operator.reconcile.rolls import new_image, rolls
 from pgbouncer_operator.resources.desired import Desired
+
+# Of an intent, settings aside.
+PARTS = ("databases", "users", "server_tls", "client_tls", "auth_query", "drain_seconds")
+TEMPLATE = "pod template"
 
 
 def track(seen: Observed, wanted: Desired) -> Observed:
@@ -17,6 +22,8 @@ def track(seen: Observed, wanted: Desired) -> Observed:
     change = seen.memory.change
     if change is not None and (change.what, change.how) == (begun.what, begun.how):
         return seen
+    if change is not None and change.how is begun.how is How.ROLL and begun.what == TEMPLATE:
+        return seen  # the configuration went ahead, and the roll waits for room
     return seen.remember(change=begun, pending_since=seen.now)
 
 
@@ -37,12 +44,12 @@ def _reload(seen: Observed, wanted: Desired) -> Change | None:
 
 
 def _roll(seen: Observed, wanted: Desired) -> Change | None:
-    child = seen.child(wanted.deployment)
-    if child is None or child.rollout is None:
+    if not rolls(seen, wanted):
         return None
-    if not child.rollout.rolls_for(wanted.deployment["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE]):
-        return None
-    return Change("pod template", How.ROLL, seen.now)
+    what = ["image"] if new_image(seen, wanted) else []
+    reload = _reload(seen, wanted)
+    what += [reload.what] if reload else []
+    return Change(", ".join(what) or TEMPLATE, How.ROLL, seen.now)
 
 
 def _differences(before: str, after: Intent) -> list[str]:
@@ -54,4 +61,4 @@ def _differences(before: str, after: Intent) -> list[str]:
     new = json.loads(after.to_json())
     settings = {*old.get("settings", {}), *new["settings"]}
     changed = [name for name in settings if old.get("settings", {}).get(name) != new["settings"].get(name)]
-    return sorted(changed) + [part for part in ("databases", "users", "server_tls") if old.get(part) != new[part]]
+    return sorted(changed) + [part for part in PARTS if old.get(part) != new.get(part)]

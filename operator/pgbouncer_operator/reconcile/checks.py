@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Container
+from datetime import UTC, datetime
 
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
+from pgbouncer_operator.api.spec import Traffic
 from pgbouncer_operator.pgbouncer import parameters
 from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.reconcile.agent_state import AgentState
@@ -67,6 +69,9 @@ def backend(seen: Observed, trying: Container[str] = frozenset()) -> Condition:
             told = f"A login works, but {sign} looks like another pooler, so the direct URL would not be direct."
             return condition(kind, TRUE, Reason.BACKEND_IS_POOLER, told)
         return condition(kind, TRUE, Reason.REACHABLE, "A login to PostgreSQL works.")
+    before = next((each for each in seen.status.conditions or () if each.type is kind), None)
+    if before and seen.pause and not seen.pause.expired:
+        return before  # nobody can log in during a pause, which says nothing new of the server
     return condition(kind, UNKNOWN, Reason.PENDING, "No pod has tried to log in yet.")
 
 
@@ -101,7 +106,7 @@ def configuration(seen: Observed, wanted: Desired, grants: Grants) -> Condition:
     pods = max(len(seen.living), wanted.fit.replicas)
     message = f"{len(following)} of {pods} pods run {digest}."
     if len(following) == pods:
-        return condition(kind, TRUE, Reason.APPLIED, message)
+        return condition(kind, TRUE, Reason.APPLIED, message + _lingering(seen))
     if told := unsupported(seen, following):
         return condition(kind, FALSE, Reason.PARAMETER_UNSUPPORTED, told)
     if seen.memory.trial and seen.memory.trial.reason:
@@ -120,6 +125,33 @@ def configuration(seen: Observed, wanted: Desired, grants: Grants) -> Condition:
     if problem:
         message += f" {problem.message}"
     return condition(kind, FALSE, Reason.APPLYING_CONFIGURATION, message)
+
+
+def _lingering(seen: Observed) -> str:
+    """What was removed and still has clients; new ones are refused."""
+    names = sorted({name for state in _states(seen) for name in state.lingering})
+    if not names or not isinstance(seen.spec, ConnectionPool):
+        return ""
+    seconds = seen.spec.spec.drain.timeout_seconds
+    return f" Removed: {', '.join(names)}; clients that are connected may stay for {seconds} s, new ones are refused."
+
+
+def paused(seen: Observed) -> Condition:
+    """Are queries held back on every pod?"""
+    kind, pause = ConditionType.PAUSED, seen.pause
+    asked = isinstance(seen.spec, ConnectionPool) and seen.spec.spec.traffic is Traffic.PAUSED
+    if not asked:
+        return condition(kind, FALSE, Reason.FLOWING, "Queries reach the server.")
+    if pause is not None and pause.expired:
+        told = "The pause has lasted as long as it may, and queries flow again. Set spec.traffic to Flowing."
+        return condition(kind, FALSE, Reason.PAUSE_TIMED_OUT, told)
+    states = [seen.states.get(pod.uid) for pod in seen.living if pod.ready]
+    resting = sum(state is not None and state.traffic == Traffic.PAUSED for state in states)
+    if pause is not None and resting == len(states):
+        end = datetime.fromtimestamp(pause.until, UTC).strftime("%H:%M:%S")
+        return condition(kind, TRUE, Reason.PAUSED, f"{resting} pods hold queries back until {end} UTC at the latest.")
+    told = f"{resting} of {len(states)} pods hold queries back; the others let running transactions end."
+    return condition(kind, FALSE, Reason.PAUSING, told)
 
 
 def budget(fit: Fit) -> Condition:

@@ -15,6 +15,7 @@ from pgbouncer_operator.reconcile.observed import Missing, Observed
 from pgbouncer_operator.reconcile.pokes import pokes
 from pgbouncer_operator.reconcile.projections import ChildView
 from pgbouncer_operator.reconcile.report import Outlook, report
+from pgbouncer_operator.reconcile.rolls import rolls
 from pgbouncer_operator.reconcile.steps import Action, Plan, Step
 from pgbouncer_operator.reconcile.traffic import look_again
 from pgbouncer_operator.resources.configuration import config_map
@@ -100,7 +101,7 @@ def _children(seen: Observed, wanted: Desired) -> list[Step]:
 
 
 def _deployment(seen: Observed, wanted: Desired, capacity: Capacity) -> list[Step]:
-    """Create, roll, scale or repair. Another template from a newer operator with the same inputs rolls nothing.
+    """Create, roll, scale or repair. Another template from a newer operator with the same inputs rolls only if asked.
 
     A roll that waits for room does not hold up scaling: pods that go are what makes the room.
     """
@@ -110,7 +111,7 @@ def _deployment(seen: Observed, wanted: Desired, capacity: Capacity) -> list[Ste
         return [Step(Action.CREATE, body)]
     ours: str = body["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE]
     theirs = child.rollout.template
-    if child.rollout.rolls_for(ours) and capacity.may_roll:
+    if rolls(seen, wanted) and capacity.may_roll:
         return [Step(Action.APPLY, _exactly(body, child), posted=child.posted)]
     if ours == theirs:
         return [Step(Action.APPLY, _exactly(body, child), posted=child.posted)] if _differs(child, body) else []

@@ -2,29 +2,19 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.api.access import Endpoint
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason, merge
 from pgbouncer_operator.api.connection_pool import ConnectionPool
-from pgbouncer_operator.api.status import (
-    Binding,
-    ClientsStatus,
-    Configuration,
-    PoolStatus,
-    ServerConnectionsStatus,
-    Summary,
-    ratio,
-)
+from pgbouncer_operator.api.status import Configuration, PoolStatus, ServerConnectionsStatus, Summary
 from pgbouncer_operator.reconcile import checks
 from pgbouncer_operator.reconcile.canary import Course
 from pgbouncer_operator.reconcile.capacity import Capacity
 from pgbouncer_operator.reconcile.changes import arrived
-from pgbouncer_operator.reconcile.observed import Memory, Missing, Observed
-from pgbouncer_operator.reconcile.pokes import follows
+from pgbouncer_operator.reconcile.facts import with_facts
+from pgbouncer_operator.reconcile.observed import Memory, Observed
+from pgbouncer_operator.reconcile.rolls import update
 from pgbouncer_operator.reconcile.steps import Action, Announcement, Plan, Step
-from pgbouncer_operator.resources.connection_secret import connection_secrets
 from pgbouncer_operator.resources.desired import Desired
 
 FIGURES_EVERY = 30.0  # seconds between writes that change nothing but figures
@@ -34,7 +24,14 @@ AT_REST = 15.0  # seconds between two looks at the pods' figures
 BROKEN = 3.0  # the same while PostgreSQL or the API server refuses: what was mended is told soon
 TRYING = 0.075  # the same while one pod tries a configuration and the others wait for its word
 LONGEST_WAIT = 5.0  # seconds between two looks while something is on its way
-QUIET = {Reason.PENDING, Reason.APPLYING_CONFIGURATION, Reason.MOVING_CONNECTIONS}  # on the way: no event
+QUIET = {  # on the way, or the absence of something: no event
+    Reason.PENDING,
+    Reason.APPLYING_CONFIGURATION,
+    Reason.MOVING_CONNECTIONS,
+    Reason.PAUSING,
+    Reason.UP_TO_DATE,
+}
+NEUTRAL = {ConditionType.PAUSED, ConditionType.UPDATE_AVAILABLE}  # neither way is better
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,7 @@ def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...
     told = PoolStatus(observed_generation=seen.view.generation, conditions=conditions)
     memory = seen.memory
     if outlook.wanted is not None and outlook.capacity is not None and isinstance(seen.spec, ConnectionPool):
-        told = _with_facts(told, seen, outlook.wanted, outlook.capacity)
+        told = with_facts(told, seen, outlook.wanted, outlook.capacity)
         if memory.trial is not None and memory.trial.again is not None:
             memory = replace(memory, change=None)  # what has failed has not arrived
         if memory.change is not None and not pending:
@@ -81,6 +78,7 @@ def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...
 def _conditions(seen: Observed, outlook: Outlook) -> list[Condition]:
     """Every condition of this look. Reconciling and Stalled are there while they are true (kstatus)."""
     parts: list[Condition] = []
+    asides: list[Condition] = []
     waiting: Condition | None = None
     if outlook.wanted is not None and outlook.capacity is not None:
         parts = [
@@ -90,9 +88,10 @@ def _conditions(seen: Observed, outlook: Outlook) -> list[Condition]:
             checks.backend(seen, outlook.course.trying if outlook.course else frozenset()),
         ]
         waiting = checks.pods(seen, outlook.wanted.fit)
+        asides = [checks.paused(seen), update(seen, outlook.wanted)]
     stalled = checks.stalled(seen, parts)
     ready = _ready(seen, outlook, parts, stalled or waiting)
-    found = [ready, *parts]
+    found = [ready, *parts, *asides]
     if stalled:
         return [*found, stalled]
     if waiting or any(each.reason in {Reason.APPLYING_CONFIGURATION, Reason.PODS_UNREACHABLE} for each in parts):
@@ -131,75 +130,6 @@ def _settled(seen: Observed, conditions: list[Condition]) -> bool:
     """Whether there is nothing to wait for: a backend's return is watched at the pace of rest, a roll is not."""
     moving = {Reason.WAITING_FOR_PODS, Reason.APPLYING_CONFIGURATION, Reason.PODS_UNREACHABLE, Reason.PENDING}
     return not seen.leaving and not any(each.reason in moving for each in conditions)
-
-
-def _with_facts(told: PoolStatus, seen: Observed, wanted: Desired, capacity: Capacity) -> PoolStatus:
-    assert isinstance(seen.spec, ConnectionPool)
-    spec, name = seen.spec.spec, seen.view.name
-    digest, grants = wanted.intent.digest, capacity.round.grants
-    states = [state for pod in (*seen.living, *seen.leaving) if (state := seen.states.get(pod.uid)) is not None]
-    applied = sum(follows(seen.states.get(pod.uid), digest, grants.concerning(pod.uid)) for pod in seen.living)
-    ready = sum(pod.ready for pod in seen.living)
-    opened = sum(state.open for state in states)
-    made = _made_secrets(seen)
-    host = spec.service.external_host or naming.service_host(name, seen.view.namespace)
-    return told.model_copy(
-        update={
-            "replicas": len(seen.living),
-            "ready_replicas": ready,
-            "selector": f"{naming.LABEL_POOL}={name}",
-            "endpoint": f"{host}:{spec.service.port}",
-            "binding": _binding(seen.spec, made),
-            "image": _image(seen, wanted),
-            "configuration": Configuration(
-                hash=digest, applied=ratio(applied, len(seen.living)), pods_applied=applied, pods_total=len(seen.living)
-            ),
-            "server_connections": ServerConnectionsStatus(
-                max=spec.server_connections.max,
-                allocated=capacity.round.charged,
-                open=opened,
-                busy=sum(state.busy for state in states),
-                waiting=sum(state.waiting for state in states),
-            ),
-            "clients": ClientsStatus(
-                connected=sum(state.clients for state in states), max_per_pod=spec.clients.max_per_pod
-            ),
-            "summary": Summary(
-                pods=ratio(ready, wanted.fit.replicas), connections=ratio(opened, spec.server_connections.max)
-            ),
-            "last_change": seen.status.last_change,
-            "connection_secrets": tuple(made) or None,
-        }
-    )
-
-
-def _binding(pool: ConnectionPool, made: list[str]) -> Binding | None:
-    """The first connection Secret that leads through the pool."""
-    through = (each.name for each in connection_secrets(pool) if each.endpoint is Endpoint.POOL)
-    return next((Binding(name=name) for name in through if name in made), None)
-
-
-def _made_secrets(seen: Observed) -> list[str]:
-    """Names of connection Secrets that are ours: those seen, and those this plan may be about to make."""
-    assert isinstance(seen.spec, ConnectionPool)
-    if seen.secrets is None or seen.credentials is None:
-        return list(seen.made)
-    refused = {name for kind, name in seen.memory.refusals if kind == "Secret"}
-    return sorted(
-        each.name
-        for each in connection_secrets(seen.spec)
-        if each.name not in refused
-        and (
-            seen.secrets.get(each.name) is not None or not isinstance(seen.credentials.by_user.get(each.user), Missing)
-        )
-    )
-
-
-def _image(seen: Observed, wanted: Desired) -> str:
-    child = seen.child(wanted.deployment)
-    body: dict[str, Any] = child.unpack() if child else wanted.deployment
-    image: str = body["spec"]["template"]["spec"]["containers"][0]["image"]
-    return image
 
 
 def _worth_writing(told: PoolStatus, before: PoolStatus, age: float) -> bool:
@@ -259,18 +189,23 @@ def _announcements(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> tu
         known = before.get(each.type)
         if each.type is ConditionType.RECONCILING or each.reason in QUIET:
             continue
-        good = each.status is (ConditionStatus.FALSE if each.type is ConditionType.STALLED else ConditionStatus.TRUE)
-        if known is None and good and each.type is not ConditionType.READY:
+        if known is None and _good(each) and each.type is not ConditionType.READY:
             continue  # well from the start: no news
         if known is None or (known.status, known.reason) != (each.status, each.reason):
             told.append(
                 Announcement(
-                    not good and each.reason is not Reason.WAITING_FOR_PODS,
+                    not _good(each) and each.reason is not Reason.WAITING_FOR_PODS,
                     each.reason.value,
                     f"{each.type.value} is {each.status.value}: {each.message}",
                 )
             )
     return tuple(told)
+
+
+def _good(each: Condition) -> bool:
+    if each.type in NEUTRAL:
+        return each.reason is not Reason.PAUSE_TIMED_OUT
+    return each.status is (ConditionStatus.FALSE if each.type is ConditionType.STALLED else ConditionStatus.TRUE)
 
 
 def _requeue(seen: Observed, memory: Memory, pending: bool) -> float:

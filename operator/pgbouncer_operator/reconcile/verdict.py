@@ -10,10 +10,8 @@ from pgbouncer_operator.reconcile.projections import PodView
 
 REFUSALS = {"CandidateRefused"}  # the agent's words for a configuration that PgBouncer does not take
 TROUBLES = {"VerifyFailed", "ReloadFailed"}  # what may pass: another attempt of the agent may do
-HALF = "HalfDelivered"
 STALE = 0.7  # seconds after a pod was told in which its complaint may be about what it was told before
 TROUBLED = 10.0  # seconds in which a reload may yet succeed
-HALF_DELIVERED = 20.0  # seconds after which a pod is taken for one that knows no candidates: an agent of old
 NO_WORD = 30.0  # seconds for anything at all
 UNTESTED = 20.0  # seconds for a login to PostgreSQL; the agent's own limit is 5 s for each server and login
 
@@ -56,14 +54,14 @@ def judge(seen: Observed, pod: PodView, base: str, trial: Trial) -> Verdict:
 
 
 def _unconfirmed(pod: PodView, state: AgentState | None, age: float) -> Verdict:
+    if state is not None and not state.candidates:
+        return UNKNOWING
     problems = state.problems if state else ()
     reasons = {each.reason for each in problems}
     refused = refusal(state) if state else None
     if refused:
         told = Verdict(refused.word, refused.reason, f"{refused.message} (pod {pod.name})")
         return told if age >= STALE else WAIT
-    if HALF in reasons and age >= HALF_DELIVERED:
-        return UNKNOWING
     if age >= NO_WORD or (age >= TROUBLED and reasons & TROUBLES):
         words = " ".join(each.message for each in problems) or "it gives no answer"
         message = f"Pod {pod.name} was the first to try it and did not confirm it in {age:.0f} s: {words}"

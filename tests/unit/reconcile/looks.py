@@ -64,7 +64,7 @@ def state(uid: str, digest: str, **changes: Any) -> AgentState:
         "protocol": 1, "uid": uid, "version": "0.1.0", "pgbouncer": "1.26.1", "phase": "running", "hash": digest,
         "seq": SEQ, "cap": 10, "open": 4, "busy": 3, "waiting": 0, "clients": 100, "problems": [],
         "users": {"shop": {"ok": True, "message": "", "generation": "..1"}},
-        "backend": {"ok": True, "reason": "", "message": ""}, "reload": None,
+        "backend": {"ok": True, "reason": "", "message": ""}, "reload": None, "lingering": [],
     }  # fmt: skip
     found = parse(json.dumps(document | changes), uid)
     assert found is not None

@@ -24,7 +24,7 @@ from pgbouncer_operator.reconcile.canary import FIRST_PAUSE, STUCK, Course, cour
 from pgbouncer_operator.reconcile.observed import Observed, Reading
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.reconcile.traffic import Pause
-from pgbouncer_operator.reconcile.verdict import HALF_DELIVERED, NO_WORD, STALE, TROUBLED, UNTESTED
+from pgbouncer_operator.reconcile.verdict import NO_WORD, STALE, TROUBLED, UNTESTED
 from pgbouncer_operator.resources.desired import desired, digest_of, redress
 
 CHANGE: dict[str, Any] = {"backend": {"host": "moved"}}
@@ -171,10 +171,12 @@ def test_a_pod_that_does_not_confirm_for_long_has_failed(problems: tuple[dict[st
     assert problems[0]["message"] in failed.trial.message
 
 
-def test_an_agent_that_knows_no_candidates_gets_its_configuration_as_current() -> None:
-    seen = trying(digest=OLD.digest, problems=[{"reason": "HalfDelivered", "message": "the hash differs"}])
-    assert hashes(way(later(seen, HALF_DELIVERED - 2.0))) == (OLD.digest, NEW.digest)
-    assert hashes(way(later(seen, HALF_DELIVERED))) == (NEW.digest, "")
+def test_agents_that_know_no_candidates_get_their_configuration_as_current() -> None:
+    seen = scene({"a": OLD.digest, "b": OLD.digest})
+    states = {uid: replace(each, candidates=False) for uid, each in seen.states.items() if each}
+    assert hashes(way(replace(seen, states=states))) == (NEW.digest, "")
+    mixed = replace(seen, states=states | {"b": seen.states["b"]})
+    assert told(way(mixed)) == {"b"}
 
 
 def failed() -> Observed:

@@ -1,0 +1,117 @@
+"""Updates that a newer operator offers, pauses, rolls and what is on its way out: how they are told."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.reconcile.looks import PLATFORM, condition, decide, healthy, respecified, saying, settled, told, writes
+
+from pgbouncer_operator.api.conditions import ConditionType
+from pgbouncer_operator.reconcile.changes import track
+from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.reconcile.traffic import Pause
+from pgbouncer_operator.resources.deployment import Platform
+from pgbouncer_operator.resources.desired import desired
+
+NEWER = Platform("pool:2", "IfNotPresent", 5)
+OTHER_POLICY = Platform("pool:1", "Always", 5)
+
+
+def offered(seen: Observed, platform: Platform) -> dict[str, Any]:
+    status = told(decide(seen, platform))
+    return {each["type"]: each for each in status["conditions"]}["UpdateAvailable"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "words"), [(NEWER, "image pool:1 → pool:2"), (OTHER_POLICY, "another pod template")]
+)
+def test_a_newer_operator_tells_what_it_offers_and_rolls_nothing(platform: Platform, words: str) -> None:
+    seen = settled(healthy())
+    assert writes(decide(seen, platform)) == []
+    found = offered(seen, platform)
+    assert (found["status"], found["reason"]) == ("True", "UpdateAvailable")
+    assert words in found["message"]
+
+
+def test_what_a_newer_operator_offers_is_no_fault_of_the_pool() -> None:
+    made = decide(settled(healthy()), NEWER)
+    assert {each["type"]: each["status"] for each in told(made)["conditions"]}["Ready"] == "True"
+    assert [(each.warning, each.reason) for each in made.announcements] == [(False, "UpdateAvailable")]
+
+
+def test_automatic_upgrades_roll_by_the_same_safe_path() -> None:
+    seen = healthy(upgradePolicy="Automatic")
+    (step,) = [step for step in writes(decide(seen, NEWER)) if step.key[0] == "ConfigMap"]
+    assert step.key[1] == "shop-grants", "first the pods make room for one more"
+    assert not [step for step in decide(seen, NEWER).steps if step.key[0] == "Deployment"]
+    assert writes(decide(settled(seen), PLATFORM)) == []
+
+
+def test_a_roll_that_waits_for_room_keeps_its_name_and_its_beginning() -> None:
+    users = [{"name": name, "secretRef": {"name": "shop-db"}} for name in ("shop", "more")]
+    seen = respecified(healthy(), users=users)
+    assert not isinstance(seen.spec, Exception)
+    first = track(seen, desired(seen.spec, PLATFORM)).memory.change
+    assert first is not None
+    assert (first.what, first.how) == ("users", "Roll")
+    written = replace(healthy(users=users), children=healthy(users=users).children | _old_deployment(seen))
+    again = track(replace(written.remember(change=first), now=2000.0), desired(seen.spec, PLATFORM)).memory.change
+    assert again == first
+
+
+def _old_deployment(seen: Observed) -> Any:
+    key = ("Deployment", "shop-pgbouncer")
+    return {key: seen.children[key]}
+
+
+def paused(seen: Observed, **words: Any) -> tuple[str, str, str]:
+    return condition(replace(seen, pause=Pause(until=1_700_000_000, left=9, **words)), ConditionType.PAUSED)
+
+
+def test_a_pause_is_true_once_every_pod_holds_queries_back() -> None:
+    seen = healthy(traffic="Paused")
+    assert condition(healthy(), ConditionType.PAUSED)[:2] == ("False", "Flowing")
+    assert paused(seen)[:2] == ("False", "Pausing")
+    seen = saying(seen, "a", traffic="Paused")
+    assert paused(seen) == (
+        "False",
+        "Pausing",
+        "1 of 2 pods hold queries back; the others let running transactions end.",
+    )
+    status, reason, message = paused(saying(seen, "b", traffic="Paused"))
+    assert (status, reason) == ("True", "Paused")
+    assert "22:13:20 UTC" in message
+
+
+def test_a_pause_that_is_over_says_so_until_traffic_is_asked_for() -> None:
+    seen = replace(healthy(traffic="Paused"), pause=Pause(until=1_700_000_000, left=0))
+    assert condition(seen, ConditionType.PAUSED)[:2] == ("False", "PauseTimedOut")
+    made = decide(replace(seen, status=settled(healthy()).status))
+    assert (True, "PauseTimedOut") in [(each.warning, each.reason) for each in made.announcements]
+
+
+def test_during_a_pause_the_server_is_as_it_was_and_the_pool_stays_ready() -> None:
+    seen = settled(healthy(traffic="Paused"))
+    for uid in ("a", "b"):
+        seen = saying(seen, uid, traffic="Paused", backend={"ok": None, "reason": "", "message": ""})
+    seen = replace(seen, pause=Pause(until=1_700_000_000, left=9))
+    assert condition(seen, ConditionType.BACKEND_REACHABLE)[0] == "True"
+    assert condition(seen, ConditionType.READY)[0] == "True"
+
+
+def test_what_is_on_its_way_out_is_named_with_how_long_it_may_stay() -> None:
+    seen = saying(healthy(), "a", lingering=["old"])
+    status, _, message = condition(seen, ConditionType.CONFIGURATION_APPLIED)
+    assert status == "True"
+    assert "Removed: old; clients that are connected may stay for 120 s, new ones are refused." in message
+
+
+def test_a_roll_that_is_stuck_names_the_new_pods_trouble_and_the_old_ones_go_on() -> None:
+    seen = healthy()
+    stuck = replace(
+        seen.pods[1], uid="n", name="shop-n", ready=False, trouble="container pgbouncer: CrashLoopBackOff: "
+    )
+    seen = replace(seen, pods=(*seen.pods, stuck), states={**seen.states, "n": None})
+    assert condition(seen, ConditionType.READY)[1] == "WaitingForPods"
+    assert "shop-n: container pgbouncer: CrashLoopBackOff" in condition(seen, ConditionType.READY)[2]
+    assert condition(seen, ConditionType.BACKEND_REACHABLE)[0] == "True"
