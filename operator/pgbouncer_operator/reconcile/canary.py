@@ -12,11 +12,14 @@ its annotation. The state is in the cluster; a lost memory costs one more try.
 | other | wanted | one | its word is awaited; good: every pod that serves is told; worse: it is told current again |
 | other | wanted | two or more | when all that serve have confirmed it: current := wanted, candidate removed |
 
-Pods that are born meanwhile run current. A change that rolls replaces current at once: the roll itself is careful.
+Pods that are born meanwhile run current. A change that rolls replaces current at once: the roll itself is careful. Only
+when it also leads to another server is that tried first, and the roll waits: new pods would serve without it.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import ConditionType, Reason
@@ -99,7 +102,7 @@ def course(seen: Observed, wanted: Desired) -> Course:
         return scene.direct()
     trial = _trial(scene)
     if scene.candidate != text:
-        if respecified(seen, wanted):
+        if respecified(seen, wanted) and not _moves(scene.current, text):
             return scene.direct()
         before = digest_of(scene.candidate)
         known = {scene.base, before} - {""}
@@ -113,6 +116,23 @@ def course(seen: Observed, wanted: Desired) -> Course:
         if comparable < 2:
             return scene.direct()
     return _try(scene, trial)
+
+
+def _moves(before: str, after: str) -> bool:
+    """Whether the server is another, for pods that have all that the new configuration needs mounted."""
+    try:
+        old, new = (json.loads(text) for text in (before, after))
+        return _servers(old) != _servers(new) and _needs(old) == _needs(new)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _servers(intent: Any) -> set[tuple[object, ...]]:
+    return {(each["host"], each["port"], intent["server_tls"]["mode"]) for each in intent["databases"]}
+
+
+def _needs(intent: Any) -> tuple[object, ...]:
+    return intent["server_tls"]["ca"], "client_tls" in intent, "auth_query" in intent
 
 
 def _trial(scene: _Scene) -> Trial:

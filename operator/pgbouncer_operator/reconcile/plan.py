@@ -54,7 +54,7 @@ def plan(seen: Observed, platform: Platform) -> Plan:
     poked, memory = pokes(seen, way.tell, capacity.round.grants)
     known = endpoints.token(seen.view.backend, seen.endpoints) or seen.memory.endpoints
     seen = seen.remember(poked=memory, endpoints=known)
-    second = [*poked, *_deployment(seen, wanted, capacity)]
+    second = [*poked, *_deployment(seen, wanted, capacity, tried=not way.candidate)]
     keys = {step.key for step in (*first, *second)}
     seen = seen.remember(refusals={key: each for key, each in seen.memory.refusals.items() if key in keys})
     phases = tuple(_permitted(seen, phase) for phase in (first, second))
@@ -100,10 +100,11 @@ def _children(seen: Observed, wanted: Desired) -> list[Step]:
     return steps
 
 
-def _deployment(seen: Observed, wanted: Desired, capacity: Capacity) -> list[Step]:
+def _deployment(seen: Observed, wanted: Desired, capacity: Capacity, *, tried: bool) -> list[Step]:
     """Create, roll, scale or repair. Another template from a newer operator with the same inputs rolls only if asked.
 
-    A roll that waits for room does not hold up scaling: pods that go are what makes the room.
+    A roll that waits for room, or for a configuration to be tried, does not hold up scaling: pods that go are what
+    makes the room.
     """
     body = _with_replicas(wanted.deployment, capacity.replicas)
     child = seen.child(body)
@@ -111,7 +112,7 @@ def _deployment(seen: Observed, wanted: Desired, capacity: Capacity) -> list[Ste
         return [Step(Action.CREATE, body)]
     ours: str = body["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE]
     theirs = child.rollout.template
-    if rolls(seen, wanted) and capacity.may_roll:
+    if rolls(seen, wanted) and capacity.may_roll and tried:
         return [Step(Action.APPLY, _exactly(body, child), posted=child.posted)]
     if ours == theirs:
         return [Step(Action.APPLY, _exactly(body, child), posted=child.posted)] if _differs(child, body) else []

@@ -280,6 +280,22 @@ def test_a_change_that_rolls_replaces_current_at_once() -> None:
     assert hashes(way(scene({"a": OLD.digest, "b": OLD.digest}, users=users))) == (rolled.digest, "")
 
 
+def test_a_change_that_rolls_and_moves_to_another_server_is_tried_first() -> None:
+    users = [{"name": name, "secretRef": {"name": "shop-db"}} for name in ("shop", "more")]
+    moved = {"users": users, "backend": {"host": "elsewhere"}}
+    assert hashes(way(scene({"a": OLD.digest, "b": OLD.digest}, **moved))) == (
+        OLD.digest,
+        wanted(**moved).intent.digest,
+    )
+
+
+@pytest.mark.parametrize(("backend", "rolled"), [({"host": "postgres"}, True), ({"host": "elsewhere"}, False)])
+def test_a_roll_waits_while_another_server_is_tried(backend: dict[str, str], rolled: bool) -> None:
+    spec = {"drain": {"timeoutSeconds": 9}, "backend": backend, "serverConnections": {"max": 60}}
+    found = decide(scene({"a": OLD.digest, "b": OLD.digest}, **spec))
+    assert any(step.key[0] == "Deployment" for step in writes(found)) is rolled
+
+
 def test_nothing_that_was_refused_becomes_current_because_the_pods_went() -> None:
     seen = failed()
     gone = replace(seen, pods=(), states={})
