@@ -9,7 +9,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from tests.property.cluster_model import BROKEN, CANARY, POOL_UID, REFUSED, Cluster
+from tests.property.cluster_model import CANARY, POOL_UID, Cluster
+from tests.property.pod_model import BROKEN, REFUSED
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.reconcile.observed import Memory, Observed
