@@ -13,7 +13,7 @@ from tests.cluster.pools import KIND, Namespace, pool
 from tests.localcluster.deploy import POSTGRES
 from tests.localcluster.problem import Problem
 
-POOL = "good"
+POOL, ALONE = "good", "alone"  # with two pods, of which one tries a change first, and with a single pod
 MOST = 10
 PSQL = ["psql", "$(URL)", "-XAtc", "SELECT 1"]
 Say = Callable[[str], None]
@@ -21,10 +21,12 @@ Say = Callable[[str], None]
 
 @pytest.fixture(scope="module")
 def serving(here: Namespace) -> Namespace:
-    """The namespace with a pool that is well, and a server without TLS beside the first."""
+    """The namespace with pools that are well, and a server without TLS beside the first."""
     without_tls(here)
     here.apply(pool(POOL, MOST))
+    here.apply(pool(ALONE, 2, replicas=1))
     here.wait_ready(POOL)
+    here.wait_ready(ALONE)
     return here
 
 
@@ -50,7 +52,6 @@ class Mistake:
 
     sentence: str
     change: dict[str, Any]
-    condition: str
     reason: str
     words: tuple[str, ...]
     mend: dict[str, Any] = field(default_factory=lambda: {"backend": {"host": "postgres", "port": 5432}})
@@ -60,28 +61,24 @@ MISTAKES = (
     Mistake(
         "a host that does not resolve",
         {"backend": {"host": "nowhere.invalid"}},
-        "BackendReachable",
         "HostNotResolved",
         ("nowhere.invalid", "Correct backend.host"),
     ),
     Mistake(
         "a port that refuses",
         {"backend": {"port": 5433}},
-        "BackendReachable",
         "BackendUnreachable",
         ("postgres:5433: Connection refused", "backend.port"),
     ),
     Mistake(
         "a server without TLS",
         {"backend": {"host": "plain"}},
-        "BackendReachable",
         "BackendWithoutTls",
         ("plain:5432 speaks no TLS", "backend.tls.mode"),
     ),
     Mistake(
         "a database that does not exist",
         {"databases": [{"name": "shop", "backendName": "shoop"}]},
-        "BackendReachable",
         "BackendDatabaseMissing",
         ('database "shoop" does not exist',),
         {"databases": [{"name": "shop"}]},
@@ -93,20 +90,46 @@ MISTAKES = (
 def test_a_mistake_about_the_server_is_told_in_its_own_words_and_heals(
     serving: Namespace, mistake: Mistake, say: Say
 ) -> None:
+    lives = serving.lives(ALONE)
+    began = time.monotonic()
+    serving.patch(ALONE, **mistake.change)
+    try:
+        message = serving.wait_condition(ALONE, "BackendReachable", "False", mistake.reason)
+        told = time.monotonic() - began
+        assert all(words in message for words in mistake.words), message
+        serving.wait_condition(ALONE, "Ready", "False", mistake.reason)
+        assert serving.serving(ALONE) == 1  # a backend's outage is not the pool's
+    finally:
+        began = time.monotonic()
+        serving.patch(ALONE, **mistake.mend)
+        serving.wait_ready(ALONE)
+    say(f"{mistake.sentence}: told after {told:.1f} s, healed after {time.monotonic() - began:.1f} s")
+    assert serving.lives(ALONE) == lives
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=[mistake.sentence for mistake in MISTAKES])
+def test_a_mistake_about_the_server_stops_at_one_pod_and_the_pool_goes_on_as_before(
+    serving: Namespace, mistake: Mistake, say: Say
+) -> None:
     lives = serving.lives(POOL)
     began = time.monotonic()
     serving.patch(POOL, **mistake.change)
     try:
-        message = serving.wait_condition(POOL, mistake.condition, "False", mistake.reason)
+        message = serving.wait_condition(POOL, "ConfigurationApplied", "False", "CanaryFailed")
         told = time.monotonic() - began
         assert all(words in message for words in mistake.words), message
-        serving.wait_condition(POOL, "Ready", "False", mistake.reason)
-        assert serving.serving(POOL) == 2  # a backend's outage is not the pool's
+        assert "the configuration before it keeps serving" in message
+        serving.wait_condition(POOL, "Stalled", "True", "CanaryFailed")
+        assert serving.condition(POOL, "BackendReachable")["status"] == "True"
+        name = f"still-{MISTAKES.index(mistake)}"
+        select = programs.pod(serving, name, PSQL, f"{POOL}-connection", {"URL": "DATABASE_URL"})
+        assert programs.output(serving, select).strip() == "1"
+        assert serving.serving(POOL) == 2
     finally:
         began = time.monotonic()
         serving.patch(POOL, **mistake.mend)
         serving.wait_ready(POOL)
-    say(f"{mistake.sentence}: told after {told:.1f} s, healed after {time.monotonic() - began:.1f} s")
+    say(f"{mistake.sentence}, two pods: told after {told:.1f} s, healed after {time.monotonic() - began:.1f} s")
     assert serving.lives(POOL) == lives
 
 

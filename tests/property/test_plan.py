@@ -98,7 +98,12 @@ def change_spec(cluster: Cluster, random: Random) -> None:
 
 def disturb(cluster: Cluster, random: Random) -> None:
     """One thing happens."""
-    move = random.choice(["look"] * 5 + ["follow"] * 5 + ["control"] * 4 + ["crash", "spec", "lose", "silent", "evict"])
+    moves = ["look"] * 5 + ["follow"] * 5 + ["control"] * 4 + ["crash", "spec", "lose", "silent", "evict"]
+    happen(random.choice(moves), cluster, random)
+
+
+def happen(move: str, cluster: Cluster, random: Random) -> None:
+    """That happens, and time passes."""
     match move:
         case "look":
             cluster.perform(decided(cluster.look(secrets=random.random() < 0.5)))
@@ -123,26 +128,31 @@ def disturb(cluster: Cluster, random: Random) -> None:
 
 
 class Watcher:
-    """Holds the promise of the canary: what a pod has refused is told to no second one and becomes current nowhere.
+    """Holds the promise of the canary: what is worse for one pod is told to no second one, and never becomes current.
 
     Unless no pod serves any more: then nobody is left who could know.
     """
 
     def __init__(self) -> None:
-        self.refused: set[str] = set()
+        self.worse: set[str] = set()
+        self.seen = 0
 
     def watch(self, cluster: Cluster, seed: int) -> None:
         """Look at the cluster after something has happened."""
         body = cluster.objects.get(("ConfigMap", naming.config_map("shop")))
         living = [pod for pod in cluster.pods if not pod.terminating]
         if body is None or "data" not in body or not any(pod.ready for pod in living):
-            self.refused.clear()
+            self.worse.clear()
             return
         candidate = digest_of(body["data"].get(naming.CANDIDATE_KEY, ""))
-        self.refused = {each for each in self.refused if each == candidate} or self.refused & {_current(body)}
-        assert _current(body) not in self.refused, f"seed {seed}: what was refused became current"
-        self.refused |= {pod.refuses for pod in living} & ({candidate} - {""})
-        for digest in self.refused:
+        self.worse &= {candidate, _current(body)}
+        assert _current(body) not in self.worse, f"seed {seed}: what was worse for a pod became current"
+        well = any(pod.ready and pod.host == "postgres" and pod.digest != candidate for pod in living)
+        refused = {pod.refuses for pod in living}
+        broken = {pod.digest for pod in living if well and pod.host == BROKEN}
+        self.worse |= (refused | broken) & ({candidate} - {""})
+        self.seen += bool(self.worse)
+        for digest in self.worse:
             assert sum(pod.told == digest for pod in living) < 2, f"seed {seed}: told to another pod"
 
 
@@ -187,9 +197,11 @@ def condition(cluster: Cluster, kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("part", range(3))
 def test_whatever_happened_the_pool_converges_keeps_its_budget_and_then_rests(part: int) -> None:
+    watcher = Watcher()
     for seed in range(part * RUNS, (part + 1) * RUNS):
         random, cluster = Random(seed), Cluster(pool())
-        budgets, watcher = [20], Watcher()
+        budgets = [20]
+        watcher.worse.clear()
         for _ in range(random.randint(5, 60)):
             disturb(cluster, random)
             watcher.watch(cluster, seed)
@@ -209,6 +221,31 @@ def test_whatever_happened_the_pool_converges_keeps_its_budget_and_then_rests(pa
         assert decided(cluster.look()).steps == (), f"seed {seed}: a perfect apply was not the end"
         assert CANARY not in "\n".join(cluster.said), f"seed {seed}: a password was said outside a Secret"
         assert CANARY not in json.dumps([body for key, body in cluster.objects.items() if key[0] != "Secret"])
+
+
+def test_what_is_worse_for_one_pod_reaches_no_other_whatever_happens_meanwhile() -> None:
+    moves = ["look"] * 6 + ["follow"] * 6 + ["crash"] * 2 + ["control", "evict", "silent", "spec"]
+    watcher = Watcher()
+    for seed in range(RUNS):
+        random, cluster = Random(seed), Cluster(pool())
+        cluster.pool["spec"] |= {"replicas": 3, "serverConnections": {"max": 30}}
+        settle(cluster)
+        watcher.worse.clear()
+        for _ in range(60):
+            move = random.choice(moves)
+            if move == "spec":
+                cluster.pool["spec"]["backend"] = {"host": random.choice([REFUSED, BROKEN, "postgres"])}
+                cluster.pool["spec"]["poolMode"] = random.choice(["session", "transaction"])
+                cluster.pool["metadata"]["generation"] += 1
+            else:
+                happen(move, cluster, random)
+            watcher.watch(cluster, seed)
+        cluster.pool["spec"]["backend"] = {"host": "postgres"}
+        cluster.pool["metadata"]["generation"] += 1
+        settle(cluster)
+        assert {pod.host for pod in cluster.pods} == {"postgres"}, f"seed {seed}"
+        assert naming.CANDIDATE_KEY not in cluster.objects["ConfigMap", naming.config_map("shop")]["data"]
+    assert watcher.seen > RUNS, "hardly anything went wrong, so nothing was proven"
 
 
 def test_a_crash_after_any_write_of_the_first_plan_loses_nothing() -> None:

@@ -142,7 +142,9 @@ def _trial(scene: _Scene) -> Trial:
     inputs = (scene.seen.view.generation, secrets)
     known = scene.seen.memory.trial
     if known is None or known.digest != scene.digest:
-        return Trial(scene.digest, inputs, scene.seen.now)
+        conditions = scene.seen.status.conditions or ()
+        sound = any(each.type is ConditionType.BACKEND_REACHABLE and each.status == "True" for each in conditions)
+        return Trial(scene.digest, inputs, scene.seen.now, sound=sound)
     if known.again is not None and (known.inputs != inputs or scene.seen.now >= known.again):
         failures = known.failures if known.inputs == inputs else 0
         return replace(known, inputs=inputs, since=scene.seen.now, again=None, failures=failures)
@@ -151,8 +153,9 @@ def _trial(scene: _Scene) -> Trial:
 
 def _try(scene: _Scene, trial: Trial) -> Course:
     seen, told = scene.seen, scene.told(scene.digest)
-    if _nobody(scene, trial) and not _refused_before(scene, trial):
-        return scene.direct()  # nothing serves that it could make worse
+    serves = any(pod.ready or scene.running(pod) for pod in seen.living)
+    if not serves and not _refused_before(scene, trial):
+        return scene.direct()  # there is nothing that it could make worse
     if trial.again is not None:
         return scene.course(trial)
     if not told:
@@ -162,16 +165,8 @@ def _try(scene: _Scene, trial: Trial) -> Course:
         if not all((state := seen.states.get(pod.uid)) and state.candidates for pod in chosen):
             return scene.direct()
         sound = any(state.backend.ok for pod in seen.living if (state := seen.states.get(pod.uid)))
-        return scene.course(replace(trial, since=seen.now, sound=sound), *chosen)
+        return scene.course(replace(trial, since=seen.now, sound=sound or trial.sound), *chosen)
     return _hear(scene, trial, told[0]) if len(told) == 1 else _spread(scene, trial, told)
-
-
-def _nobody(scene: _Scene, trial: Trial) -> bool:
-    """Whether no pod serves, or none has answered for long."""
-    seen = scene.seen
-    if not any(pod.ready or scene.running(pod) for pod in seen.living):
-        return True
-    return seen.now - trial.since >= STUCK and not any(scene.running(pod) for pod in seen.living)
 
 
 def _choose(scene: _Scene, trial: Trial) -> list[PodView]:
@@ -179,11 +174,11 @@ def _choose(scene: _Scene, trial: Trial) -> list[PodView]:
     seen = scene.seen
     answering = [(pod, state) for pod in seen.living if (state := seen.states.get(pod.uid)) is not None]
     clean = {pod.uid: state.digest == scene.base and not refusal(state) for pod, state in answering}
-    able = [pod for pod, state in answering if state.digest]
+    able = [pod for pod, state in answering if state.digest not in {"", scene.digest}]  # that one has yet to return
     knowing = {pod.uid for pod, state in answering if state.candidates}
     rank = {pod.uid: (pod.uid not in knowing, not pod.ready or not clean[pod.uid]) for pod in able}
     best = sorted(able, key=lambda pod: (rank[pod.uid], pod.name))[:1]
-    tidy = all(clean[pod.uid] for pod in able) and all(pod.ready for pod in best)
+    tidy = all(clean[pod.uid] for pod, state in answering if state.digest) and all(pod.ready for pod in best)
     return best if tidy or seen.now - trial.since >= TIDY else []
 
 

@@ -59,7 +59,11 @@ def backend(seen: Observed, trying: Container[str] = frozenset()) -> Condition:
     """
     kind = ConditionType.BACKEND_REACHABLE
     known = [(pod, state) for pod in seen.living if (state := seen.states.get(pod.uid)) is not None]
-    known = [each for each in known if each[0].uid not in trying] or known
+    settled = [each for each in known if each[0].uid not in trying]
+    before = next((each for each in seen.status.conditions or () if each.type is kind), None)
+    if before and known and not settled:
+        return before
+    known = settled or known
     for pod, state in known:
         if state.backend.ok is False:
             reason = _reason(state.backend.reason, Reason.BACKEND_UNREACHABLE)
@@ -69,7 +73,6 @@ def backend(seen: Observed, trying: Container[str] = frozenset()) -> Condition:
             told = f"A login works, but {sign} looks like another pooler, so the direct URL would not be direct."
             return condition(kind, TRUE, Reason.BACKEND_IS_POOLER, told)
         return condition(kind, TRUE, Reason.REACHABLE, "A login to PostgreSQL works.")
-    before = next((each for each in seen.status.conditions or () if each.type is kind), None)
     if before and seen.pause and not seen.pause.expired:
         return before  # nobody can log in during a pause, which says nothing new of the server
     return condition(kind, UNKNOWN, Reason.PENDING, "No pod has tried to log in yet.")

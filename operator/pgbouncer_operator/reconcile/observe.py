@@ -132,6 +132,9 @@ def should_read(seen: Observed, asked: str) -> bool:
         or reading.refresh != seen.view.refresh
     ):
         return True
+    trial = seen.memory.trial
+    if trial is not None and trial.again is not None:
+        return True  # what failed at one pod is tried again as soon as a Secret has changed
     mounted = _mounted(seen)
     changed = any(mounted[each] != value for each, value in reading.mounted.items() if each in mounted)
     states = [state for state in seen.states.values() if state]

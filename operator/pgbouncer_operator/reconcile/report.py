@@ -214,9 +214,9 @@ def _requeue(seen: Observed, memory: Memory, pending: bool) -> float:
         return 2.0
     trial = memory.trial
     if trial is not None and trial.again is not None:
-        return min(max(trial.again - seen.now, TRYING), AT_REST)
-    if trial is not None and seen.now - trial.since < LONGEST_WAIT:
-        return TRYING
+        return min(max(trial.again - seen.now, TRYING), BROKEN)
+    if trial is not None:
+        return min(max(TRYING, (seen.now - trial.since) / 10), LONGEST_WAIT)
     if not pending or memory.pending_since is None:
         refused = any(state is not None and state.backend.ok is False for state in seen.states.values())
         return BROKEN if refused or memory.refusals else AT_REST

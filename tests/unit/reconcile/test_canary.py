@@ -1,83 +1,40 @@
 """How a change reaches the pods: one first, then the others, and back when it makes things worse."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from tests.unit.reconcile.looks import (
-    PLATFORM,
     condition,
     decide,
     healthy,
-    live,
     pod,
-    pool,
     respecified,
-    state,
     wanted,
     writes,
+)
+from tests.unit.reconcile.trials import (
+    NEW,
+    OLD,
+    OTHER,
+    OUT,
+    UNTRIED,
+    documents,
+    hashes,
+    later,
+    saying,
+    scene,
+    told,
+    trying,
+    way,
 )
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import ConditionType
-from pgbouncer_operator.reconcile.canary import FIRST_PAUSE, STUCK, Course, course
+from pgbouncer_operator.reconcile.canary import FIRST_PAUSE, STUCK
 from pgbouncer_operator.reconcile.observed import Observed, Reading
-from pgbouncer_operator.reconcile.specification import read
+from pgbouncer_operator.reconcile.report import BROKEN
 from pgbouncer_operator.reconcile.traffic import Pause
 from pgbouncer_operator.reconcile.verdict import NO_WORD, STALE, TROUBLED, UNTESTED
-from pgbouncer_operator.resources.desired import desired, digest_of, redress
-
-CHANGE: dict[str, Any] = {"backend": {"host": "moved"}}
-OLD, NEW, OTHER = (wanted(**spec).intent for spec in ({}, CHANGE, {"backend": {"host": "elsewhere"}}))
-FINE = {"ok": True, "reason": "", "message": ""}
-UNTRIED = {"ok": None, "reason": "", "message": ""}
-OUT = {"ok": False, "reason": "HostNotResolved", "message": "moved: no such host."}
-
-
-def documents(seen: Observed, current: str, candidate: str = "") -> Observed:
-    body = wanted().config_map
-    data = {naming.INTENT_KEY: current} | ({naming.CANDIDATE_KEY: candidate} if candidate else {})
-    view = live(redress(read(pool()), body, data))
-    return replace(seen, children={**seen.children, (view.kind, view.name): view})
-
-
-def scene(told: dict[str, str], candidate: str = "", **spec: Any) -> Observed:
-    """A pool whose spec has changed; pods by uid with the hash that each was told, and all still run the old one."""
-    seen = respecified(healthy(), **(spec or CHANGE))
-    pods = tuple(pod(uid, digest) for uid, digest in told.items())
-    return documents(
-        replace(seen, pods=pods, states={uid: state(uid, OLD.digest) for uid in told}), OLD.to_json(), candidate
-    )
-
-
-def saying(seen: Observed, uid: str, digest: str, **words: Any) -> Observed:
-    return replace(seen, states={**seen.states, uid: state(uid, digest, **words)})
-
-
-def trying(**words: Any) -> Observed:
-    """Pod a was told the candidate a while ago, b and c run the old one."""
-    seen = scene({"a": NEW.digest, "b": OLD.digest, "c": OLD.digest}, NEW.to_json())
-    begun = way(scene({"a": OLD.digest, "b": OLD.digest, "c": OLD.digest}))
-    assert begun.trial
-    seen = seen.remember(trial=replace(begun.trial, since=seen.now - 1.0))
-    return saying(seen, "a", words.pop("digest", NEW.digest), **words)
-
-
-def later(seen: Observed, seconds: float) -> Observed:
-    return replace(seen, now=seen.now + seconds)
-
-
-def way(seen: Observed) -> Course:
-    assert not isinstance(seen.spec, Exception)
-    return course(seen, desired(seen.spec, PLATFORM))
-
-
-def hashes(found: Course) -> tuple[str, str]:
-    return digest_of(found.current), digest_of(found.candidate)
-
-
-def told(found: Course, digest: str = NEW.digest) -> set[str]:
-    return {uid for uid, each in found.tell.items() if each == digest}
 
 
 def test_a_change_is_told_to_one_pod_and_the_current_configuration_stays() -> None:
@@ -202,7 +159,8 @@ def test_a_pool_that_waits_to_try_again_is_looked_at_in_time_and_written_to_by_n
     made = decide(later(replace(seen, pods=seen.pods[:2], states={uid: seen.states[uid] for uid in "ab"}), 20.0))
     assert writes(made) == []
     assert not made.at_rest
-    assert made.requeue_after == pytest.approx(FIRST_PAUSE - 20.0)
+    assert made.requeue_after == BROKEN, "the Secrets may have been mended"
+    assert decide(later(seen, FIRST_PAUSE - 1.0)).requeue_after == pytest.approx(1.0)
 
 
 def test_another_spec_or_other_secrets_are_tried_at_once() -> None:
