@@ -2,13 +2,14 @@
 
 import contextlib
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
 from tests.process import rootfs
-from tests.process.agentcase import PASSWORD, intent
+from tests.process.agentcase import PASSWORD, intent, shown
 from tests.process.agentload import Load
-from tests.process.agentpod import Pod, eventually
+from tests.process.agentpod import Pod, eventually, with_settings
 from tests.process.servers import Postgres
 
 from pgbouncer_operator.pgbouncer.intent import Intent
@@ -108,3 +109,69 @@ def test_without_a_connection_to_spare_a_removed_database_goes_at_once(pod: Pod,
     third = replace(one, databases=(*one.databases, replace(one.databases[0], name="new")))
     pod.runs(pod.mount_intent(third))
     assert databases(pod) == {"shop", "new"}
+    eventually("nothing is said to linger", lambda: pod.state()["lingering"] == [])
+
+
+def sessions(pod: Pod, number: int, stack: contextlib.ExitStack) -> list[psycopg.Connection[tuple[Any, ...]]]:
+    """Clients of `log` that hold a server connection each, in session mode."""
+    found = [stack.enter_context(contextlib.closing(pod.connect("log", "shop", PASSWORD))) for _ in range(number)]
+    for each in found:
+        each.execute("select 1")
+    return found
+
+
+def share(pod: Pod, database: str) -> int:
+    with pod.console() as console:
+        return next(int(row["max_connections"]) for row in console.query("SHOW DATABASES") if row["name"] == database)
+
+
+def test_sessions_that_linger_hold_back_nothing_else_and_give_back_what_they_leave(pod: Pod, one: Intent) -> None:
+    session = with_settings(one, pool_mode="session")
+    seq = pod.mount_grant(6)
+    pod.runs(pod.mount_intent(with_log(session)), seq)
+    with contextlib.ExitStack() as stack:
+        inside = sessions(pod, 3, stack)
+        pod.runs(pod.mount_intent(session))
+        changed = with_settings(session, query_timeout=9)
+        pod.runs(pod.mount_intent(changed), pod.mount_grant(8))
+        eventually("the others have all that is not in use", lambda: share(pod, "shop") == 5)
+        inside.pop().close()
+        eventually("what a session leaves is theirs", lambda: share(pod, "shop") == 6)
+        for each in inside:
+            each.execute("select 1")
+    eventually("it goes when the last has left", lambda: databases(pod) == {"shop"})
+
+
+def test_a_lowered_grant_is_confirmed_when_sessions_have_left_and_all_else_at_once(pod: Pod, one: Intent) -> None:
+    session = with_settings(one, pool_mode="session")
+    before = pod.mount_grant(6)
+    pod.runs(pod.mount_intent(with_log(session)), before)
+    with contextlib.ExitStack() as stack:
+        inside = sessions(pod, 3, stack)
+        pod.runs(pod.mount_intent(session))
+        lowered = pod.mount_grant(2)
+        eventually("the lowered share is in force", lambda: share(pod, "log") == 1)
+        pod.mount_pod(reconnect="again")
+        changed = with_settings(session, query_timeout=9)
+        state = pod.runs(pod.mount_intent(changed))
+        assert state["seq"] == before
+        eventually("renewals are asked for", lambda: pod.state()["reconnected"] == "again")
+        raised = pod.mount_grant(4)
+        pod.runs(changed, raised)
+        for each in inside:
+            each.execute("select 1")
+        assert lowered < raised
+    eventually("it goes when the last has left", lambda: databases(pod) == {"shop"})
+
+
+def test_a_worker_killed_in_the_middle_of_a_pause_leaves_no_bound(pod: Pod, one: Intent) -> None:
+    with contextlib.closing(pod.connect("log", "shop", PASSWORD)) as inside:
+        inside.execute("begin; select 1")
+        pod.runs(pod.mount_intent(replace(one, drain_seconds=1)))
+        eventually("its time is over", lambda: paused(pod))
+        with pod.console() as console:
+            console.query("SET max_user_connections = 1")  # as `bouncer.pause` does for a moment
+        pod.kill_worker()
+        eventually("users are bound by nothing", lambda: shown(pod, "max_user_connections") == "0")
+        inside.execute("commit")
+    eventually("it is taken out", lambda: databases(pod) == {"shop"})

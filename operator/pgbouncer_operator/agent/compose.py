@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pgbouncer_operator import naming
@@ -197,7 +197,7 @@ def shrunk(running: Candidate, clients: int) -> Candidate:
     return replace(running, cap=cap, composition=replace(running.composition, shares=shares))
 
 
-def next_step(running: Candidate | None, wanted: Candidate, over: Iterable[str]) -> Candidate | None:
+def next_step(running: Candidate | None, wanted: Candidate, over: Collection[str]) -> Candidate | None:
     """The configuration to install now on the way to `wanted`; None to wait.
 
     over: databases that hold more server connections than `running` allows. What one database gains another must have
@@ -211,7 +211,11 @@ def next_step(running: Candidate | None, wanted: Candidate, over: Iterable[str])
     if any(share < old.get(name, share) for name, share in new.items()):
         lowered = {name: min(share, new.get(name, share)) for name, share in old.items()}
         return replace(running, composition=replace(running.composition, shares=lowered))
-    return None if any(True for _ in over) else wanted
+    # Who holds more than it may gains nothing by being allowed it, and takes nothing from the others.
+    eased = {name: new.get(name, share) if name in over else share for name, share in old.items()}
+    if over and eased != old:
+        return replace(running, composition=replace(running.composition, shares=eased))
+    return None if over else wanted
 
 
 def kind(running: Candidate | None, wanted: Candidate) -> ReloadKind:
@@ -224,14 +228,15 @@ def kind(running: Candidate | None, wanted: Candidate) -> ReloadKind:
     before, after = running.composition, wanted.composition
     # New certificates for clients are read by the RELOAD alone, for new connections.
     renewed = running.ca != wanted.ca or before.intent.server_tls != after.intent.server_tls
-    if renewed or _databases_changed(before.intent, after.intent) or _settings_renew(before.intent, after.intent):
+    if renewed or _databases_changed(before.databases, after.databases) or _settings_renew(before.intent, after.intent):
         return ReloadKind.RECONNECT
     return ReloadKind.RELOAD
 
 
-def _databases_changed(before: Intent, after: Intent) -> bool:
-    old = {each.name: replace(each, max=None) for each in before.databases}
-    return any(replace(each, max=None) != old.get(each.name, replace(each, max=None)) for each in after.databases)
+def _databases_changed(before: Iterable[DatabaseIntent], after: Iterable[DatabaseIntent]) -> bool:
+    """Of every entry, the lookup's too: a RELOAD with another address cuts logins that are under way there."""
+    old = {each.name: replace(each, max=None) for each in before}
+    return any(replace(each, max=None) != old.get(each.name, replace(each, max=None)) for each in after)
 
 
 def _settings_renew(before: Intent, after: Intent) -> bool:
@@ -246,8 +251,13 @@ def removed(running: Candidate | None, wanted: Candidate) -> tuple[str, ...]:
 
 
 def _shares(intent: Intent, leaving: tuple[DatabaseIntent, ...], cap: int) -> dict[str, int]:
-    one = {each.name for each in leaving}
-    return grants.split(cap, [(each.name, 1 if each.name in one else each.max) for each in entries(intent, leaving)])
+    """Those on their way out keep what they hold, where the others can spare it; each of all gets at least one."""
+    staying = [(each.name, each.max) for each in entries(intent)]
+    spare, kept = cap - len(staying) - len(leaving), {}
+    for each in leaving:
+        extra = max(0, min(spare, (each.max or 1) - 1))
+        kept[each.name], spare = 1 + extra, spare - extra
+    return grants.split(cap - sum(kept.values()), staying) | kept
 
 
 def _peers(ledger: grants.Grants | None) -> tuple[ini.Peer, ...]:

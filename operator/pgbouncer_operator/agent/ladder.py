@@ -36,6 +36,7 @@ class Ladder:
         self.problem: Problem | None = None  # with the running configuration
         self.refusal: Problem | None = None  # of a wanted one
         self.over: tuple[str, ...] = ()
+        self.read = False  # the running configuration is verified, whether or not its limits are kept yet
         self.settled = False  # the running configuration is verified, with its limits kept
         self._settings = settings
         self._refused: dict[str, float] = {}
@@ -77,7 +78,7 @@ class Ladder:
             return
         process = bouncer.process(self._settings)
         if process != self._process:
-            self.settled = False  # another process: it has read the files, but nobody has seen it
+            self.read = self.settled = False  # another process: it has read the files, but nobody has seen it
             self._process, self._lost = process, time.monotonic()
         if self.settled:
             return
@@ -106,7 +107,7 @@ class Ladder:
         if self.settled or self._kind is not ReloadKind.RECONNECT:
             self._kind = kind  # else the reconnect that is still owed stays owed
         install.write(step)
-        self.running, self.settled = step, False
+        self.running, self.read, self.settled = step, False, False
         self._begun, self._installed, self._loaded = begun, time.monotonic(), 0.0
         if kind is ReloadKind.START:  # when PgBouncer comes up is not of our making
             self.reload = Reload(step.composition.intent.digest, self._installed - begun, kind)
@@ -125,7 +126,7 @@ class Ladder:
 
     def _verify(self, running: Candidate, seen: Look) -> None:
         verdict = install.verify(running, seen)
-        self.version, self.over = seen.version, verdict.over
+        self.version, self.over, self.read = seen.version, verdict.over, verdict.read
         if not verdict.read:
             self.problem = Problem(ProblemReason.VERIFY_FAILED, verdict.complaint)
             self._load(running)

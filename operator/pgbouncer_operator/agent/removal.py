@@ -1,14 +1,17 @@
 """Databases on their way out: no new logins, time for clients to leave, and an end for their transactions.
 
-A RELOAD without a database cuts its clients wherever they are, so a removed one stays in the configuration, disabled
-and with one server connection, until its clients have left or the pool's drain timeout is over. Then it is paused,
-which lets transactions end, and taken out. In session mode a client gives nothing back, so the timeout cuts it.
+A RELOAD without a database cuts its clients wherever they are, so a removed one stays in the configuration, disabled,
+until its clients have left or the pool's drain timeout is over. Then it is paused, which lets transactions end, and
+taken out. In session mode a client gives nothing back, so the timeout cuts it.
+It keeps the server connections that are in use, and gives up each one that is not: a share that its clients cannot
+come below would hold back every database that is to have more.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from pgbouncer_operator.agent import bouncer, files
 from pgbouncer_operator.agent.bouncer import CommandRefused, Database, Unreachable
@@ -23,7 +26,10 @@ DEFAULT_SECONDS = 120  # for clients to leave, where an older operator did not s
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A database that the pool serves no more. until: unix seconds at which its clients' time is over."""
+    """A database that the pool serves no more. until: unix seconds at which its clients' time is over.
+
+    The database's max is what it may still hold in this pod; it only falls.
+    """
 
     database: DatabaseIntent
     until: float
@@ -35,9 +41,17 @@ def leaving(known: Mapping[str, Leaving], running: Candidate | None, wanted: Int
     found = {name: each for name, each in known.items() if name not in staying}
     seconds = DEFAULT_SECONDS if wanted.drain_seconds is None else wanted.drain_seconds
     for each in running.composition.intent.databases if running is not None else ():
-        if each.name not in staying:
-            found.setdefault(each.name, Leaving(each, now + seconds))
+        if running is not None and each.name not in staying:
+            held = replace(each, max=running.shares[each.name])
+            found.setdefault(each.name, Leaving(held, now + seconds))
     return found
+
+
+def shrunk(each: Leaving, seen: Database, mode: str) -> Leaving:
+    """What it may hold from now on, at least 1. mode: the pool's own. In a session every client may hold one. Pure."""
+    used = seen.clients if (each.database.pool_mode or mode) == "session" else seen.busy
+    most = max(1, used if each.database.max is None else min(used, each.database.max))
+    return replace(each, database=replace(each.database, max=most))
 
 
 def done(each: Leaving, seen: Database | None, now: float) -> bool:
@@ -55,6 +69,7 @@ class Removal:
         """Take up what an earlier worker has left."""
         self._settings = settings
         self._known = _load(settings)
+        self._bound = bool(self._known)  # an earlier worker may have ended in the middle of a pause
 
     @property
     def databases(self) -> tuple[DatabaseIntent, ...]:
@@ -68,26 +83,38 @@ class Removal:
         self._order(*(f"{word} {bouncer.quoted(name)}" for name in back for word in ("ENABLE", "RESUME")))
 
     def step(self, running: Candidate) -> bool:
-        """Refuse newcomers, pause what is due; whether something has left and the configuration can do without it."""
+        """Refuse newcomers, pause what is due; whether something has left, or needs less than it has now."""
         if not self._known:
             return False
         try:
             seen = bouncer.look(self._settings).databases
         except (Unreachable, CommandRefused):
             return False
-        now = time.time()
-        loaded = {each.name for each in running.composition.lingering}
-        for name, each in self._known.items():
-            found = seen.get(name)
-            if found is None or name not in loaded:
-                continue
-            if not found.disabled:
-                self._order(f"DISABLE {bouncer.quoted(name)}")
-            if now >= each.until and not found.paused:
-                self._order(f"PAUSE {bouncer.quoted(name)}")
-        left = {name: each for name, each in self._known.items() if name in loaded and done(each, seen.get(name), now)}
-        self._keep({name: each for name, each in self._known.items() if name not in left})
-        return bool(left)
+        now, before = time.time(), self._known
+        served = {each.name for each in running.composition.databases}
+        loaded = {each.name: each for each in running.composition.lingering}
+        here = {name: each for name, each in before.items() if name in loaded}
+        self._shut(here, seen, now)
+        mode = str(running.composition.intent.settings.get("pool_mode", ""))
+        shrinking = {name: shrunk(each, seen[name], mode) for name, each in here.items() if name in seen}
+        # One that nothing was spared for is served no more: its clients have gone with it.
+        left = {name for name in before if name not in served}
+        left |= {name for name, each in here.items() if done(each, seen.get(name), now)}
+        self._keep({name: shrinking.get(name, each) for name, each in before.items() if name not in left})
+        return self._known != before
+
+    def _shut(self, here: Mapping[str, Leaving], seen: Mapping[str, Database], now: float) -> None:
+        """Nobody new; and nothing new for those whose time is over."""
+        known = {name: each for name, each in here.items() if name in seen}
+        self._order(*(f"DISABLE {bouncer.quoted(name)}" for name in known if not seen[name].disabled))
+        due = [name for name, each in known.items() if now >= each.until and not seen[name].paused]
+        with contextlib.suppress(Unreachable, CommandRefused):
+            if due:
+                self._bound = True
+                bouncer.pause(self._settings, due)
+            elif self._bound:
+                bouncer.unbound(self._settings)
+            self._bound = False
 
     def _order(self, *commands: str) -> None:
         """One by one: a database that is not paused refuses RESUME, and one that waits for a transaction is slow."""

@@ -99,7 +99,7 @@ class Worker:
         self._steer()
         self.log()
         now = time.monotonic()
-        untested = self.ladder.settled and self._watch.owes(self.ladder.running) and not self._traffic.asked
+        untested = self.ladder.read and self._watch.owes(self.ladder.running) and not self._traffic.asked
         if untested or now - self._beaten >= self.settings.beat:
             self._beaten = now
             self._beat()
@@ -217,7 +217,7 @@ class Worker:
         if self._traffic.step(self._mounts.pause_until, self._drainage.asked):
             self._watch.doubt()
         token = self._mounts.annotations.get(naming.ANNOTATION_RECONNECT, "")
-        if self.ladder.settled and self._renewal.step(token, running.shares):
+        if self.ladder.read and self._renewal.step(token, running.shares):
             self._watch.doubt()
 
     def _beat(self) -> None:
@@ -233,7 +233,7 @@ class Worker:
             self._aim()  # PgBouncer was restarted, not stopped: back to what it should run
         elif self._removal.step(self.ladder.running):
             self._aim()  # clients have left a removed database, or their time is over
-        elif self.ladder.settled and not self._traffic.asked:
+        elif self.ladder.read and not self._traffic.asked:
             self._watch.look(self.ladder.running, self._mounts, seen.figures)
 
 

@@ -14,7 +14,7 @@ from pgbouncer_operator.agent.mounts import Credential, MountedUser, Mounts
 from pgbouncer_operator.agent.settings import Settings
 from pgbouncer_operator.agent.state import ProblemReason, ReloadKind
 from pgbouncer_operator.pgbouncer import userlist
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls, UserIntent
+from pgbouncer_operator.pgbouncer.intent import AuthQuery, DatabaseIntent, Intent, ServerTls, UserIntent
 
 SHOP, BLOG = DatabaseIntent("shop", "postgres", dbname="shop"), DatabaseIntent("blog", "postgres", dbname="blog")
 INTENT = Intent("ns/shop", {"pool_mode": "transaction"}, (SHOP,), (UserIntent("shop", "shop"),), ServerTls("disable"))
@@ -158,6 +158,7 @@ STEPS = [
     ("only lowered: at once", {"shop": 2, "blog": 5}, ("shop",), {"shop": 2, "blog": 5}),
     ("one lowered, one raised: the lowered first", {"shop": 8, "blog": 2}, (), {"shop": 5, "blog": 2}),
     ("raised while another is still over: wait", {"shop": 8, "blog": 5}, ("blog",), None),
+    ("raised for the one that is over: that one at once", {"shop": 8, "blog": 7}, ("blog",), {"shop": 5, "blog": 7}),
     (
         "a database added at another's cost: the lowered first",
         {"shop": 3, "blog": 3, "new": 4},
@@ -225,6 +226,15 @@ KINDS = [
 @pytest.mark.parametrize(("mounts", "kind"), [case[1:] for case in KINDS], ids=[case[0] for case in KINDS])
 def test_server_connections_are_renewed_only_where_the_change_needs_it(mounts: Mounts, kind: ReloadKind) -> None:
     assert compose.kind(candidate(), candidate(mounts)) is kind
+
+
+def test_an_entry_for_lookups_or_on_its_way_out_that_moves_has_its_connections_renewed() -> None:
+    two = with_intent(databases=(SHOP, BLOG), auth_query=AuthQuery("_auth-query", "shop", "pgbouncer.lookup"))
+    asking = replace(two, intent=replace(two.intent, auth_query=AuthQuery("_auth-query", "blog", "pgbouncer.lookup")))  # type: ignore[arg-type, type-var]
+    assert compose.kind(candidate(two), candidate(asking)) is ReloadKind.RECONNECT
+    leaving = candidate(fresh=replace(FRESH, lingering=(BLOG,)))
+    moved = candidate(with_intent(databases=(SHOP, replace(BLOG, host="other"))))
+    assert compose.kind(leaving, moved) is ReloadKind.RECONNECT
 
 
 def test_the_first_configuration_is_a_start() -> None:

@@ -27,7 +27,8 @@ def candidate(intent: Intent = BOTH, cap: int = 10, lingering: tuple[DatabaseInt
 
 
 def test_what_ran_and_is_wanted_no_more_lingers_for_the_pools_drain_time() -> None:
-    assert removal.leaving({}, candidate(), ONE, NOW) == {"log": LEAVING}
+    found = removal.leaving({}, candidate(), ONE, NOW)
+    assert found == {"log": Leaving(replace(LOG, max=5), NOW + 30)}  # with what it may hold now
 
 
 def test_an_older_operator_says_no_time_and_the_default_holds() -> None:
@@ -80,6 +81,26 @@ def test_a_cap_without_a_connection_to_spare_keeps_none(cap: int, names: list[st
     found = candidate(ONE, cap, (LOG, replace(LOG, name="old")))
     assert [each.name for each in found.composition.lingering] == names
     assert sum(found.shares.values()) == cap
+
+
+@pytest.mark.parametrize(
+    ("mode", "seen", "most"),
+    [
+        ("session", Database(4, open=3, paused=False, clients=3, busy=1), 3),
+        ("session", Database(4, open=4, paused=False, clients=9, busy=4), 4),
+        ("transaction", Database(4, open=4, paused=False, clients=9, busy=2), 2),
+        ("transaction", Database(4, open=4, paused=False, clients=9), 1),
+    ],
+)
+def test_it_keeps_what_is_in_use_and_never_gets_more(mode: str, seen: Database, most: int) -> None:
+    assert removal.shrunk(Leaving(replace(LOG, max=4), NOW), seen, mode).database.max == most
+    own = Leaving(replace(LOG, max=4, pool_mode=mode), NOW)
+    assert removal.shrunk(own, seen, "transaction").database.max == most
+
+
+def test_what_it_keeps_is_shared_by_nobody_and_each_of_the_others_has_one() -> None:
+    assert candidate(ONE, 10, (replace(LOG, max=4),)).shares == {"shop": 6, "log": 4}
+    assert candidate(ONE, 3, (replace(LOG, max=4),)).shares == {"shop": 1, "log": 2}
 
 
 def test_a_database_that_is_wanted_does_not_linger_beside_itself() -> None:
