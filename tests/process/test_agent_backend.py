@@ -144,6 +144,20 @@ def test_a_verified_server_is_ok(pod: Pod, secured: tuple[Postgres, str]) -> Non
         assert client.execute("select ssl from pg_stat_ssl where pid = pg_backend_pid()").fetchone() == (True,)
 
 
+def test_an_emptied_ca_changes_nothing_and_keeps_no_other_change_back(pod: Pod, secured: tuple[Postgres, str]) -> None:
+    server, ca = secured
+    agentpod.publish(pod.root / "ca", {"ca.crt": ca})
+    wanted = secure(server.port, "verify-full", "ca.crt")
+    assert verdict(pod, wanted)["reason"] == "Ok"
+    agentpod.publish(pod.root / "ca", {})
+    assert verdict(pod, agentpod.with_settings(wanted, query_timeout=9))["reason"] == "Ok"
+    pod.kill_worker()
+    assert verdict(pod, agentpod.with_settings(wanted, query_timeout=8))["reason"] == "Ok"
+    assert pod.state()["problems"] == []
+    with pod.connect("shop", "shop", PASSWORD) as client:
+        assert client.execute("select ssl from pg_stat_ssl where pid = pg_backend_pid()").fetchone() == (True,)
+
+
 def test_a_server_that_comes_back_is_found_while_clients_wait(pod: Pod) -> None:
     with servers.postgres() as server:
         agentdb.role(server, "shop", PASSWORD)

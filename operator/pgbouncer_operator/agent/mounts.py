@@ -100,11 +100,18 @@ def read(settings: Settings, last: Mapping[str, Credential]) -> Mounts:
     if query is not None:
         users[AUTH_QUERY] = _user(settings, _lookup_user(query), last.get(AUTH_QUERY))
     name = mounts.intent.server_tls.ca
-    ca = _volume(settings.ca_dir).get(name, b"") if name not in {"", SYSTEM_CA} else b""
+    ca = _ca(settings, name) if name not in {"", SYSTEM_CA} else b""
     certificate, key = _pair(settings) if mounts.intent.client_tls else (b"", b"")
     found = {"ca": _generation(str(settings.ca_dir)), "tls": _generation(str(settings.tls_dir))}
     generations = {volume: generation for volume, generation in found.items() if generation}
     return replace(mounts, users=users, ca=ca, certificate=certificate, key=key, generations=generations)
+
+
+def _ca(settings: Settings, name: str) -> bytes:
+    """The CA's certificates. While what backend.tls.ca refers to is emptied or deleted, those installed last serve."""
+    mounted = _volume(settings.ca_dir).get(name, b"")
+    installed = settings.run_dir / "ca" / name  # as compose.paths has it
+    return mounted if mounted or not installed.is_file() else installed.read_bytes()
 
 
 def _pair(settings: Settings) -> tuple[bytes, bytes]:

@@ -48,7 +48,8 @@ class Database(Model):
 
     name: DatabaseName
     """Name that clients ask for. At most 63 bytes, without quotes; pgbouncer and * are reserved. A new entry takes
-    effect by reload. Removal refuses new clients; the others get spec.drain.timeoutSeconds to leave."""
+    effect by reload. Removal refuses new clients; the others get spec.drain.timeoutSeconds to leave, or 5 seconds where
+    a pod has no server connection left for it because it has fewer than databases with this one."""
     backend_name: BackendDatabaseName | None = None
     """Name of the database on the PostgreSQL server. Default: the same as name. PgBouncer's dbname. A change takes
     effect by reload, then its server connections are renewed."""

@@ -91,10 +91,12 @@ class PoolSpec(Model):
     effect by reload; removal first lets clients leave."""
     users: Annotated[tuple[User, ...], Field(min_length=1, max_length=128), ListMap("name")]
     """Logins that may use the pool, 1 to 128, merged by name. Required. PgBouncer's auth_file. A new reference rolls
-    the pods; new content of a Secret is reloaded."""
+    the pods; new content of a Secret is reloaded. Removal rolls the pods too: sessions of the removed user end with the
+    drain of their pod."""
     auth_query: AuthQuery | None = None
     """Looks up logins that are not in spec.users with a function in PostgreSQL. Default: none. A new reference rolls
-    the pods; anything else is reloaded."""
+    the pods; anything else is reloaded. A login that was in a Secret of spec.users is refused by every pod that has
+    known it there, and looked up by newer ones; removal from spec.users rolls the pods."""
     pool_mode: PoolMode = PoolMode.TRANSACTION
     """When a server connection goes back to the pool: session, transaction or statement. Default: transaction.
     PgBouncer's pool_mode. A change takes effect by reload, then every server connection is renewed."""

@@ -80,10 +80,11 @@ PARAMETERS = (
     Parameter("server_tls_ciphers", _STR, "default", "TLS 1.2 ciphers towards PostgreSQL, as OpenSSL names them.",
               since="1.7"),
     # Network
+    # A server that moves behind a name must be found before clients give up; PgBouncer itself ignores the record's TTL.
     Parameter("dns_max_ttl", _TIME, "15", "A server's address is looked up again after this time.",
-              maximum=3600, since="1.4"),
+              maximum=3600, since="1.4", ours="3"),
     Parameter("dns_nxdomain_ttl", _TIME, "15", "A name that was not found is looked up again after this time.",
-              maximum=3600, since="1.6"),
+              maximum=3600, since="1.6", ours="1"),
     Parameter("dns_zone_check_period", _TIME, "0", "How often zone serials are checked; 0: never.",
               maximum=DAY, since="1.5"),
     # Many clients come back at once after a roll.

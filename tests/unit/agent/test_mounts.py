@@ -65,6 +65,16 @@ def test_a_secret_that_was_never_there_gives_no_credential(settings: Settings) -
     assert "Create it, or correct users[shop].secretRef." in found.message
 
 
+def test_an_emptied_ca_gives_what_was_installed_last_and_nothing_where_nothing_was(settings: Settings) -> None:
+    volume(settings.ca_dir, "..2")
+    assert mounts.read(settings, {}).ca == b""
+    (settings.run_dir / "ca").mkdir(parents=True)
+    (settings.run_dir / "ca" / "ca.crt").write_bytes(b"installed")
+    assert mounts.read(settings, {}).ca == b"installed"
+    volume(settings.ca_dir, "..3", ca__crt=b"new")
+    assert mounts.read(settings, {}).ca == b"new"
+
+
 @pytest.mark.parametrize(("missing", "where"), [("config_dir", "intent"), ("grants_dir", "grants")])
 def test_a_document_that_is_not_mounted_is_named(settings: Settings, missing: str, where: str) -> None:
     (getattr(settings, missing) / "..data").unlink()
