@@ -26,7 +26,7 @@ while True:
     now = {row["key"]: row["value"] for row in rows if row["key"] in sys.argv[2:]}
     for row in databases:
         state = "disabled" if row["disabled"] == "1" else "paused" if row["paused"] == "1" else "open"
-        now["databases." + row["name"]] = " ".join([row["host"] or "", row["pool_mode"] or "", state])
+        now["databases." + row["name"]] = " ".join(filter(None, [row["host"], row["pool_mode"], state]))
     if now != said:
         said = now
         print(json.dumps(said), flush=True)

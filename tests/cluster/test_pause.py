@@ -58,7 +58,7 @@ def test_a_pool_moves_to_another_server_under_load_and_loses_nothing(
     ready.patch(POOL, backend={"host": "other"})
     listening = console.follow(ready, POOL)
     try:
-        listening.wait(everywhere("other transaction paused"), "the new server, paused")
+        listening.wait(everywhere("other paused"), "the new server, paused")
     finally:
         listening.stop()
     assert latest_row(ready, OTHER) == ""
@@ -84,7 +84,7 @@ def test_a_pause_outlives_the_death_of_pgbouncer_and_of_the_agent_and_holds_newb
     ready.wait(lambda: ready.serving(POOL) == PODS + 1, "all pods serve")
     listening = console.follow(ready, POOL)
     try:
-        listening.wait(everywhere("postgres transaction paused"), "every pod is paused")
+        listening.wait(everywhere("postgres paused"), "every pod is paused")
     finally:
         listening.stop()
     ready.kubectl("scale", "connectionpool", POOL, f"--replicas={PODS}")
