@@ -78,9 +78,11 @@ def kill(here: Namespace, server: str) -> int:
 
 
 def ready_at(here: Namespace, server: str) -> float:
-    """When the server last said that it takes connections (Unix seconds)."""
+    """When the server's present container last said that it takes connections (Unix seconds); 0 before it has."""
     lines = here.kubectl("logs", pod(here, server)["metadata"]["name"], "--timestamps", "--tail=-1").splitlines()
-    stamp = next(line.split()[0] for line in reversed(lines) if READY in line)
+    stamp = next((line.split()[0] for line in reversed(lines) if READY in line), "")
+    if not stamp:
+        return 0.0
     whole, _, fraction = stamp.rstrip("Z").partition(".")
     return datetime.fromisoformat(f"{whole}.{fraction[:6]}+00:00").timestamp()
 

@@ -170,6 +170,7 @@ def set_read_only(here: Namespace, value: str) -> None:
     sql(here, "SELECT pg_reload_conf()")
 
 
+@pytest.mark.usefixtures("running")  # at rest nobody asks the server
 def test_out_of_slots_is_told_apart_with_the_servers_own_words(ready: Namespace, say: Say) -> None:
     try:
         sql(ready, "ALTER ROLE shop CONNECTION LIMIT 0")
