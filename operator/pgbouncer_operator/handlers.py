@@ -4,6 +4,7 @@ Kopf carries list, watch and reconnect, nothing else: no annotations, finalizers
 handlers, no daemons. research: kopf's state-tracking handlers cost 1 to 3 PATCHes for each change and lose events.
 """
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from random import Random
 from typing import Any, Literal
 
 import kopf
+from kopf._cogs.structs.credentials import Vault  # kopf.operator() takes one and exports no other way to make it
 
 from pgbouncer_operator.kube.resources import Resource
 
@@ -169,15 +171,26 @@ class Watcher:
         backoffs = iter(_Forever(self._random))
         while not self._stop.is_set():
             try:
-                kopf.run(
-                    registry=handlers,
-                    settings=settings(self._watch, self._random),
-                    standalone=True,
-                    clusterwide=not self._watch.namespaces,
-                    namespaces=self._watch.namespaces,
-                    stop_flag=self._stop,
-                )
+                asyncio.run(self._once(handlers))
             except Exception as error:
                 logger.warning("Watching ended and starts anew", extra={"error": f"{type(error).__name__}: {error}"})
             if not self._stop.wait(next(backoffs)):
                 handlers = registry(self._watch, self._deliver)
+
+    async def _once(self, handlers: kopf.OperatorRegistry) -> None:
+        """Until kopf ends. It closes its sessions before its last task has ended, which may open one more."""
+        vault = Vault()
+        try:
+            await kopf.operator(
+                registry=handlers,
+                settings=settings(self._watch, self._random),
+                standalone=True,
+                clusterwide=not self._watch.namespaces,
+                namespaces=self._watch.namespaces,
+                stop_flag=self._stop,
+                vault=vault,
+            )
+        except asyncio.CancelledError:
+            pass  # kopf ends so when it is told to stop
+        finally:
+            await vault.close()
