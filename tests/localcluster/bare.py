@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.localcluster import (
+    addresses,
     binaries,
     certificates,
     cgroups,
@@ -74,10 +75,12 @@ def up(layout: Layout, progress: Progress) -> None:
 
 
 def load(layout: Layout, archives: Sequence[Path], progress: Progress) -> None:
-    """Import image archives, but for those whose content is there already."""
+    """Import image archives into every node, but for those whose content is there already."""
     if not namespaces.holders(layout):
         raise Problem("no cluster is running: start one with `make cluster`")
-    containerd.load(layout, archives, progress)
+    for node_ in (addresses.FIRST, addresses.SECOND):
+        if namespaces.holders(layout.of(node_)):
+            containerd.load(layout.of(node_), archives, progress)
 
 
 def status(layout: Layout) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.localcluster import addresses
+from tests.localcluster.addresses import Node
 from tests.localcluster.execution import Run, run
 
 DAYS = "3650"
@@ -34,9 +35,20 @@ API_SERVER = Certificate(
         f"IP:{addresses.KUBERNETES_SERVICE}",
     ),
 )
-KUBELET_SERVER = Certificate(
-    "kubelet-server", f"/O=system:nodes/CN=system:node:{addresses.NODE_NAME}", (f"IP:{addresses.NODE}",)
-)
+
+
+def kubelet_server(node: Node) -> Certificate:
+    """What a node's kubelet answers the API server with."""
+    return Certificate(
+        f"kubelet-server{node.suffix}", f"/O=system:nodes/CN=system:node:{node.name}", (f"IP:{node.address}",)
+    )
+
+
+def kubelet(node: Node) -> Certificate:
+    """What a node's kubelet asks the API server with: the node authorizer knows it by its user."""
+    return Certificate(f"kubelet{node.suffix}", f"/O=system:nodes/CN=system:node:{node.name}")
+
+
 API_SERVER_TO_KUBELET = Certificate("kube-apiserver-kubelet", "/O=system:masters/CN=kube-apiserver-kubelet")
 
 # Those with a kubeconfig. The users are the ones that Kubernetes' own roles are bound to.
@@ -45,7 +57,7 @@ CLIENTS = (
     Certificate("kube-controller-manager", "/CN=system:kube-controller-manager"),
     Certificate("kube-scheduler", "/CN=system:kube-scheduler"),
     Certificate("kube-proxy", "/CN=system:kube-proxy"),
-    Certificate("kubelet", f"/O=system:nodes/CN=system:node:{addresses.NODE_NAME}"),
+    kubelet(addresses.FIRST),
     Certificate("coredns", "/CN=system:coredns"),
 )
 
@@ -82,7 +94,7 @@ def token_key_command(directory: Path) -> list[str]:
 
 def commands(directory: Path) -> list[list[str]]:
     """All commands, in order."""
-    certificates = (API_SERVER, KUBELET_SERVER, API_SERVER_TO_KUBELET, *CLIENTS)
+    certificates = (API_SERVER, kubelet_server(addresses.FIRST), API_SERVER_TO_KUBELET, *CLIENTS)
     signed = [certificate_command(certificate, directory) for certificate in certificates]
     return [authority_command(directory), *signed, token_key_command(directory)]
 
@@ -98,10 +110,21 @@ def make(directory: Path, execute: Run = run) -> None:
     for command in commands(directory):
         execute(command)
     for client in CLIENTS:
-        text = kubeconfig(*(_base64(directory / f) for f in ("ca.crt", f"{client.name}.crt", f"{client.name}.key")))
-        file = directory / f"{client.name}.kubeconfig"
-        file.touch(mode=0o600)
-        file.write_text(text)
+        _write_kubeconfig(client, directory)
+
+
+def make_for(node: Node, directory: Path, execute: Run = run) -> None:
+    """Make those of one more node, by the authority that is there."""
+    for certificate in (kubelet_server(node), kubelet(node)):
+        execute(certificate_command(certificate, directory))
+    _write_kubeconfig(kubelet(node), directory)
+
+
+def _write_kubeconfig(client: Certificate, directory: Path) -> None:
+    text = kubeconfig(*(_base64(directory / f) for f in ("ca.crt", f"{client.name}.crt", f"{client.name}.key")))
+    file = directory / f"{client.name}.kubeconfig"
+    file.touch(mode=0o600)
+    file.write_text(text)
 
 
 def _base64(file: Path) -> str:

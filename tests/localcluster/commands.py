@@ -1,4 +1,4 @@
-"""The command line: up, down, env, load, status, build, audit."""
+"""The command line: up, down, env, load, node, status, build, audit."""
 
 import argparse
 import fcntl
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.localcluster import backend, bare, binaries, environment, kind, layout, recipes, teardown
+from tests.localcluster import backend, bare, binaries, environment, kind, layout, recipes, second, teardown
 from tests.localcluster.execution import run
 from tests.localcluster.layout import Layout
 from tests.localcluster.problem import Problem
@@ -47,6 +47,8 @@ def ensure(files: Layout, progress: Progress) -> None:
     with locked(files, progress):
         if chosen == "bare":
             bare.up(files, progress)
+            if second.runs(files):
+                second.add(files, progress)
         else:
             _build_for_kind(files, progress)
             kind.up(_kind(files, chosen), progress)
@@ -80,6 +82,19 @@ def load_archives(files: Layout, archives: Sequence[Path], progress: Progress) -
             bare.load(files, archives, progress)
         else:
             kind.load(_kind(files, chosen), archives, progress)
+
+
+def node(command: Command) -> None:
+    """Add or remove a second node; only the bare cluster can."""
+    change_node(command.layout, command.words[0], command.progress)
+
+
+def change_node(files: Layout, change: str, progress: Progress) -> None:
+    """Add or remove the second node. Problem where the cluster is kind's."""
+    if backend.choose() != "bare":
+        raise Problem("a second node is not available with kind: use LOCALCLUSTER=bare, on Linux as root")
+    with locked(files, progress):
+        (second.add if change == "add" else second.remove)(files, progress)
 
 
 def status(command: Command) -> None:
@@ -129,7 +144,7 @@ def _kind(files: Layout, engine: str) -> kind.Kind:
 
 
 COMMANDS: dict[str, Callable[[Command], None]] = {
-    function.__name__: function for function in (up, down, env, load, status, build, audit)
+    function.__name__: function for function in (up, down, env, load, node, status, build, audit)
 }
 
 
@@ -141,6 +156,8 @@ def main(arguments: Sequence[str]) -> int:
         added = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
         if name == "load":
             added.add_argument("words", nargs="+", metavar="IMAGE-ARCHIVE")
+        elif name == "node":
+            added.add_argument("words", nargs=1, choices=["add", "remove"])
         elif name == "build":
             added.add_argument("words", nargs="*", choices=["helm3", []], metavar="helm3", default=[])
     given = parser.parse_args(arguments)

@@ -39,7 +39,7 @@ def snapshotter(mounts: str, directory: Path) -> str:
 
 def socket(layout: Layout) -> Path:
     """containerd's socket. Problem when its path is longer than the kernel takes."""
-    path = layout.state / "containerd.sock"
+    path = layout.home / "containerd.sock"
     if len(str(path)) > 107:
         raise Problem(f"{path} is too long for a socket's path: set XDG_CACHE_HOME to a shorter one")
     return path
@@ -50,7 +50,7 @@ def configuration(layout: Layout, cni: str, snapshots: str) -> str:
     q = json.dumps
     return f"""\
 version = 2
-root = {q(str(layout.state / "containerd"))}
+root = {q(str(layout.home / "containerd"))}
 state = "/run/containerd"
 
 [grpc]
@@ -86,10 +86,10 @@ def files(layout: Layout) -> dict[Path, str]:
     cni = cni_directory()
     if cni is None:
         raise Problem(f"no CNI plugins {', '.join(CNI_PLUGINS)} in {', '.join(CNI_DIRECTORIES)}: install them")
-    snapshots = snapshotter(Path("/proc/self/mounts").read_text(), layout.state)
+    snapshots = snapshotter(Path("/proc/self/mounts").read_text(), layout.home)
     return {
         layout.configuration / "containerd.toml": configuration(layout, cni, snapshots),
-        layout.configuration / "cni" / "10-pods.conflist": cni_configuration(),
+        layout.configuration / "cni" / "10-pods.conflist": cni_configuration(layout.node),
     }
 
 
@@ -113,7 +113,7 @@ def import_pause(layout: Layout, architecture: str) -> None:
     """Import the pods' sandbox image: nothing but the pause program."""
     if PAUSE_IMAGE in image_names(layout):
         return
-    file = layout.state / "pause.tar"
+    file = layout.home / "pause.tar"
     program = (layout.programs / "pause").read_bytes()
     file.write_bytes(archive.make(PAUSE_IMAGE, {"/pause": program}, ("/pause",), architecture))
     run(ctr(layout, "images", "import", *_snapshotter_option(layout), str(file)))
@@ -127,7 +127,7 @@ def image_names(layout: Layout) -> set[str]:
 
 def load(layout: Layout, archives: Sequence[Path], progress: Progress) -> None:
     """Import archives whose content differs from what was imported under the same names."""
-    record = layout.state / "images.json"
+    record = layout.home / "images.json"
     for path in archives:
         found = archive.read(path)
         names = [archive.full_name(name) for name in found.names]
@@ -145,4 +145,4 @@ def load(layout: Layout, archives: Sequence[Path], progress: Progress) -> None:
 
 
 def _snapshotter_option(layout: Layout) -> list[str]:
-    return ["--snapshotter", snapshotter(Path("/proc/self/mounts").read_text(), layout.state)]
+    return ["--snapshotter", snapshotter(Path("/proc/self/mounts").read_text(), layout.home)]

@@ -1,13 +1,14 @@
 """The pytest fixture `cluster`. Use it with `from tests.localcluster.fixture import cluster` in a conftest.py."""
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.localcluster import backend, environment, layout
-from tests.localcluster.commands import ensure, load_archives
+from tests.localcluster import addresses, backend, environment, layout
+from tests.localcluster.commands import change_node, ensure, load_archives
 from tests.localcluster.execution import run
 from tests.localcluster.layout import Layout
 from tests.localcluster.problem import Problem
@@ -51,3 +52,17 @@ def cluster() -> Cluster:
     except Problem as impossible:
         pytest.skip(str(impossible))
     return running()
+
+
+@contextlib.contextmanager
+def second_node(archives: Sequence[Path]) -> Iterator[str]:
+    """A second node with these images while the block runs; its name. Skipped where the cluster is kind's."""
+    if backend.choose() != "bare":
+        pytest.skip("a second node is not available with kind")
+    files = layout.from_environment()
+    change_node(files, "add", Progress())
+    try:
+        load_archives(files, archives, Progress())
+        yield addresses.SECOND.name
+    finally:
+        change_node(files, "remove", Progress())

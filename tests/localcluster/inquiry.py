@@ -6,12 +6,13 @@ import ssl
 from typing import Any
 
 from tests.localcluster import addresses
+from tests.localcluster.addresses import Node
 from tests.localcluster.layout import Layout
 
 
-def ok(port: int, path: str) -> bool:
+def ok(port: int, path: str, node: Node = addresses.FIRST) -> bool:
     """Whether http://<node>:<port><path> answers 200."""
-    connection = http.client.HTTPConnection(addresses.NODE, port, timeout=2)
+    connection = http.client.HTTPConnection(node.address, port, timeout=2)
     return _get(connection, path) is not None
 
 

@@ -1,5 +1,6 @@
 """Where the cluster's files are."""
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -7,15 +8,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.localcluster import addresses
+from tests.localcluster.addresses import Node
+
 GO_MODULES = Path(__file__).parent / "go"
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Paths below one cache directory: built programs, which stay, and the cluster's state, which goes."""
+    """Paths below one cache directory: built programs, which stay, and the cluster's state, which goes.
+
+    A node's own files are in `home`, `configuration` and `logs`; everything else is the cluster's, for every node.
+    """
 
     cache: Path
     version: str
+    node: Node = addresses.FIRST
+
+    def of(self, node: Node) -> "Layout":
+        """The same for another node."""
+        return dataclasses.replace(self, node=node)
 
     @property
     def programs(self) -> Path:
@@ -38,24 +50,30 @@ class Layout:
         return self.cache / "cluster"
 
     @property
+    def home(self) -> Path:
+        """All that belongs to the node; the first one's is the cluster's."""
+        return self.state / "nodes" / self.node.name if self.node.suffix else self.state
+
+    @property
     def certificates(self) -> Path:
         """Certificates, keys and kubeconfigs."""
         return self.state / "certificates"
 
     @property
     def configuration(self) -> Path:
-        """Configuration files of the daemons."""
-        return self.state / "configuration"
+        """Configuration files of the node's daemons."""
+        return self.home / "configuration"
 
     @property
     def logs(self) -> Path:
         """One log for each daemon, and the audit log."""
-        return self.state / "logs"
+        return self.home / "logs"
 
     @property
     def cgroup(self) -> str:
-        """The name of the cluster's cgroup, another for each cache directory."""
-        return f"pgbouncer-operator-{hashlib.sha256(bytes(self.cache)).hexdigest()[:8]}"
+        """The name of the node's cgroup, another for each cache directory; the first node's holds the others."""
+        name = f"pgbouncer-operator-{hashlib.sha256(bytes(self.cache)).hexdigest()[:8]}"
+        return f"{name}/{self.node.name}" if self.node.suffix else name
 
     @property
     def kubeconfig(self) -> Path:
@@ -65,7 +83,7 @@ class Layout:
     @property
     def audit_log(self) -> Path:
         """The API server's audit log, one JSON event a line."""
-        return self.logs / "audit" / "audit.log"
+        return self.state / "logs" / "audit" / "audit.log"
 
 
 def kubernetes_version() -> str:

@@ -33,22 +33,22 @@ def check(layout: Layout) -> None:
 def prepare(layout: Layout) -> None:
     """Make the files and directories that `script` mounts."""
     for name, value in KERNEL_SETTINGS.items():
-        file = layout.state / "sys" / name
+        file = layout.home / "sys" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(value + "\n")
-    (layout.state / "var-lib").mkdir(exist_ok=True)
+    (layout.home / "var-lib").mkdir(exist_ok=True)
 
 
-def commands(state: Path, foreign: Sequence[str] = ()) -> Sequence[Sequence[str]]:
+def commands(home: Path, foreign: Sequence[str] = ()) -> Sequence[Sequence[str]]:
     """The mounts, to be made inside the cluster's mount namespace. foreign: mounts of the host's to let go of."""
     private = [
         *(["umount", "--lazy", mount] for mount in foreign),
         ["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"],
         ["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/var/log"],
-        ["mount", "--bind", f"{state}/var-lib", "/var/lib"],
+        ["mount", "--bind", f"{home}/var-lib", "/var/lib"],
     ]
     return private + [
-        ["mount", "--bind", f"{state}/sys/{name}", f"/proc/sys/{name}"] for name in sorted(KERNEL_SETTINGS)
+        ["mount", "--bind", f"{home}/sys/{name}", f"/proc/sys/{name}"] for name in sorted(KERNEL_SETTINGS)
     ]
 
 

@@ -1,7 +1,8 @@
 """The cluster's own PID, mount and network namespaces, and the one process that holds them.
 
 The holder is process 1 of a PID namespace, so its end takes every process of the cluster with it, shims and pods
-included, and with them the mounts, the network namespace, its nftables and its links: pid_namespaces(7). It is found
+included, and with them the mounts, the network namespace, its nftables and its links: pid_namespaces(7). A second
+node's holder lives in the first's PID namespace, and ends with it. A holder is found
 by what it runs, never by a recorded pid, and signalled through a pidfd: a recycled pid cannot be hit.
 """
 
@@ -45,18 +46,18 @@ def processes() -> list[Process]:
 
 
 def holder_command(layout: Layout) -> tuple[str, ...]:
-    """What the holder runs; the state directory tells it from any other pause program."""
-    return (str(layout.programs / "pause"), str(layout.state))
+    """What the holder runs; the node's directory tells it from any other pause program."""
+    return (str(layout.programs / "pause"), str(layout.home))
 
 
 def is_holder(process: Process, layout: Layout, ours: str) -> bool:
-    """Whether it is this cluster's holder, of whichever version: `pause <state>` in another PID namespace than ours."""
+    """Whether it is this cluster's holder, of whichever version: `pause <home>` in another PID namespace than ours."""
     return len(process.argv) == 2 and runs_pause(process, layout) and process.namespace != ours
 
 
 def runs_pause(process: Process, layout: Layout) -> bool:
     """Whether it is the holder or the unshare that waits for its end."""
-    return Path(process.argv[-2:][0]).name == "pause" and process.argv[-1] == str(layout.state)
+    return Path(process.argv[-2:][0]).name == "pause" and process.argv[-1] == str(layout.home)
 
 
 def holders(layout: Layout) -> list[Process]:
@@ -70,10 +71,15 @@ def members(holder: Process) -> list[Process]:
     return [process for process in processes() if process.namespace == holder.namespace]
 
 
-def start_holder(layout: Layout) -> Process:
-    """Make the namespaces and wait for their holder. It gets a session of its own: a Ctrl-C on `up` is not for it."""
+def start_holder(layout: Layout, within: Process | None = None) -> Process:
+    """Make the namespaces and wait for their holder. It gets a session of its own: a Ctrl-C on `up` is not for it.
+
+    within: the holder whose end is to be the end of this one too. Only its PID namespace is entered: the new mount
+    namespace is a copy of the host's, or it would keep the mounts of that one's pods busy.
+    """
+    entering = [] if within is None else ["nsenter", "--target", str(within.pid), "--pid", "--"]
     options = "--pid --net --mount --propagation slave --fork --kill-child --mount-proc"
-    command = ["setsid", "--fork", "unshare", *options.split(), *holder_command(layout)]
+    command = [*entering, "setsid", "--fork", "unshare", *options.split(), *holder_command(layout)]
     subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -107,6 +113,11 @@ def kill(layout: Layout) -> None:
 
 def _pausing(layout: Layout) -> bool:
     return any(runs_pause(process, layout) for process in processes())
+
+
+def networked(holder: Process, *argv: str) -> list[str]:
+    """The command that runs argv in the holder's network, and with pids and files as they are here."""
+    return ["nsenter", "--target", str(holder.pid), "--net", "--", *argv]
 
 
 def entered(holder: Process, *argv: str) -> list[str]:

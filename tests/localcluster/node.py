@@ -21,8 +21,8 @@ def kubelet_configuration(layout: Layout) -> dict[str, object]:
             "x509": {"clientCAFile": f"{at}/ca.crt"},
         },
         "authorization": {"mode": "Webhook"},
-        "tlsCertFile": f"{at}/kubelet-server.crt",
-        "tlsPrivateKeyFile": f"{at}/kubelet-server.key",
+        "tlsCertFile": f"{at}/kubelet-server{layout.node.suffix}.crt",
+        "tlsPrivateKeyFile": f"{at}/kubelet-server{layout.node.suffix}.key",
         "clusterDNS": [addresses.DNS_SERVICE],
         "clusterDomain": addresses.DOMAIN,
         "resolvConf": str(layout.configuration / "resolv.conf"),
@@ -38,7 +38,7 @@ def kubelet_configuration(layout: Layout) -> dict[str, object]:
         "imageGCLowThresholdPercent": 99,
         "podLogsDir": str(layout.logs / "pods"),
         "volumePluginDir": "/var/lib/kubelet-plugins",
-        "healthzBindAddress": addresses.NODE,
+        "healthzBindAddress": layout.node.address,
         "healthzPort": addresses.KUBELET_HEALTH_PORT,
     }
 
@@ -49,13 +49,13 @@ def proxy_configuration(layout: Layout) -> dict[str, object]:
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": f"{layout.certificates}/kube-proxy.kubeconfig"},
-        "clusterCIDR": addresses.PODS,
+        "clusterCIDR": layout.node.pods,
         "detectLocalMode": "ClusterCIDR",
-        "hostnameOverride": addresses.NODE_NAME,
+        "hostnameOverride": layout.node.name,
         "mode": "nftables",
         "conntrack": {"maxPerCore": 0, "min": 0},  # 0: the kernel's limits are the host's, leave them
         "oomScoreAdj": 0,
-        "healthzBindAddress": f"{addresses.NODE}:{addresses.PROXY_HEALTH_PORT}",
+        "healthzBindAddress": f"{layout.node.address}:{addresses.PROXY_HEALTH_PORT}",
         "metricsBindAddress": "127.0.0.1:10249",
     }
 
@@ -74,16 +74,16 @@ def kubelet(layout: Layout) -> Daemon:
     """kubelet, registering the node."""
     options = {
         "config": str(layout.configuration / "kubelet.json"),
-        "kubeconfig": str(layout.certificates / "kubelet.kubeconfig"),
-        "root-dir": str(layout.state / "kubelet"),
-        "node-ip": addresses.NODE,
-        "hostname-override": addresses.NODE_NAME,
+        "kubeconfig": str(layout.certificates / f"kubelet{layout.node.suffix}.kubeconfig"),
+        "root-dir": str(layout.home / "kubelet"),
+        "node-ip": layout.node.address,
+        "hostname-override": layout.node.name,
     }
     words = (f"--{option}={value}" for option, value in sorted(options.items()))
     return Daemon("kubelet", (str(layout.programs / "kubelet"), *words))
 
 
 def proxy(layout: Layout) -> Daemon:
-    """kube-proxy, which makes Services work by nftables in the cluster's network namespace."""
+    """kube-proxy, which makes Services work by nftables in the node's network namespace."""
     program = str(layout.programs / "kube-proxy")
     return Daemon("kube-proxy", (program, f"--config={layout.configuration}/kube-proxy.json"))

@@ -5,7 +5,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.localcluster import archive, backend, bare, execution, fixture, health, layout, mounts, namespaces, teardown
+from tests.localcluster import (
+    addresses,
+    archive,
+    backend,
+    bare,
+    cgroups,
+    fixture,
+    health,
+    layout,
+    mounts,
+    namespaces,
+    teardown,
+    webserver,
+)
 from tests.localcluster.fixture import Cluster
 from tests.localcluster.problem import Problem
 from tests.localcluster.progress import Progress
@@ -24,9 +36,6 @@ pytestmark = pytest.mark.cluster
 
 FILES = layout.from_environment()
 COMMAND = [sys.executable, "-m", "tests.localcluster"]
-IMAGE = "localhost/localcluster-test:1"
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-CONFINED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
 def localcluster(*words: str) -> str:
@@ -78,64 +87,18 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture(scope="module")
-def web(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive of an image with a shell and a web server."""
+    return webserver.image(tmp_path_factory.mktemp("image") / "image.tar")
+
+
+@pytest.fixture(scope="module")
+def web(cluster: Cluster, image: Path) -> str:
     """A Service before a restricted pod with a native sidecar; its namespace, which is its name too."""
-    program = static_busybox()
-    commands = {f"/bin/{name}": program.read_bytes() for name in ("sh", "wget", "httpd", "sleep", "cat", "nslookup")}
-    file = tmp_path_factory.mktemp("image") / "image.tar"
-    file.write_bytes(archive.make(IMAGE, commands, ("/bin/sleep",), "amd64"))
-    cluster.load([file])
-    cluster.kubectl("apply", "-f", "-", input=json.dumps(manifests("web")))
+    cluster.load([image])
+    cluster.kubectl("apply", "-f", "-", input=json.dumps(webserver.manifests("web")))
     cluster.kubectl("--namespace", "web", "rollout", "status", "deployment/web", "--timeout=120s")
     return "web"
-
-
-def static_busybox() -> Path:
-    """A program that is a whole image by itself, installed unless it is there."""
-    found = shutil.which("busybox")
-    if found is None or subprocess.run(["ldd", found], capture_output=True).returncode == 0:
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300"]
-        execution.run([*apt, "update"], environment=environment)
-        execution.run([*apt, "install", "busybox-static"], environment=environment)
-    return Path(shutil.which("busybox") or "/bin/busybox")
-
-
-def manifests(name: str) -> dict[str, object]:
-    labels = {"app": name}
-    serve = "echo serving; echo hello > /site/index.html; exec /bin/httpd -f -p 8080 -h /site"
-    container = {
-        "name": "web",
-        "image": IMAGE,
-        "command": ["/bin/sh", "-c", serve],
-        "readinessProbe": {"httpGet": {"port": 8080, "path": "/index.html"}, "periodSeconds": 1},
-        "securityContext": CONFINED,
-        "volumeMounts": [{"name": "site", "mountPath": "/site"}],
-    }
-    sidecar = {
-        "name": "sidecar",
-        "image": IMAGE,
-        "command": ["/bin/sleep", "1000000"],
-        "restartPolicy": "Always",
-        "securityContext": CONFINED,
-    }
-    nobody = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
-    pod = {
-        "securityContext": nobody,
-        "initContainers": [sidecar],
-        "containers": [container],
-        "volumes": [{"name": "site", "emptyDir": {"medium": "Memory"}}],
-    }
-    metadata = {"name": name, "namespace": name}
-    template = {"metadata": {"labels": labels}, "spec": pod}
-    deployment = {"selector": {"matchLabels": labels}, "template": template}
-    service = {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]}
-    items: list[dict[str, object]] = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}},
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment},
-        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service},
-    ]
-    return {"apiVersion": "v1", "kind": "List", "items": items}
 
 
 def in_pod(cluster: Cluster, namespace: str, *command: str) -> str:
@@ -181,7 +144,7 @@ def test_a_service_account_is_no_administrator(cluster: Cluster, web: str) -> No
 
 def test_a_pod_that_is_not_restricted_is_refused_where_that_is_enforced(cluster: Cluster, web: str) -> None:
     with pytest.raises(Problem, match="violates PodSecurity"):
-        cluster.kubectl("--namespace", web, "run", "bad", f"--image={IMAGE}")
+        cluster.kubectl("--namespace", web, "run", "bad", f"--image={webserver.IMAGE}")
 
 
 def test_every_write_is_in_the_audit_log_when_its_answer_is_there(cluster: Cluster) -> None:
@@ -204,6 +167,27 @@ def test_an_image_is_loaded_once(
     said = capsys.readouterr().err
     assert said.count("loading localhost/once:1: done") == 1
     assert said.count("localhost/once:1: already loaded") == 1
+
+
+def test_pods_of_two_nodes_reach_each_other_and_removing_one_leaves_nothing_of_it(
+    cluster: Cluster, web: str, image: Path
+) -> None:
+    before, cgroup = host(), FILES.of(addresses.SECOND).cgroup
+    with fixture.second_node([image]) as second:
+        cluster.kubectl("apply", "-f", "-", input=json.dumps(webserver.manifests("far", second)))
+        cluster.kubectl("--namespace", "far", "rollout", "status", "deployment/web", "--timeout=120s")
+        assert in_pod(cluster, web, "/bin/wget", "-qO-", "http://web.far.svc") == "hello\n"
+        assert in_pod(cluster, "far", "/bin/wget", "-qO-", "http://web.web.svc") == "hello\n"
+        path = "jsonpath={.items[0].status.podIP}"
+        address = cluster.kubectl("--namespace", "far", "get", "pods", "--output", path)
+        assert fetched(f"{address}:8080") == "hello\n"
+        assert cgroups.left(cgroup) != []
+
+    assert cluster.kubectl("get", "nodes", "--output=name").split() == [f"node/{addresses.NODE_NAME}"]
+    assert host() == before
+    assert cgroups.left(cgroup) == []
+    assert not FILES.of(addresses.SECOND).home.exists()
+    assert health.waits_for(FILES) == ""
 
 
 def test_up_starts_daemons_again_that_were_killed_and_pods_survive(cluster: Cluster, web: str) -> None:
@@ -235,6 +219,7 @@ def test_down_leaves_nothing_of_a_cluster_with_running_pods(cluster: Cluster, we
     before = host()
     running = fixture.running()
     running.kubectl("create", "namespace", "x")
+    localcluster("node", "add")
     assert teardown.leftovers(FILES) != []  # or the next line could not fail
 
     localcluster("down")

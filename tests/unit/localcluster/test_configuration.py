@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.localcluster import (
     network,
     node,
 )
+from tests.localcluster import second as second_node
 from tests.localcluster.daemons import Daemon
 from tests.localcluster.layout import Layout
 from tests.localcluster.problem import Problem
@@ -31,17 +33,20 @@ def options(daemon: Daemon) -> dict[str, str]:
 
 def test_all_addresses_are_of_the_benchmarking_range_and_no_two_ranges_overlap() -> None:
     link = ipaddress.IPv4Network(f"{addresses.HOST}/{addresses.LINK_BITS}", strict=False)
-    ranges = [link, ipaddress.IPv4Network(addresses.PODS), ipaddress.IPv4Network(addresses.SERVICES)]
+    second = ipaddress.IPv4Network(f"{addresses.SECOND.address}/{addresses.LINK_BITS}", strict=False)
+    pods = [ipaddress.IPv4Network(node.pods) for node in (addresses.FIRST, addresses.SECOND)]
+    ranges = [link, second, *pods, ipaddress.IPv4Network(addresses.SERVICES)]
 
     assert all(one.subnet_of(ipaddress.IPv4Network("198.18.0.0/15")) for one in ranges)
     assert not any(one.overlaps(other) for one in ranges for other in ranges if one is not other)
     assert ipaddress.IPv4Address(addresses.NODE) in link
+    assert ipaddress.IPv4Address(addresses.SECOND.gateway) in second
     assert ipaddress.IPv4Address(addresses.KUBERNETES_SERVICE) == ipaddress.IPv4Network(addresses.SERVICES)[1]
     assert ipaddress.IPv4Address(addresses.DNS_SERVICE) in ipaddress.IPv4Network(addresses.SERVICES)
 
 
 def test_the_kernel_takes_the_links_names() -> None:
-    assert max(len(name) for name in (addresses.HOST_LINK, addresses.INNER_LINK)) <= 15
+    assert max(len(name) for name in (addresses.HOST_LINK, addresses.INNER_LINK, addresses.NODE_LINK)) <= 15
 
 
 def test_the_api_server_and_the_proxy_know_the_same_ranges_as_the_routes() -> None:
@@ -57,6 +62,63 @@ def test_pods_get_addresses_of_the_pod_range() -> None:
     (plugin,) = json.loads(network.cni_configuration())["plugins"]
 
     assert plugin["ipam"]["ranges"] == [[{"subnet": addresses.PODS}]]
+
+
+def test_two_nodes_share_nothing_but_the_authority_and_the_programs() -> None:
+    other = FILES.of(addresses.SECOND)
+    first, second = (
+        [*options(node.kubelet(each)).items(), *flat(node.kubelet_configuration(each))] for each in (FILES, other)
+    )
+    shared = {value for _, value in set(first) & set(second) if str(FILES.cache) in value}
+
+    assert shared == {f"{FILES.certificates}/ca.crt"}
+    assert set(second_node.files(other)) & set(bare_files()) == set()
+    assert containerd.socket(other) != containerd.socket(FILES)
+    assert other.audit_log == FILES.audit_log
+
+
+def flat(configuration: object, key: str = "") -> list[tuple[str, str]]:
+    if isinstance(configuration, dict):
+        return [pair for name, value in configuration.items() for pair in flat(value, f"{key}/{name}")]
+    return [(key, str(configuration))]
+
+
+def bare_files() -> dict[Path, str]:
+    return control_plane.files(FILES) | containerd.files(FILES) | node.files(FILES) | dns.files(FILES)
+
+
+def test_all_of_a_second_node_goes_with_the_cluster() -> None:
+    other = FILES.of(addresses.SECOND)
+
+    assert other.home.is_relative_to(FILES.state)
+    assert other.home != FILES.state
+    assert Path(other.cgroup).is_relative_to(FILES.cgroup)
+    assert other.cgroup != FILES.cgroup
+
+
+def test_a_second_nodes_kubelet_is_told_of_files_that_are_made_for_it() -> None:
+    other, asked = FILES.of(addresses.SECOND), []
+
+    def fake(argv: Sequence[str], /, *, text: str | None = None) -> str:
+        asked.append(argv[argv.index("-keyout") + 1])
+        return ""
+
+    with pytest.raises(FileNotFoundError):  # openssl made nothing that a kubeconfig could be made of
+        certificates.make_for(addresses.SECOND, other.certificates, fake)
+
+    key = str(node.kubelet_configuration(other)["tlsPrivateKeyFile"])
+    kubeconfig = Path(options(node.kubelet(other))["kubeconfig"])
+    assert asked == [key, str(kubeconfig.with_suffix(".key"))]
+
+
+def test_a_second_nodes_pods_are_routed_where_their_addresses_come_from() -> None:
+    (plugin,) = json.loads(network.cni_configuration(addresses.SECOND))["plugins"]
+    subnet = addresses.SECOND.pods
+
+    assert plugin["ipam"]["ranges"] == [[{"subnet": subnet}]]
+    assert ["ip", "route", "add", subnet, "via", addresses.SECOND.address] in network.between(7, addresses.SECOND)
+    assert subnet in {command[3] for command in network.beyond(addresses.SECOND)}
+    assert node.proxy_configuration(FILES.of(addresses.SECOND))["clusterCIDR"] == subnet
 
 
 def test_every_file_that_a_daemon_is_told_of_is_written() -> None:

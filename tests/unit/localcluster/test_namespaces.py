@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from tests.localcluster import namespaces
+from tests.localcluster import addresses, namespaces
 from tests.localcluster.layout import Layout
 from tests.localcluster.namespaces import Process
 
@@ -23,6 +23,15 @@ OURS, THEIRS = "pid:[1]", "pid:[2]"
 )
 def test_a_process_is_the_holder(argv: tuple[str, ...], namespace: str, holder: bool) -> None:
     assert namespaces.is_holder(Process(7, argv, namespace), FILES, OURS) is holder
+
+
+def test_the_holders_of_two_nodes_are_told_apart() -> None:
+    other = FILES.of(addresses.SECOND)
+    ours, others = (Process(7, namespaces.holder_command(each), THEIRS) for each in (FILES, other))
+
+    assert namespaces.is_holder(others, other, OURS)
+    assert not namespaces.is_holder(others, FILES, OURS)
+    assert not namespaces.is_holder(ours, other, OURS)
 
 
 def test_the_end_of_the_holders_parent_is_waited_for_too() -> None:
