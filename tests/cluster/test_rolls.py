@@ -20,7 +20,7 @@ from tests.localcluster.traffic import Running
 
 from pgbouncer_operator import naming
 
-ROLLS = int(os.environ.get("PGBOUNCER_TEST_ROLLS", "3"))
+ROLLS = int(os.environ.get("PGBOUNCER_TEST_ROLLS", "2"))
 PODS, MOST = 3, 16
 # The drain lasts longer than a client-side pool's connections, and a roll is over within half a minute all the same.
 DRAIN = {"timeoutSeconds": 8, "transactionSeconds": 6}
