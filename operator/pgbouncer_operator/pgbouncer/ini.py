@@ -50,6 +50,8 @@ FIRST = (
     "server_tls_sslmode",
     "server_tls_ca_file",
 )
+# Connections to one peer, each for one cancel request: with few of them a request waits behind others, and is late.
+CANCELS_AT_ONCE = 20
 MARKER = "syslog_ident"  # without any effect while `syslog` is off
 
 
@@ -73,7 +75,7 @@ def compose(composition: Composition) -> Ini:
         each.login: {} if each.max is None else {"max_user_connections": str(each.max)} for each in composition.logins
     }
     peers = {
-        str(each.id): {"host": each.host, "port": str(each.port), "pool_size": "2"}
+        str(each.id): {"host": each.host, "port": str(each.port), "pool_size": str(CANCELS_AT_ONCE)}
         for each in sorted(composition.peers, key=lambda peer: peer.id)
     }
     merged = _merged(composition)
