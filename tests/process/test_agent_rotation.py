@@ -93,7 +93,7 @@ def test_a_wrong_new_password_is_told_though_a_connection_is_still_open(pod: Pod
     pod.start()
     pod.runs(intent(postgres))
     eventually("the backend is well", lambda: pod.state()["backend"]["ok"])
-    assert agentdb.sessions(postgres, "shop") == 1
+    eventually("one connection is open", lambda: agentdb.sessions(postgres, "shop") == 1)
     pod.mount_user("shop", {"username": "shop", "password": "not what PostgreSQL knows"})
     found = eventually("it is told", lambda: (b := pod.state()["backend"]) and b["ok"] is False and b)
     assert found["reason"] == "BackendRefusedLogin"

@@ -59,7 +59,7 @@ def test_a_pool_moves_to_another_server_under_load_and_no_row_is_lost(pod: Pod, 
             eventually("the old server is written", lambda: load.done > 50)
             pod.mount_pause(60)
             flows(pod, "Paused")
-            assert agentdb.sessions(postgres, "shop") == 0
+            eventually("no session is left", lambda: agentdb.sessions(postgres, "shop") == 0)
             left_behind = rows(postgres)
             moved = pod.mount_intent(intent(other))
             state = pod.runs(moved)

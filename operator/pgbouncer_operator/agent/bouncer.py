@@ -16,6 +16,7 @@ NOBODY = (0, 0)
 CONSOLE = "pgbouncer"  # the console's own database
 _RENEW = "RECONNECT"
 _CALM_LOOK_SECONDS = 0.002
+_SERVERS = ("sv_active", "sv_idle", "sv_used", "sv_tested", "sv_active_cancel", "sv_being_canceled")
 
 
 class Unreachable(Exception):
@@ -90,28 +91,33 @@ def command(settings: Settings, *texts: str, seconds: float = ANSWER_SECONDS) ->
     Commands that renew server connections wait, for a moment, until no connection is being made: PgBouncer would cut
     it, take that for a failed login, and hand the failure to every client that finds no other connection.
     """
-    renews = any(text.startswith(_RENEW) for text in texts)
+    if not any(text.startswith(_RENEW) for text in texts):
+        with session(settings, seconds) as console:
+            for text in texts:
+                console.query(text)
+        return
+    try:
+        with session(settings, seconds) as console:
+            for text in texts:
+                _calm_down(console)  # each time: a RELOAD takes the bound away
+                console.query(text)
+    finally:
+        unbound(settings)
+
+
+def _calm_down(console: wire.Session) -> None:
+    """Let no login be under way. While max_user_connections is 1, nobody who has a connection gets another."""
     until = time.monotonic() + CALM_SECONDS
-    with session(settings, seconds) as console:
-        for text in texts:
-            while renews and not _calm(console) and time.monotonic() < until:
-                time.sleep(_CALM_LOOK_SECONDS)
-            console.query(text)
+    console.query("SET max_user_connections = 1")
+    while not calm(console.query("SHOW POOLS")) and time.monotonic() < until:
+        time.sleep(_CALM_LOOK_SECONDS)
 
 
-def _calm(console: wire.Session) -> bool:
-    """Databases first: a limit that is reached stays so, while logins may begin between the two answers."""
-    return calm(console.query("SHOW DATABASES"), console.query("SHOW POOLS"))
-
-
-def calm(databases: list[wire.Row], pools: list[wire.Row]) -> bool:
-    """Whether no server connection is being made, nor will be at once because clients wait and there is room. Pure."""
-    full = {row["name"] for row in databases if int(row["current_connections"]) >= int(row["max_connections"])}
-    return not any(
-        row["sv_login"] != "0" or (row["cl_waiting"] != "0" and row["database"] not in full)
-        for row in pools
-        if row["database"] != CONSOLE
-    )
+def calm(pools: list[wire.Row]) -> bool:
+    """Whether no server connection is being made, nor will be at once for a user who waits and has none. Pure."""
+    own = [row for row in pools if row["database"] != CONSOLE]
+    served = {row["user"] for row in own if any(row[column] != "0" for column in _SERVERS)}
+    return not any(row["sv_login"] != "0" or (row["cl_waiting"] != "0" and row["user"] not in served) for row in own)
 
 
 def order(settings: Settings, *texts: str) -> None:
@@ -125,14 +131,10 @@ def pause(settings: Settings, names: Iterable[str]) -> None:
     """PAUSE databases without waiting for the answers, which come only when all their transactions have ended.
 
     A PAUSE cuts a server that logs in just as a renewal does (see `command`), and clients that come after RESUME would
-    be told of that failed login. So no login may be under way: while max_user_connections is 1, nobody who has a
-    connection gets another. Call `unbound` when this was interrupted. Unreachable without a console.
+    be told of that failed login. Call `unbound` when this was interrupted. Unreachable without a console.
     """
-    until = time.monotonic() + CALM_SECONDS
     with session(settings) as console:
-        console.query("SET max_user_connections = 1")
-        while any(row["sv_login"] != "0" for row in console.query("SHOW POOLS")) and time.monotonic() < until:
-            time.sleep(_CALM_LOOK_SECONDS)
+        _calm_down(console)
     order(settings, *(f"PAUSE {quoted(name)}" for name in names))
     unbound(settings)
 

@@ -1,5 +1,6 @@
 """The reload ladder: prove → install → reload → verify, one rung at a time, never waiting for connections."""
 
+import contextlib
 import time
 from dataclasses import dataclass
 
@@ -110,6 +111,8 @@ class Ladder:
         self.running, self.read, self.settled = step, False, False
         self._begun, self._installed, self._loaded = begun, time.monotonic(), 0.0
         if kind is ReloadKind.START:  # when PgBouncer comes up is not of our making
+            with contextlib.suppress(Unreachable, CommandRefused):
+                bouncer.unbound(self._settings)  # an earlier worker may have been killed in the middle of a renewal
             self.reload = Reload(step.composition.intent.digest, self._installed - begun, kind)
             self._begun = None
         else:
