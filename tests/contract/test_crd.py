@@ -13,6 +13,7 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api import crd
 from pgbouncer_operator.api.conditions import ConditionType, Reason
 from pgbouncer_operator.api.connection_pool import parse
+from pgbouncer_operator.api.status import PoolStatus, previous
 from pgbouncer_operator.offline import parameter_rules
 from pgbouncer_operator.pgbouncer.parameters import CATALOGUE, Audience, Type
 
@@ -152,8 +153,11 @@ def test_optional_fields_of_the_spec_have_a_default_or_tell_what_happens_without
     ]
 
 
-def test_status_has_no_defaults_because_absent_means_unknown() -> None:
-    assert [path for path, node in nodes(STATUS) if "default" in node] == []
+def test_status_has_no_defaults_because_absent_means_unknown_but_says_so_before_an_operator_does() -> None:
+    assert [path for path, node in nodes(STATUS) if "default" in node] == [""]
+    (ready,) = PoolStatus.model_validate(STATUS["default"]).conditions or ()
+    assert (ready.type, ready.status, ready.reason) == ("Ready", "Unknown", "Pending")
+    assert previous({"status": STATUS["default"]}) == PoolStatus(), "nobody has told anything yet"
 
 
 def fill(node: Node, value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from pgbouncer_operator.api import parameters
+from pgbouncer_operator.api.conditions import ConditionStatus, ConditionType, Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.model import VALIDATIONS
 from pgbouncer_operator.api.parameters import ParameterRule
@@ -36,6 +37,14 @@ HEADER = "---\n# Generated from the models in pgbouncer_operator/api by `make ge
 # The Service Binding specification finds kinds with `status.binding.name` by this label.
 _PROVISIONED_SERVICE = "servicebinding.io/provisioned-service"
 
+# What `kubectl get` and `kubectl wait` find before the operator has told anything, and while none runs.
+_UNSEEN = {
+    "lastTransitionTime": "1970-01-01T00:00:00Z",
+    "message": "No operator has seen it yet.",
+    "reason": Reason.PENDING.value,
+    "status": ConditionStatus.UNKNOWN.value,
+    "type": ConditionType.READY.value,
+}
 _READY = '.status.conditions[?(@.type=="Ready")]'
 # (column, type, path, wide only). A column of two numbers needs one string in status: a path cannot join.
 _COLUMNS = (
@@ -124,6 +133,7 @@ def _schema(catalogue: Iterable[ParameterRule]) -> Schema:
     settings = [_naming_known_fields(rule, spec) for rule in catalogue]
     spec["properties"]["parameters"][VALIDATIONS] = [rule.validation() for rule in parameters.rules(settings)]
     status = structural(PoolStatus, defaults=False)
+    status["default"] = {"conditions": [_UNSEEN]}
     root = structural(ConnectionPool)
     return {
         "description": root["description"],

@@ -134,8 +134,12 @@ def ratio(part: int | None, whole: int | None) -> str | None:
 
 
 def previous(body: Mapping[str, Any]) -> PoolStatus:
-    """Read the status of an object from the API server; one that does not parse (another version wrote it) is empty."""
+    """Read the status of an object from the API server; one that does not parse (another version wrote it) is empty.
+
+    So is the CRD's default, which stands until an operator tells something.
+    """
     try:
-        return PoolStatus.model_validate(body.get("status") or {})
+        found = PoolStatus.model_validate(body.get("status") or {})
     except ValidationError:
         return PoolStatus()
+    return PoolStatus() if found.observed_generation is None else found

@@ -1,7 +1,6 @@
 """What the user is told: status, events, and when to look again. Pure."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason, merge
@@ -18,7 +17,7 @@ from pgbouncer_operator.reconcile.steps import Action, Announcement, Plan, Step
 from pgbouncer_operator.resources.desired import Desired
 
 FIGURES_EVERY = 30.0  # seconds between writes that change nothing but figures
-FIRST_STATUS = 3  # seconds of a pool's life in which its first status waits to tell what has become of the pods
+FIRST_STATUS = 20.0  # seconds in which the first status waits to tell what has become of the pods; the CRD's stands
 WORDS_EVERY = 5.0  # seconds between writes that change nothing but the wording
 AT_REST = 15.0  # seconds between two looks at the pods' figures
 BROKEN = 3.0  # the same while PostgreSQL or the API server refuses: what was mended is told soon
@@ -145,15 +144,15 @@ def _worth_writing(told: PoolStatus, before: PoolStatus, age: float) -> bool:
 def _waits_for_pods(seen: Observed, outlook: Outlook) -> bool:
     """Whether the first status waits for a verdict on the pods, which comes in tenths of a second: one write, not two.
 
-    What the user has to mend is told at once, and so is a pool to which we come late, as in a burst of pools.
+    In a burst of pools it comes later. What the user has to mend is told at once.
     """
     if outlook.wanted is None or seen.status.observed_generation is not None:
         return False
-    if seen.missing or seen.memory.refusals or not seen.view.created:
+    if seen.missing or seen.memory.refusals or outlook.wanted.fit.shortage:
         return False
     judged = sum(pod.placed or bool(pod.trouble) for pod in seen.living)
-    age = datetime.fromisoformat(seen.today) - datetime.fromisoformat(seen.view.created)
-    return age < timedelta(seconds=FIRST_STATUS) and judged < outlook.wanted.fit.replicas
+    age = seen.now - (seen.memory.pending_since or seen.now)
+    return age < FIRST_STATUS and judged < outlook.wanted.fit.replicas
 
 
 def _messages(status: PoolStatus) -> list[str]:
@@ -221,5 +220,5 @@ def _requeue(seen: Observed, memory: Memory, pending: bool) -> float:
         refused = any(state is not None and state.backend.ok is False for state in seen.states.values())
         return BROKEN if refused or memory.refusals else AT_REST
     if not any(pod.address for pod in seen.pods):
-        return LONGEST_WAIT if seen.status.observed_generation else float(FIRST_STATUS)
+        return LONGEST_WAIT if seen.status.observed_generation else FIRST_STATUS
     return float(min(max(0.15, (seen.now - memory.pending_since) / 10), LONGEST_WAIT))

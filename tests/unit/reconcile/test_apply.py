@@ -60,12 +60,10 @@ def service(**owner: Any) -> Object:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
 
 
-async def test_a_new_pool_is_written_whole_and_told() -> None:
+async def test_a_new_pool_is_written_whole() -> None:
     server = Server()
     outcome = await run(server, new_pool())
-    assert {kind for kind, _ in server.objects} == {
-        "ConfigMap", "Service", "PodDisruptionBudget", "Deployment", "ConnectionPool",
-    }  # fmt: skip
+    assert {kind for kind, _ in server.objects} == {"ConfigMap", "Service", "PodDisruptionBudget", "Deployment"}
     assert not outcome.memory.refusals
 
 

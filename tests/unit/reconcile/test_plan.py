@@ -42,7 +42,6 @@ def test_a_new_pool_gets_what_pods_mount_before_it_gets_pods() -> None:
             "create Secret/shop-direct",
         ],
         ["create Deployment/shop-pgbouncer"],
-        ["apply ConnectionPool/shop/status"],
     ]
 
 

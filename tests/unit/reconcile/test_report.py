@@ -18,7 +18,7 @@ from tests.unit.reconcile.looks import (
 
 from pgbouncer_operator.api.conditions import ConditionType, Reason
 from pgbouncer_operator.reconcile.observed import Credentials, Memory, Missing, Observed, Reading, Refusal
-from pgbouncer_operator.reconcile.report import AT_REST
+from pgbouncer_operator.reconcile.report import AT_REST, FIRST_STATUS
 from pgbouncer_operator.resources.connection_secret import Login
 
 READY, STALLED = ConditionType.READY, ConditionType.STALLED
@@ -138,7 +138,6 @@ def test_a_pod_that_does_not_start_is_told_in_kubernetes_words() -> None:
 def just_made() -> Observed:
     """A moment after everything was created: no pod yet, and no status."""
     seen = replace(healthy(), pods=(), states={})
-    seen = replace(seen, view=replace(seen.view, created="2025-12-31T23:59:58Z"))
     read = replace(
         seen,
         credentials=Credentials({"shop": Login("app", "c4n4ry")}, "1"),
@@ -165,7 +164,7 @@ def test_the_first_status_tells_what_has_become_of_the_pods() -> None:
 
 def test_the_first_status_waits_for_pods_only_a_moment_and_not_for_what_the_user_has_to_mend() -> None:
     seen = just_made()
-    late = replace(seen, today="2026-01-01T00:00:01Z")
+    late = replace(seen, now=seen.now + FIRST_STATUS)
     assert condition(late, READY)[2] == "0 of 2 pods are ready."
     assert told(decide(late))["connectionSecrets"] == ["shop-connection", "shop-direct"]
     assert told(decide(late))["binding"] == {"name": "shop-connection"}
@@ -174,6 +173,8 @@ def test_the_first_status_waits_for_pods_only_a_moment_and_not_for_what_the_user
     refused = replace(seen, pods=(), states={}, memory=Memory(refusals={("Service", "shop"): refusal()}))
     children = {key: each for key, each in refused.children.items() if key[0] != "Service"}
     assert condition(replace(refused, children=children), STALLED)[1] == "NameConflict"
+    tight = replace(healthy(serverConnections={"max": 1}, replicas=2), pods=(), states={})
+    assert condition(tight, ConditionType.WITHIN_BUDGET)[1] == "ReplicasClamped"
 
 
 def test_pods_that_nobody_can_place_are_left_to_kubernetes_news_once_they_are_told() -> None:
