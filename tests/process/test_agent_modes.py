@@ -1,6 +1,7 @@
 """Each pool mode through every kind of change; what a mode cannot do is stated as its limit."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -131,7 +132,9 @@ def test_a_drain_returns_when_clients_of_any_mode_have_left(pod: Pod, postgres: 
         goes_on(clients)
         assert draining.poll() is None
     assert draining.wait(30) == 0
-    eventually("it is told", lambda: f"{CLIENTS} clients left by themselves" in pod.logs())
+    # The agent's own test of the server may have been one of them.
+    told = re.compile(rf"({CLIENTS}|{CLIENTS + 1}) clients left by themselves")
+    eventually("it is told", lambda: told.search(pod.logs()), on_failure=pod.logs)
 
 
 @pytest.mark.parametrize("mode", ["transaction", "statement"])
