@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ pytestmark = [
 ]
 MODES = ["session", "transaction", "statement"]
 CLIENTS = 6
+SLEEP = "select pg_sleep(600)"
 WORK = "select pg_sleep(0.02)"  # a statement is what every mode can do
 
 
@@ -135,6 +137,76 @@ def test_a_drain_returns_when_clients_of_any_mode_have_left(pod: Pod, postgres: 
     # The agent's own test of the server may have been one of them.
     told = re.compile(rf"({CLIENTS}|{CLIENTS + 1}) clients left by themselves")
     eventually("it is told", lambda: told.search(pod.logs()), on_failure=pod.logs)
+
+
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+def test_server_connections_are_renewed_behind_clients_that_stay(pod: Pod, postgres: Postgres, mode: str) -> None:
+    served(pod, postgres, mode)
+    with load(pod) as clients:
+        before = backends(postgres)
+        renew(pod, "1")
+        eventually("none of them is left", lambda: not before & backends(postgres))
+        goes_on(clients)
+
+
+def test_a_session_keeps_its_server_connection_through_a_renewal(pod: Pod, postgres: Postgres) -> None:
+    served(pod, postgres, "session")
+    with load(pod) as clients:
+        before = backends(postgres)
+        renew(pod, "1")
+        goes_on(clients)
+        assert len(before & backends(postgres)) >= CLIENTS
+    eventually("they end with their sessions", lambda: not before & backends(postgres))
+
+
+def renew(pod: Pod, token: str) -> None:
+    """As after a failover: every server connection is to be another."""
+    pod.mount_pod(reconnect="0")
+    eventually("the first token is noted", lambda: pod.state()["reconnected"] == "0")
+    pod.mount_pod(reconnect=token)
+    eventually("it is acted on", lambda: pod.state()["reconnected"] == token)
+
+
+def backends(postgres: Postgres) -> set[int]:
+    return {pid for (pid,) in postgres.sql("select pid from pg_stat_activity where usename = 'shop'")}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_password_changes_under_clients_that_stay(pod: Pod, postgres: Postgres, mode: str) -> None:
+    served(pod, postgres, mode)
+    with load(pod) as clients:
+        agentdb.role(postgres, "shop", "another")
+        pod.mount_user("shop", {"username": "shop", "password": "another"})
+        eventually("the old one is refused", lambda: not pod.logs_in("shop", "shop", PASSWORD))
+        assert pod.logs_in("shop", "shop", "another")
+        goes_on(clients)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_agent_that_dies_is_noticed_by_no_client(pod: Pod, postgres: Postgres, mode: str) -> None:
+    served(pod, postgres, mode)
+    with load(pod) as clients:
+        pod.kill_worker()
+        served(pod, postgres, mode, query_timeout=100)
+        assert shown(pod, "query_timeout") == "100"
+        goes_on(clients)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_cancel_ends_the_statement_and_nothing_else(pod: Pod, postgres: Postgres, mode: str) -> None:
+    served(pod, postgres, mode)
+    with load(pod) as clients, contextlib.closing(pod.connect("shop", "shop", PASSWORD)) as client:
+        sleep = threading.Timer(0, lambda: eventually("it runs", lambda: sleeping(postgres)) and client.cancel_safe())
+        sleep.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            client.execute(SLEEP)
+        sleep.join()
+        assert client.execute("select 1").fetchone() == (1,)
+        goes_on(clients)
+
+
+def sleeping(postgres: Postgres) -> bool:
+    return bool(postgres.sql("select 1 from pg_stat_activity where query = %s and state = 'active'", SLEEP))
 
 
 @pytest.mark.parametrize("mode", ["transaction", "statement"])
