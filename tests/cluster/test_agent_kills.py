@@ -69,25 +69,26 @@ def endpoints(ready: Namespace) -> Iterator[Endpoints]:
 def test_an_agent_that_dies_at_any_moment_is_seen_by_no_client_and_loses_no_change(
     ready: Namespace, endpoints: Endpoints, say: Callable[[str], None]
 ) -> None:
-    chance, counted, killed, began = random.Random(2), traffic.census(ready.site, ready.name), 0, time.monotonic()
+    chance, counted, began = random.Random(2), traffic.census(ready.site, ready.name), time.monotonic()
+    number = killed = 0
     try:
         with programs.load(ready, f"{POOL}-connection", *LOAD) as running:
-            for number in range(KILLS):
+            while killed < KILLS:
+                number += 1
                 ready.patch(
                     POOL, timeouts={"queryWaitSeconds": 31 + number % 20}, serverConnections={"max": MOST - number % 3}
                 )
                 let_pass(chance.uniform(0, 1))  # the moment is the point
-                killed += kill(chance.choice(agents(ready, WORKER) or [None]))
+                killed += kill(chance.choice(agents(ready, WORKER) or [None]))  # none while both come back
             ready.wait_ready(POOL)
             account, rows = programs.finish(ready, running)
     finally:
         counted.stop()
     say(
-        f"{killed} workers killed in {time.monotonic() - began:.0f} s under load and changes: "
+        f"{killed} workers killed in {time.monotonic() - began:.0f} s under load and {number} changes: "
         f"{account['failed'] + account['refused']} of {account['committed']} transactions failed; "
         f"endpoints {min(endpoints.seen)} to {max(endpoints.seen)}; PostgreSQL counted at most {counted.peak} of {MOST}"
     )
-    assert killed >= KILLS * 0.8
     assert min(endpoints.seen) == PODS
     assert counted.peak <= MOST
     assert not programs.trouble(account, rows)
