@@ -103,7 +103,11 @@ class Cluster:
 
     def _pod_body(self, pod: Pod) -> Body:
         conditions = [{"type": "Ready", "status": "True" if pod.ready else "False"}]
-        return {**pod.body, "status": {"podIP": "198.18.0.9", "phase": "Running", "conditions": conditions}}
+        return {
+            **pod.body,
+            "spec": {"nodeName": "node"},
+            "status": {"podIP": "198.18.0.9", "phase": "Running", "conditions": conditions},
+        }
 
     # What the operator does.
 

@@ -25,7 +25,7 @@ def ledger(child: ChildView | None, pods: Sequence[PodView], states: Mapping[str
     try:
         return Ledger(Grants.from_json(text), child.resource_version)
     except GrantsError:
-        return Ledger(_recovered(pods, states), child.resource_version)
+        return Ledger(_recovered(pods, states), child.resource_version, spoiled=True)
 
 
 def _recovered(pods: Sequence[PodView], states: Mapping[str, AgentState | None]) -> Grants:
@@ -38,8 +38,9 @@ def _recovered(pods: Sequence[PodView], states: Mapping[str, AgentState | None])
     found = {}
     for pod in pods:
         state = known.get(pod.uid)
-        if state is None:
-            found[pod.uid] = Grant(cap=MOST, seq=seq, high=MOST)
+        if state is None or state.seq < told_seq(pod):  # the latter may yet read what it was told of
+            # It is told nothing: what would lower one that holds much would raise one that holds nothing yet.
+            found[pod.uid] = Grant(cap=0, seq=seq, high=MOST)
         elif state.cap:
             found[pod.uid] = Grant(cap=state.cap, seq=seq, high=max(state.cap, state.open))
     return Grants(seq=seq, static=0, pods=found)

@@ -51,10 +51,14 @@ class WrittenSecret:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The pool's grants and the version they were read at, for compare-and-swap. version 0: not written yet."""
+    """The pool's grants and the version they were read at, for compare-and-swap. version 0: not written yet.
+
+    spoiled: what is written cannot be read, and these grants are what the pods say.
+    """
 
     grants: Grants
     resource_version: int
+    spoiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def _ledger(seen: Observed, pool: ConnectionPool, capacity: Capacity) -> list[St
     if seen.ledger is None or not seen.ledger.resource_version:
         # Made with the first pods, which wait for it: one write instead of two.
         return [Step(Action.CREATE, body)] if grants.pods else []
-    if grants is seen.ledger.grants:
+    if grants is seen.ledger.grants and not seen.ledger.spoiled:
         return []
     metadata = {**body["metadata"], "resourceVersion": str(seen.ledger.resource_version)}
     return [Step(Action.REPLACE, {**body, "metadata": metadata})]

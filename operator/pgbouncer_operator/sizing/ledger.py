@@ -103,7 +103,11 @@ def _standing(grants: Grants, pod: PodUse, static: int) -> Grant:
         return _confirmed(grant, pod)
     took = max(pod.cap or 0, pod.open or 0)
     if took:  # it helped itself: from now on this is its grant
-        return Grant(cap=took, seq=grants.seq + 1, high=took)
+        unread = grant.high if (pod.seq or 0) < grant.seq else 0
+        most = max(took, unread, grants.static, static)  # one that drains may have lowered it just now
+        if pod.terminating and most <= grant.high:
+            return replace(grant, high=most)  # what is known already is not told to one that is given nothing any more
+        return Grant(cap=took, seq=grants.seq + 1, high=most)
     if pod.cap is not None and pod.seq is not None and pod.seq >= grants.seq and not grants.static:
         return replace(grant, high=0)  # it has read the very ledger that offers nothing unasked
     return replace(grant, high=max(grant.high, grants.static, static))

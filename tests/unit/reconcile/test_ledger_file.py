@@ -50,3 +50,15 @@ def test_a_deleted_ledger_is_recovered_from_what_pods_say_and_were_told() -> Non
     assert found.grants.seq == 6, "above the round they were told of"
     assert {grant.high for grant in found.grants.pods.values()} == {MOST}
     assert found.resource_version == 0
+
+
+def test_a_silent_pod_is_told_nothing_by_a_recovered_ledger() -> None:
+    found = ledger(None, PODS, SAYING)
+    assert found is not None
+    assert found.grants.pods["b"].cap == 0, "it may hold nothing yet: a cap would let it grow"
+
+
+def test_a_pod_that_has_not_read_what_it_was_told_of_may_hold_anything() -> None:
+    found = ledger(None, PODS, {"a": state("a", "h", seq=4, cap=2, open=2), "b": None})
+    assert found is not None
+    assert found.grants.pods["a"] == Grant(0, 6, MOST), "it was told of 5, and may take yet what is said there"
