@@ -165,6 +165,20 @@ def test_a_server_that_becomes_read_only_is_told_and_used_again_when_it_is_writa
     judge(account, rows)
 
 
+@pytest.mark.usefixtures("running")  # at rest nobody asks the server
+def test_out_of_slots_is_told_apart_with_the_servers_own_words(ready: Namespace, say: Say) -> None:
+    try:
+        sql(ready, "ALTER ROLE shop CONNECTION LIMIT 0")
+        sql(ready, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'shop'")
+        message = ready.wait_condition(POOL, "BackendReachable", "False", "BackendIsFull")
+        assert ready.serving(POOL) == PODS, "pods stay in the Service"
+    finally:
+        sql(ready, "ALTER ROLE shop CONNECTION LIMIT -1")
+    say(f"out of slots: {message}")
+    assert "too many connections for role" in message
+    ready.wait_ready(POOL)
+
+
 def set_read_only(here: Namespace, value: str) -> None:
     sql(here, f"ALTER SYSTEM SET default_transaction_read_only = {value}")
     sql(here, "SELECT pg_reload_conf()")

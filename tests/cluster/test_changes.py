@@ -27,7 +27,7 @@ from pgbouncer_operator import naming
 POOL = "changes"
 PODS, SMALL, LARGE = 3, 12, 16
 CHANGES = int(os.environ.get("PGBOUNCER_TEST_CHANGES", "60"))
-APART = (0.0, 2.0)  # seconds; changes come when they come, not in step with kubelet
+APART = (0.0, 1.5)  # seconds; changes come when they come, not in step with kubelet
 CLOSE = 1.0  # seconds after the one before, from its proof on
 SETTINGS = ("query_wait_timeout", "server_lifetime", "query_wait_notify", "default_pool_size")
 LOADS = {

@@ -90,10 +90,11 @@ def test_a_user_taken_from_the_pool_is_refused_before_and_after_the_roll(
     ready: Namespace, logins: Followed, say: Say
 ) -> None:
     accepted(logins, "heir", "heir-0")
-    began = time.monotonic()
+    before, began = ready.lives(POOL), time.monotonic()
     ready.patch(POOL, users=[USER])
     seconds = refused(logins, "heir", "heir-0") - began
     ready.wait_ready(POOL)
+    assert not before.keys() & ready.lives(POOL).keys(), "Ready means: every pod is of the present spec"
     say(f"user taken away: refused by {PODS} pods {seconds:.2f} s after kubectl patch began")
     again = console.logins(ready, POOL)
     try:

@@ -1,5 +1,6 @@
 """What the agent says of a PostgreSQL that does not let it in, in PostgreSQL's own words."""
 
+import contextlib
 import datetime as dt
 import ipaddress
 import os
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.process import agentdb, agentpod, rootfs, servers
+from tests.process.agentload import Load
 from tests.process.agentpod import Pod, eventually, free_port
 from tests.process.servers import Postgres
 
@@ -193,16 +195,23 @@ def test_a_server_that_takes_no_more_writes_is_told_until_one_does_even_after_a_
         assert verdict(pod, intent(server.port))["ok"] is True
         server.sql("alter system set default_transaction_read_only = on")
         server.sql("select pg_reload_conf()")
-        with pod.connect("shop", "shop", PASSWORD) as client:
-            client.execute("begin; select 1")  # a pool in use is looked at now and then
+        with Load(pod, clients=2):  # a pool in use is looked at now and then
             found = eventually("it is told", lambda: not (b := pod.state()["backend"])["ok"] and b, 30)
-        assert found["reason"] == "BackendReadOnly"
-        assert found["message"].startswith("database shop, user shop: the server is in recovery or ")
-        pod.kill_worker()
-        eventually("a new worker knows it too", lambda: pod.state()["backend"]["reason"] == "BackendReadOnly")
-        server.sql("alter system reset default_transaction_read_only")
-        server.sql("select pg_reload_conf()")
-        eventually("a server that writes again is well", lambda: pod.state()["backend"]["ok"])
+            assert found["reason"] == "BackendReadOnly"
+            assert found["message"].startswith("database shop, user shop: the server is in recovery or ")
+            pod.kill_worker()
+            eventually("a new worker knows it too", lambda: pod.state()["backend"]["reason"] == "BackendReadOnly")
+            eventually("who comes now may not write", lambda: not writes(pod))
+            server.sql("alter system reset default_transaction_read_only")
+            server.sql("select pg_reload_conf()")
+            eventually("a server that writes again is well", lambda: pod.state()["backend"]["ok"])
+            eventually("who comes now may write", lambda: writes(pod))
+
+
+def writes(pod: Pod) -> bool:
+    """Whether a new client's transactions may write: PgBouncer gives it what it has kept of the server's settings."""
+    with contextlib.closing(pod.connect("shop", "shop", PASSWORD)) as client:
+        return client.execute("show transaction_read_only").fetchone() == ("off",)
 
 
 def test_a_pool_that_never_could_write_stands_before_a_replica_and_is_well(pod: Pod, postgres: Postgres) -> None:

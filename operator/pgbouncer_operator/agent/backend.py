@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 5.0
 NOT_SERVED = f"no server connection within {TIMEOUT_SECONDS:g} s"
-# Not the setting itself: PgBouncer carries a client's value over to the next server. The reset value is the server's.
+# The reset value is the server's. The setting itself is what PgBouncer has kept of it for clients that come, and sets
+# for them: since 1.26 it does so with default_transaction_read_only, until all server connections have been renewed.
 WRITES = (
-    "select not pg_catalog.pg_is_in_recovery() and not reset_val::bool"
+    "select not pg_catalog.pg_is_in_recovery() and not reset_val::bool, setting <> reset_val"
     " from pg_catalog.pg_settings where name = 'default_transaction_read_only'"
 )
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
@@ -68,19 +69,27 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a login came to. refused: PostgreSQL's words, empty when it works. writes: None when nobody could ask."""
+    """What a login came to. refused: PostgreSQL's words, empty when it works. writes: None when nobody could ask.
+
+    outdated: whether PgBouncer gives new clients another read-only setting than the server's.
+    """
 
     refused: str = ""
     writes: bool | None = None
+    outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One test's result, and which (database, handle) can write, and which can only read."""
+    """One test's result, and which (database, handle) can write, and which can only read.
+
+    outdated: databases whose server connections must be renewed, so that clients get the server's settings.
+    """
 
     backend: Backend
     writing: frozenset[tuple[str, str]] = frozenset()
     reading: tuple[tuple[str, str], ...] = ()
+    outdated: tuple[str, ...] = ()
 
 
 def run(test: Test, serves: Callable[[str], bool]) -> Finding:
@@ -92,17 +101,18 @@ def run(test: Test, serves: Callable[[str], bool]) -> Finding:
     for server in test.servers:
         if found := reach(server):
             return Finding(found)
-    answers: dict[tuple[str, str], bool | None] = {}
+    answers: dict[tuple[str, str], Answer] = {}
     for pair in test.pairs:
         answer = login(test, pair)
         refused = answer.refused
         if refused and not (refused == NOT_SERVED and serves(pair.database)):
             return Finding(Backend(reason(refused), f"database {pair.database}, user {pair.handle}: {refused}"))
-        answers[pair.database, pair.handle] = answer.writes
+        answers[pair.database, pair.handle] = answer
     return Finding(
         Backend(BackendReason.OK),
-        frozenset(each for each, writes in answers.items() if writes),
-        tuple(each for each, writes in answers.items() if writes is False),
+        frozenset(each for each, answer in answers.items() if answer.writes),
+        tuple(each for each, answer in answers.items() if answer.writes is False),
+        tuple({database: None for (database, _), answer in answers.items() if answer.outdated}),
     )
 
 
@@ -208,7 +218,7 @@ def login(test: Test, pair: Pair) -> Answer:
 def _select(connection: "pq.abc.PGconn", until: float) -> Answer:
     """As `connection.execute`, but with an end: a query may wait in the pool's queue for long."""
     connection.send_query(WRITES.encode())
-    refused, writes = "", None
+    refused, writes, outdated = "", None, False
     while True:
         while connection.is_busy():
             left = until - time.monotonic()
@@ -216,10 +226,10 @@ def _select(connection: "pq.abc.PGconn", until: float) -> Answer:
                 return Answer(NOT_SERVED)
             connection.consume_input()
         if (result := connection.get_result()) is None:
-            return Answer(refused, writes)
+            return Answer(refused, writes, outdated)
         refused = refused or said(result.error_message.decode(errors="replace"))
         if result.ntuples:
-            writes = result.get_value(0, 0) == b"t"
+            writes, outdated = (result.get_value(0, column) == b"t" for column in (0, 1))
 
 
 def said(text: str) -> str:

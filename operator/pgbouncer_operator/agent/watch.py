@@ -116,17 +116,20 @@ class Watch:
         self._last = after(self._last, about, found, time.monotonic())
 
     def _judged(self, finding: backend.Finding, places: Callable[[str, str], str]) -> Backend:
-        """The result, with logins that could write and cannot any more told, and their connections renewed."""
+        """The result, with logins that could write and cannot any more told, and their connections renewed.
+
+        So are those whose clients get settings of before.
+        """
         writers = self._writers | {places(*each) for each in finding.writing}
         if writers != self._writers:
             self._writers = writers
             files.write({str(self._settings.run_dir / WRITERS): json.dumps(sorted(writers)).encode()})
         lost = [each for each in finding.reading if places(*each) in writers]
-        if not lost:
-            return finding.backend
-        with contextlib.suppress(Unreachable, CommandRefused):  # the next test comes soon, and asks again
-            bouncer.command(self._settings, *bouncer.reconnect({database: None for database, _ in lost}))
-        return backend.read_only(*lost[0])
+        renewed = dict.fromkeys((*finding.outdated, *(database for database, _ in lost)))
+        if renewed:
+            with contextlib.suppress(Unreachable, CommandRefused):  # the next test asks again
+                bouncer.command(self._settings, *bouncer.reconnect(renewed))
+        return backend.read_only(*lost[0]) if lost else finding.backend
 
     def _serves(self, database: str) -> bool:
         try:

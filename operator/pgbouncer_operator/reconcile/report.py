@@ -12,7 +12,7 @@ from pgbouncer_operator.reconcile.capacity import Capacity
 from pgbouncer_operator.reconcile.changes import arrived
 from pgbouncer_operator.reconcile.facts import with_facts
 from pgbouncer_operator.reconcile.observed import Memory, Observed
-from pgbouncer_operator.reconcile.rolls import update
+from pgbouncer_operator.reconcile.rolls import replacing, update
 from pgbouncer_operator.reconcile.steps import Action, Announcement, Plan, Step
 from pgbouncer_operator.resources.desired import Desired
 
@@ -86,7 +86,7 @@ def _conditions(seen: Observed, outlook: Outlook) -> list[Condition]:
             checks.configuration(seen, outlook.wanted, outlook.capacity.round.grants),
             checks.backend(seen, outlook.course.trying if outlook.course else frozenset()),
         ]
-        waiting = checks.pods(seen, outlook.wanted.fit)
+        waiting = checks.pods(seen, outlook.wanted.fit) or replacing(seen, outlook.wanted)
         asides = [checks.paused(seen), update(seen, outlook.wanted)]
     stalled = checks.stalled(seen, parts)
     ready = _ready(seen, outlook, parts, stalled or waiting)
@@ -150,7 +150,7 @@ def _waits_for_pods(seen: Observed, outlook: Outlook) -> bool:
         return False
     if seen.missing or seen.memory.refusals or outlook.wanted.fit.shortage:
         return False
-    judged = sum(pod.placed or bool(pod.trouble) for pod in seen.living)
+    judged = sum(pod.ready or pod.placed or bool(pod.trouble) for pod in seen.living)
     age = seen.now - (seen.memory.pending_since or seen.now)
     return age < FIRST_STATUS and judged < outlook.wanted.fit.replicas
 

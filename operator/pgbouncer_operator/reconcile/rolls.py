@@ -25,6 +25,21 @@ def rolls(seen: Observed, wanted: Desired) -> bool:
     )
 
 
+def replacing(seen: Observed, wanted: Desired) -> Condition | None:
+    """What is told while pods are not all of the present spec, and be it that none has been replaced yet."""
+    standing = rollout(seen, wanted)
+    if standing is None:
+        return None
+    due = rolls(seen, wanted)
+    if not due and standing.observed and standing.existing <= standing.updated:
+        return None
+    done = 0 if due or not standing.observed else standing.updated
+    message = f"{done} of {wanted.fit.replicas} pods are made by the present spec; the others are replaced one by one."
+    return Condition(
+        type=ConditionType.READY, status=ConditionStatus.FALSE, reason=Reason.WAITING_FOR_PODS, message=message
+    )
+
+
 def respecified(seen: Observed, wanted: Desired) -> bool:
     """Whether pods of the present spec are made of other inputs than those there are."""
     standing = rollout(seen, wanted)

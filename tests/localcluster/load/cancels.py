@@ -16,7 +16,9 @@ from collections import Counter
 
 import psycopg
 
-STATEMENT_SECONDS = 6  # a statement that is still running then was not cancelled
+# A statement that is still running then was not cancelled. Longer than a name that is looked up twice takes: a cancel
+# looks the Service up anew, and a resolver asks again after 5 s when an answer was lost.
+STATEMENT_SECONDS = 20
 RUNNING = "SELECT count(*)::int FROM pg_stat_activity WHERE query = %s AND state = 'active'"
 PAUSE = 0.05
 

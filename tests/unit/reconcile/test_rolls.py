@@ -47,6 +47,26 @@ def test_automatic_upgrades_roll_by_the_same_safe_path() -> None:
     assert writes(decide(settled(seen), PLATFORM)) == []
 
 
+def test_a_pool_is_not_ready_while_its_pods_are_still_to_be_replaced() -> None:
+    """Not even before the first of them is: a user who waits for Ready waits for the present spec."""
+    users = [{"name": name, "secretRef": {"name": "shop-db"}} for name in ("shop", "more")]
+    due = replace(healthy(users=users), children=healthy(users=users).children | _old_deployment(healthy()))
+    assert condition(healthy(users=users), ConditionType.READY)[0] == "True"
+    assert condition(due, ConditionType.READY)[:2] == ("False", "WaitingForPods")
+    for standing in ({"observed": False}, {"existing": 3, "updated": 2}):
+        assert condition(_standing(healthy(), **standing), ConditionType.READY)[:2] == ("False", "WaitingForPods")
+    message = condition(_standing(healthy(), existing=2, updated=1), ConditionType.READY)[2]
+    assert message == "1 of 2 pods are made by the present spec; the others are replaced one by one."
+
+
+def _standing(seen: Observed, **rollout: Any) -> Observed:
+    """The same with its Deployment's controller at another point."""
+    key = ("Deployment", "shop-pgbouncer")
+    child = seen.children[key]
+    assert child.rollout is not None
+    return replace(seen, children={**seen.children, key: replace(child, rollout=replace(child.rollout, **rollout))})
+
+
 def test_a_roll_that_waits_for_room_keeps_its_name_and_its_beginning() -> None:
     users = [{"name": name, "secretRef": {"name": "shop-db"}} for name in ("shop", "more")]
     seen = respecified(healthy(), users=users)
