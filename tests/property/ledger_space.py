@@ -117,6 +117,8 @@ class Space:
             before, rest = now.pods[:place], now.pods[place + 1 :]
             yield f"{place} is gone", self._gone(now, place), ""
             for grown in self._moves(pod, now.static):
+                if grown.unasked and pod.entry is None and now.plan is not None:
+                    continue  # who waited that long unseen is alone: no operator is just writing
                 after = now._replace(pods=(*before, grown.pod, *rest))
                 yield f"{place} {grown.name}", after, self._complaint(now, after, place, grown)
 
@@ -195,8 +197,7 @@ class Space:
         pods = tuple(self._forgotten(pod._replace(entry=pod.coming, coming=None), plan.seq) for pod in now.pods)
         after = Now(plan.static, now.budget, pods, plan.ghosts)
         had, has = committed(now), committed(after)
-        unseen = sum(pod.holds for pod in now.pods if pod.entry is None and pod.coming is None)
-        if has > max(had, plan.budget + unseen):
+        if has > max(had, plan.budget):
             return name, after, f"a write lets {has} be held, before {had}, of {plan.budget}"
         floor = self.size.databases
         low = [pod.entry for pod in pods if pod.entry and not pod.terminating and 0 < pod.entry[0] < floor]

@@ -197,11 +197,12 @@ def shrunk(running: Candidate, clients: int) -> Candidate:
     return replace(running, cap=cap, composition=replace(running.composition, shares=shares))
 
 
-def next_step(running: Candidate | None, wanted: Candidate, over: Collection[str]) -> Candidate | None:
+def next_step(running: Candidate | None, wanted: Candidate, over: Collection[str] | None) -> Candidate | None:
     """The configuration to install now on the way to `wanted`; None to wait.
 
-    over: databases that hold more server connections than `running` allows. What one database gains another must have
-    given back first, or both together would pass the pod's cap: lowered shares go first, confirmed, then the raised.
+    over: databases that hold more server connections than `running` allows; None while nobody has seen PgBouncer obey
+    `running`. What one database gains another must have given back first, or both together would pass the pod's cap:
+    lowered shares go first, confirmed, then the raised.
     """
     if running is None or wanted.marker == running.marker:
         return wanted
@@ -211,11 +212,25 @@ def next_step(running: Candidate | None, wanted: Candidate, over: Collection[str
     if any(share < old.get(name, share) for name, share in new.items()):
         lowered = {name: min(share, new.get(name, share)) for name, share in old.items()}
         return replace(running, composition=replace(running.composition, shares=lowered))
-    # Who holds more than it may gains nothing by being allowed it, and takes nothing from the others.
-    eased = {name: new.get(name, share) if name in over else share for name, share in old.items()}
+    if over is None:
+        return None
+    # Who holds one more than it may gains nothing by being allowed that one; several together could take from another.
+    more = {name: new.get(name, share) if len(over) == 1 else share + 1 for name, share in old.items()}
+    eased = {name: min(new.get(name, share), more[name]) if name in over else share for name, share in old.items()}
     if over and eased != old:
         return replace(running, composition=replace(running.composition, shares=eased))
     return None if over else wanted
+
+
+def taken_up(wanted: Candidate, limits: Mapping[str, int]) -> Candidate:
+    """The first to install beside a PgBouncer that was started before: nothing is raised above what it allows.
+
+    limits: by database, as it shows them. One that it does not know begins with 1.
+    """
+    if all(share <= limits.get(name, 1) for name, share in wanted.shares.items()):
+        return wanted
+    shares = {name: min(share, limits.get(name, 1)) for name, share in wanted.shares.items()}
+    return replace(wanted, composition=replace(wanted.composition, shares=shares))
 
 
 def kind(running: Candidate | None, wanted: Candidate) -> ReloadKind:

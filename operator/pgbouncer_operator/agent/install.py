@@ -55,6 +55,11 @@ class Verdict:
     over: tuple[str, ...]
     complaint: str = ""
 
+    @property
+    def known(self) -> tuple[str, ...] | None:
+        """`over`, None where its limits are not in force: who holds little may yet take much."""
+        return self.over if self.read else None
+
 
 def verify(candidate: Candidate, seen: Look) -> Verdict:
     """Compare what PgBouncer shows with what it should run. Pure."""

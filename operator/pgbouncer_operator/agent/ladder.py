@@ -36,7 +36,7 @@ class Ladder:
         self.version: str | None = None
         self.problem: Problem | None = None  # with the running configuration
         self.refusal: Problem | None = None  # of a wanted one
-        self.over: tuple[str, ...] = ()
+        self.over: tuple[str, ...] | None = None  # None while nobody has seen the running configuration obeyed
         self.read = False  # the running configuration is verified, whether or not its limits are kept yet
         self.settled = False  # the running configuration is verified, with its limits kept
         self._settings = settings
@@ -57,7 +57,7 @@ class Ladder:
             return
         if time.monotonic() < self._refused.get(wanted.marker, 0.0):
             return
-        step = compose.next_step(self.running, wanted, self.over)
+        step = compose.next_step(self.running, wanted if self.running else self._taken_up(wanted), self.over)
         if step is not None:
             self._install(step, begun)
 
@@ -108,7 +108,7 @@ class Ladder:
         if self.settled or self._kind is not ReloadKind.RECONNECT:
             self._kind = kind  # else the reconnect that is still owed stays owed
         install.write(step)
-        self.running, self.read, self.settled = step, False, False
+        self.running, self.over, self.read, self.settled = step, None, False, False
         self._begun, self._installed, self._loaded = begun, time.monotonic(), 0.0
         if kind is ReloadKind.START:  # when PgBouncer comes up is not of our making
             with contextlib.suppress(Unreachable, CommandRefused):
@@ -118,6 +118,14 @@ class Ladder:
         else:
             install.quiet(self._settings, removed)
             self._load(step)
+
+    def _taken_up(self, wanted: Candidate) -> Candidate:
+        """An earlier worker may have been killed before databases gave back what others are to have now."""
+        try:
+            databases = bouncer.look(self._settings).databases
+        except (Unreachable, CommandRefused):
+            return wanted
+        return compose.taken_up(wanted, {name: each.limit for name, each in databases.items() if each.limit})
 
     def _load(self, step: Candidate) -> None:
         if time.monotonic() < self._loaded + RETRY_SECONDS:
@@ -129,7 +137,7 @@ class Ladder:
 
     def _verify(self, running: Candidate, seen: Look) -> None:
         verdict = install.verify(running, seen)
-        self.version, self.over, self.read = seen.version, verdict.over, verdict.read
+        self.version, self.over, self.read = seen.version, verdict.known, verdict.read
         if not verdict.read:
             self.problem = Problem(ProblemReason.VERIFY_FAILED, verdict.complaint)
             self._load(running)

@@ -160,6 +160,14 @@ STEPS = [
     ("raised while another is still over: wait", {"shop": 8, "blog": 5}, ("blog",), None),
     ("raised for the one that is over: that one at once", {"shop": 8, "blog": 7}, ("blog",), {"shop": 5, "blog": 7}),
     (
+        "raised for two that are over: by what each surely holds",
+        {"shop": 8, "blog": 7},
+        ("blog", "shop"),
+        {"shop": 6, "blog": 6},
+    ),
+    ("raised before anybody has seen what runs: wait", {"shop": 8, "blog": 7}, None, None),
+    ("lowered before anybody has seen what runs: at once", {"shop": 2, "blog": 5}, None, {"shop": 2, "blog": 5}),
+    (
         "a database added at another's cost: the lowered first",
         {"shop": 3, "blog": 3, "new": 4},
         (),
@@ -177,12 +185,18 @@ STEPS = [
 
 @pytest.mark.parametrize(("new", "over", "expected"), [case[1:] for case in STEPS], ids=[case[0] for case in STEPS])
 def test_what_one_database_gains_another_gave_back_first(
-    new: dict[str, int], over: tuple[str, ...], expected: dict[str, int] | None
+    new: dict[str, int], over: tuple[str, ...] | None, expected: dict[str, int] | None
 ) -> None:
     names = [DatabaseIntent(name, "postgres", dbname=name) for name in new]
     wanted = candidate(with_intent(databases=tuple(names)), cap=sum(new.values()), seq=2)
     step = compose.next_step(TWO, shares(wanted, **new), over)
     assert (step and step.shares) == expected
+
+
+def test_beside_a_pgbouncer_that_runs_already_nothing_is_raised_before_it_was_seen() -> None:
+    found = compose.taken_up(shares(TWO, shop=8, blog=2), {"shop": 5, "blog": 5})
+    assert found.shares == {"shop": 5, "blog": 2}
+    assert compose.taken_up(TWO, {"shop": 5, "blog": 5, "gone": 3}) is TWO
 
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])

@@ -1,0 +1,66 @@
+"""What the databases of one pod hold together stays within the pod's cap, in every order of events."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+from tests.property.ledger_model import Violation
+from tests.property.share_space import Space
+
+from pgbouncer_operator.agent import compose, install
+from pgbouncer_operator.agent.install import Verdict
+from pgbouncer_operator.pgbouncer import grants
+
+
+def raise_and_lower_in_one_reload(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(compose, "next_step", lambda running, wanted, over: wanted)
+
+
+def trust_reload(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(install, "verify", lambda candidate, seen: Verdict(True, ()))
+
+
+def believe_that_a_reload_is_in_force_before_a_look(patch: pytest.MonkeyPatch) -> None:
+    honest = compose.next_step
+    patch.setattr(compose, "next_step", lambda running, wanted, over: honest(running, wanted, over or ()))
+
+
+def forget_what_pgbouncer_runs_at_a_restart(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(compose, "taken_up", lambda wanted, limits: wanted)
+
+
+def round_the_shares_up(patch: pytest.MonkeyPatch) -> None:
+    honest = grants.split
+
+    def faulty(cap: int, databases: Sequence[tuple[str, int | None]]) -> Mapping[str, int]:
+        return {name: max(share, -(-cap // len(databases))) for name, share in honest(cap, databases).items()}
+
+    patch.setattr(grants, "split", faulty)
+
+
+def ignore_what_is_held(patch: pytest.MonkeyPatch) -> None:
+    honest = install.verify
+    patch.setattr(install, "verify", lambda candidate, seen: replace(honest(candidate, seen), over=()))
+
+
+FAULTS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
+    raise_and_lower_in_one_reload,
+    trust_reload,
+    believe_that_a_reload_is_in_force_before_a_look,
+    forget_what_pgbouncer_runs_at_a_restart,
+    round_the_shares_up,
+    ignore_what_is_held,
+)
+
+
+def test_in_no_order_of_events_do_the_databases_of_a_pod_pass_its_cap() -> None:
+    space = Space().walk()
+    print(f"{space.states} states")
+    assert space.states > 500
+
+
+@pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
+def test_the_walk_notices(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    with pytest.raises(Violation):
+        Space().walk()
