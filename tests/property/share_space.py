@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tests.property.ledger_model import Violation
 
-from pgbouncer_operator.agent import compose, install
+from pgbouncer_operator.agent import compose, install, transition
 from pgbouncer_operator.agent.bouncer import Database, Look
 from pgbouncer_operator.agent.compose import Candidate, Fresh, Identity
 from pgbouncer_operator.agent.grant import Seen
@@ -124,13 +124,13 @@ class Space:
         wanted = self.wanted(now.wish)
         if now.files is None:
             limits = dict(zip(NAMES, now.loaded.shares, strict=True))
-            step = compose.taken_up(wanted, limits)
+            step = transition.taken_up(wanted, limits)
             yield "climb after a restart", now._replace(files=Installed(now.wish, self.shares(step)))
             return
         running = self.candidate(now.files)
         if running.marker == wanted.marker:
             return
-        found = compose.next_step(running, wanted, now.over)
+        found = transition.next_step(running, wanted, now.over)
         if found is not None:
             wish = now.wish if found.seq == wanted.seq else now.files.wish
             installed = now._replace(files=Installed(wish, self.shares(found)), over=None)

@@ -7,13 +7,13 @@ import pytest
 from tests.property.ledger_model import Violation
 from tests.property.share_space import Space
 
-from pgbouncer_operator.agent import compose, install
+from pgbouncer_operator.agent import install, transition
 from pgbouncer_operator.agent.install import Verdict
 from pgbouncer_operator.pgbouncer import grants
 
 
 def raise_and_lower_in_one_reload(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(compose, "next_step", lambda running, wanted, over: wanted)
+    patch.setattr(transition, "next_step", lambda running, wanted, over: wanted)
 
 
 def trust_reload(patch: pytest.MonkeyPatch) -> None:
@@ -21,12 +21,12 @@ def trust_reload(patch: pytest.MonkeyPatch) -> None:
 
 
 def believe_that_a_reload_is_in_force_before_a_look(patch: pytest.MonkeyPatch) -> None:
-    honest = compose.next_step
-    patch.setattr(compose, "next_step", lambda running, wanted, over: honest(running, wanted, over or ()))
+    honest = transition.next_step
+    patch.setattr(transition, "next_step", lambda running, wanted, over: honest(running, wanted, over or ()))
 
 
 def forget_what_pgbouncer_runs_at_a_restart(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(compose, "taken_up", lambda wanted, limits: wanted)
+    patch.setattr(transition, "taken_up", lambda wanted, limits: wanted)
 
 
 def round_the_shares_up(patch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import time
 from dataclasses import dataclass
 
-from pgbouncer_operator.agent import bouncer, compose, install, prove
+from pgbouncer_operator.agent import bouncer, install, prove, transition
 from pgbouncer_operator.agent.bouncer import CommandRefused, Look, Unreachable
 from pgbouncer_operator.agent.compose import Candidate
 from pgbouncer_operator.agent.settings import Settings
@@ -57,7 +57,7 @@ class Ladder:
             return
         if time.monotonic() < self._refused.get(wanted.marker, 0.0):
             return
-        step = compose.next_step(self.running, wanted if self.running else self._taken_up(wanted), self.over)
+        step = transition.next_step(self.running, wanted if self.running else self._taken_up(wanted), self.over)
         if step is not None:
             self._install(step, begun)
 
@@ -104,7 +104,7 @@ class Ladder:
             self._refused = {step.marker: time.monotonic() + RETRY_REFUSED_SECONDS}
             self.refusal = Problem(ProblemReason.CANDIDATE_REFUSED, f"PgBouncer refuses the configuration: {error}")
             return
-        kind, removed = compose.kind(self.running, step), compose.removed(self.running, step)
+        kind, removed = transition.kind(self.running, step), transition.removed(self.running, step)
         if self.settled or self._kind is not ReloadKind.RECONNECT:
             self._kind = kind  # else the reconnect that is still owed stays owed
         install.write(step)
@@ -125,7 +125,7 @@ class Ladder:
             databases = bouncer.look(self._settings).databases
         except (Unreachable, CommandRefused):
             return wanted
-        return compose.taken_up(wanted, {name: each.limit for name, each in databases.items() if each.limit})
+        return transition.taken_up(wanted, {name: each.limit for name, each in databases.items() if each.limit})
 
     def _load(self, step: Candidate) -> None:
         if time.monotonic() < self._loaded + RETRY_SECONDS:

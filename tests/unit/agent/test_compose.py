@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.agent import compose
+from pgbouncer_operator.agent import compose, transition
 from pgbouncer_operator.agent.compose import Candidate, Fresh, Identity
 from pgbouncer_operator.agent.grant import Seen
 from pgbouncer_operator.agent.mounts import Credential, MountedUser, Mounts
@@ -189,14 +189,14 @@ def test_what_one_database_gains_another_gave_back_first(
 ) -> None:
     names = [DatabaseIntent(name, "postgres", dbname=name) for name in new]
     wanted = candidate(with_intent(databases=tuple(names)), cap=sum(new.values()), seq=2)
-    step = compose.next_step(TWO, shares(wanted, **new), over)
+    step = transition.next_step(TWO, shares(wanted, **new), over)
     assert (step and step.shares) == expected
 
 
 def test_beside_a_pgbouncer_that_runs_already_nothing_is_raised_before_it_was_seen() -> None:
-    found = compose.taken_up(shares(TWO, shop=8, blog=2), {"shop": 5, "blog": 5})
+    found = transition.taken_up(shares(TWO, shop=8, blog=2), {"shop": 5, "blog": 5})
     assert found.shares == {"shop": 5, "blog": 2}
-    assert compose.taken_up(TWO, {"shop": 5, "blog": 5, "gone": 3}) is TWO
+    assert transition.taken_up(TWO, {"shop": 5, "blog": 5, "gone": 3}) is TWO
 
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
@@ -212,7 +212,7 @@ def test_the_steps_never_add_up_to_more_than_the_larger_cap(old: dict[str, int],
 
     running, wanted = serving(old, 1), serving(new, 2)
     for _ in range(2):
-        step = compose.next_step(running, wanted, ())
+        step = transition.next_step(running, wanted, ())
         assert step is not None
         kept = {name: max(share, running.shares.get(name, 0)) for name, share in step.shares.items()}
         assert sum(kept.values()) <= max(sum(old.values()), sum(new.values()))
@@ -239,20 +239,20 @@ KINDS = [
 
 @pytest.mark.parametrize(("mounts", "kind"), [case[1:] for case in KINDS], ids=[case[0] for case in KINDS])
 def test_server_connections_are_renewed_only_where_the_change_needs_it(mounts: Mounts, kind: ReloadKind) -> None:
-    assert compose.kind(candidate(), candidate(mounts)) is kind
+    assert transition.kind(candidate(), candidate(mounts)) is kind
 
 
 def test_an_entry_for_lookups_or_on_its_way_out_that_moves_has_its_connections_renewed() -> None:
     two = with_intent(databases=(SHOP, BLOG), auth_query=AuthQuery("_auth-query", "shop", "pgbouncer.lookup"))
     asking = replace(two, intent=replace(two.intent, auth_query=AuthQuery("_auth-query", "blog", "pgbouncer.lookup")))  # type: ignore[arg-type, type-var]
-    assert compose.kind(candidate(two), candidate(asking)) is ReloadKind.RECONNECT
+    assert transition.kind(candidate(two), candidate(asking)) is ReloadKind.RECONNECT
     leaving = candidate(fresh=replace(FRESH, lingering=(BLOG,)))
     moved = candidate(with_intent(databases=(SHOP, replace(BLOG, host="other"))))
-    assert compose.kind(leaving, moved) is ReloadKind.RECONNECT
+    assert transition.kind(leaving, moved) is ReloadKind.RECONNECT
 
 
 def test_the_first_configuration_is_a_start() -> None:
-    assert compose.kind(None, candidate()) is ReloadKind.START
+    assert transition.kind(None, candidate()) is ReloadKind.START
 
 
 @pytest.mark.parametrize(("clients", "cap"), [(50, 10), (10, 10), (4, 4), (1, 2), (0, 2)])

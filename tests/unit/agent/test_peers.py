@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgbouncer_operator.agent import compose
+from pgbouncer_operator.agent import compose, transition
 from pgbouncer_operator.agent.compose import Candidate, Fresh, Identity
 from pgbouncer_operator.agent.grant import Seen
 from pgbouncer_operator.agent.mounts import Mounts
@@ -56,7 +56,7 @@ def twins() -> tuple[str, str]:
 def test_new_peers_are_a_configuration_of_their_own_and_renew_no_connection() -> None:
     before, after = candidate(a="10.0.0.1"), candidate(a="10.0.0.1", b="10.0.0.2")
     assert before.marker != after.marker
-    assert compose.kind(before, after) is compose.kind(after, before) is ReloadKind.RELOAD
+    assert transition.kind(before, after) is transition.kind(after, before) is ReloadKind.RELOAD
 
 
 def test_peers_do_not_follow_the_order_of_the_ledger() -> None:
