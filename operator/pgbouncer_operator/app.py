@@ -9,7 +9,7 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,12 +29,13 @@ from pgbouncer_operator.kube.lease import KubeLeaseStore
 from pgbouncer_operator.kube.resources import ENDPOINT_SLICES, Resource
 from pgbouncer_operator.kube.transport import Limits
 from pgbouncer_operator.metrics import Metrics
+from pgbouncer_operator.reconcile import following
 from pgbouncer_operator.reconcile.agents import Agents
 from pgbouncer_operator.reconcile.apply import Applier
 from pgbouncer_operator.reconcile.observe import Observer
 from pgbouncer_operator.reconcile.reconcile import Reconciler
 from pgbouncer_operator.reconcile.triggers import Key, delay
-from pgbouncer_operator.reconcile.world import WATCHED, World, project, selector
+from pgbouncer_operator.reconcile.world import WATCHED, View, World, project, selector
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.settings import Settings
 
@@ -106,9 +107,10 @@ class _Operator:
         agents = Agents.open()
         workers = self._workers(kube, agents)
         vitals.workers = workers
+        self.world.clients.enabled = self.settings.client_workloads
         await self._sync(kube)
         vitals.synced = True
-        watcher = Watcher(self._watch(), _Inbox(self, loop).deliver, random.Random())
+        watcher = Watcher(self._watch(), _Inbox(self, loop, project).deliver, random.Random())
         watcher.start()
         vitals.watching = lambda: watcher.alive
         try:
@@ -117,6 +119,7 @@ class _Operator:
             async with asyncio.TaskGroup() as group:
                 group.create_task(workers.run(), name="workers")
                 group.create_task(self._resync(kube), name="resync")
+                group.create_task(self._follow(_Inbox(self, loop, following.project)), name="clients")
         finally:
             await asyncio.to_thread(watcher.stop, 5.0)
             await agents.close()
@@ -138,10 +141,34 @@ class _Operator:
     def _watch(self) -> Watch:
         # A watch that is refused would end all others, again and again.
         allowed = (each for each in WATCHED if each is not ENDPOINT_SLICES or self.world.slices.allowed)
-        selectors = {resource: selector(resource) for resource in allowed}
+        return self._watch_of({resource: selector(resource) for resource in allowed})
+
+    def _watch_of(self, selectors: Mapping[Resource, str]) -> Watch:
         if self.kubeconfig is not None:
             return Watch(selectors, self.settings.namespaces, login_outside)
         return Watch(selectors, self.settings.namespaces, lambda _: login_inside(SERVICE_ACCOUNT, os.environ))
+
+    async def _follow(self, inbox: "_Inbox") -> None:
+        """Watch client workloads from when a pool asks for some: only kinds that are asked for, and allowed."""
+        watcher: Watcher | None = None
+        watched: tuple[Resource, ...] = ()
+        try:
+            while True:
+                await self.world.clients.changed.wait()
+                self.world.clients.changed.clear()
+                if self.world.clients.watched == watched:
+                    continue
+                watched = self.world.clients.watched
+                if watcher is not None:
+                    await asyncio.to_thread(watcher.stop, 5.0)
+                if not watched:
+                    watcher = None
+                    continue
+                watcher = Watcher(self._watch_of(dict.fromkeys(watched, "")), inbox.deliver, random.Random())
+                watcher.start()
+        finally:
+            if watcher is not None:
+                await asyncio.to_thread(watcher.stop, 5.0)
 
     async def _sync(self, kube: Kube) -> None:
         """The first list of everything; patient, because the CRD may come after us."""
@@ -173,11 +200,12 @@ class _Inbox:
 
     operator: _Operator
     loop: asyncio.AbstractEventLoop
+    project: Callable[[Resource, Mapping[str, Any]], View]
 
     def deliver(self, resource: Resource, body: Mapping[str, Any], gone: bool) -> None:
         """Called in the watches' thread; the costly part, the projection, is done there."""
         try:
-            view = project(resource, {"apiVersion": resource.api_version, "kind": resource.kind, **body})
+            view = self.project(resource, {"apiVersion": resource.api_version, "kind": resource.kind, **body})
         except (KeyError, TypeError, ValueError) as error:
             logger.error("Could not read an object", extra={"kind": resource.kind, "error": repr(error)})
             return

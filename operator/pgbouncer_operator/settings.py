@@ -17,6 +17,7 @@ class Settings:
     pool_image: image of the pools' pods. namespaces: namespaces to watch, empty for all.
     endpoint_delay: how long a leaving pod keeps listening until every node has dropped it from the Service.
     connection_secrets: False takes every right on Secrets from the operator; then it writes none.
+    client_workloads: False takes the right to list workloads and autoscalers; then no pool can follow them.
     """
 
     pool_image: str
@@ -26,6 +27,7 @@ class Settings:
     image_pull_policy: str = "IfNotPresent"
     endpoint_delay: int = 5
     connection_secrets: bool = True
+    client_workloads: bool = True
     leader_election: bool = True
     workers: int = 16
     http_port: int = naming.OPERATOR_HTTP_PORT
@@ -45,6 +47,7 @@ class Settings:
             image_pull_policy=read.choice("IMAGE_PULL_POLICY", ("IfNotPresent", "Always", "Never")),
             endpoint_delay=read.integer("ENDPOINT_DELAY_SECONDS", 5, 0, 300),
             connection_secrets=read.choice("CONNECTION_SECRETS", ("true", "false")) == "true",
+            client_workloads=read.choice("CLIENT_WORKLOADS", ("true", "false")) == "true",
             leader_election=read.choice("LEADER_ELECTION", ("true", "false")) == "true",
             workers=read.integer("WORKERS", 16, 1, 256),
             http_port=read.integer("HTTP_PORT", naming.OPERATOR_HTTP_PORT, 1, 65535),

@@ -62,6 +62,21 @@ def backend(**fields: Any) -> Change:
     return lambda spec: spec["backend"].update(fields)
 
 
+def connections(**sizing: Any) -> Change:
+    """Choose how the limit on server connections is used."""
+    return put(serverConnections={"max": 25, "sizing": sizing})
+
+
+def following(*workloads: Object) -> Change:
+    """Let server connections follow these clients, three for each replica."""
+
+    def change(spec: Object) -> None:
+        connections(mode="Workloads", perClientReplica=3)(spec)
+        spec["clients"] = {"workloads": list(workloads)}
+
+    return change
+
+
 def parameters(**fields: Any) -> Change:
     """Set parameters."""
     return put(parameters=fields)
@@ -111,7 +126,11 @@ GOOD: tuple[tuple[str, Object], ...] = (
         "priorityClassName": "high", "labels": {"team": "shop"}, "annotations": {"note": "ü"},
         "imagePullSecrets": [{"name": "registry"}],
     }))),
-    ("a field of a later version", pool(put(sizing={"mode": "Demand"}))),
+    ("a field of a later version", pool(put(someday={"much": 1}))),
+    ("a size by demand", pool(connections(mode="Demand", min=2))),
+    ("a least of all there is", pool(connections(mode="Demand", min=25))),
+    ("a size by clients", pool(following({"kind": "Deployment", "name": "web"}, {"name": "web"}, {"selector": {"matchLabels": {"app": "web"}}}, {"kind": "StatefulSet", "selector": {"matchLabels": {"a.b/c": ""}}}))),
+    ("clients that nothing follows", pool(put(clients={"workloads": [{"name": "web"}]}))),
 )  # fmt: skip
 
 HOST = "must be one DNS name or one IP address: no port, no brackets, no list, no spaces or line breaks"
@@ -124,6 +143,8 @@ BALANCER = "loadBalancerClass and loadBalancerSourceRanges need type LoadBalance
 CIDR = "must be a network in CIDR notation, such as 10.0.0.0/8 or 2001:db8::/32"
 FUNCTION = "must be schema.function: two names of lower-case letters, digits and '_', never SQL"
 HANDLE = "must be lower-case letters, digits and '-', and start and end with a letter or digit"
+NOBODY_TO_FOLLOW = "sizing mode Workloads follows clients.workloads, which names none: add your clients' Deployment"
+NAME_OR_SELECTOR = "a workload needs either name or selector: keep one of them"
 POOL_NAME = (
     "must be at most 40 characters, lower-case letters, digits and '-', starting with a letter, because "
     "the Service and the pods are named after it: choose another name"
@@ -212,5 +233,15 @@ BAD: tuple[Bad, ...] = (
     Bad("an upgrade by chance", pool(put(upgradePolicy="Sometimes")), "spec.upgradePolicy", "must be 'Manual' or 'Automatic'", 'supported values: "Manual", "Automatic"'),
     Bad("a certificate as a setting", pool(parameters(client_tls_key_file="x")), "spec.parameters", "client_tls_key_file follows from spec.clients.tls.secretName: set that field and remove it"),
     Bad("a setting that is not supported", pool(parameters(verbose=1)), "spec.parameters", "verbose is not supported by this operator: remove it"),
+    Bad("a size by clients without a figure", pool(put(serverConnections={"max": 25, "sizing": {"mode": "Workloads"}}, clients={"workloads": [{"name": "web"}]})), "spec.serverConnections.sizing", "mode Workloads needs perClientReplica: set it to what one pod of your clients uses"),
+    Bad("a size by clients without clients", pool(connections(mode="Workloads", perClientReplica=3)), "spec.clients", NOBODY_TO_FOLLOW),
+    Bad("a size by an empty list of clients", pool(following()), "spec.clients", NOBODY_TO_FOLLOW),
+    Bad("a least above the most", pool(connections(min=26)), "spec.serverConnections.sizing", "sizing.min is more than max: lower min or raise max"),
+    Bad("a size by chance", pool(connections(mode="Auto")), "spec.serverConnections.sizing.mode", "must be 'Fixed', 'Workloads' or 'Demand'", 'supported values: "Fixed", "Workloads", "Demand"'),
+    Bad("a workload of no name", pool(following({"kind": "Deployment"})), "spec.clients.workloads[0]", NAME_OR_SELECTOR),
+    Bad("a workload by name and by labels", pool(following({"name": "web", "selector": {"matchLabels": {"app": "web"}}})), "spec.clients.workloads[0]", NAME_OR_SELECTOR),
+    Bad("a workload of a kind that has no replicas", pool(following({"kind": "DaemonSet", "name": "web"})), "spec.clients.workloads[0].kind", "must be 'Deployment', 'StatefulSet' or 'ReplicaSet'", 'supported values: "Deployment", "StatefulSet", "ReplicaSet"'),
+    Bad("a workload with a line break", pool(following({"name": "web\n"})), "spec.clients.workloads[0].name", OBJECT_NAME),
+    Bad("labels that select everything", pool(following({"selector": {"matchLabels": {}}})), "spec.clients.workloads[0].selector.matchLabels", "needs at least 1 entry", "should have at least 1 properties"),
     Bad("an external host with a port", pool(put(service={"externalHost": "a:1"})), "spec.service.externalHost", HOST),
 )  # fmt: skip

@@ -32,10 +32,11 @@ EVERYTHING = (
     "podMonitor.enabled=true", "prometheusRule.enabled=true", "grafanaDashboard.enabled=true",
     "networkPolicy.enabled=true", "metrics.service.enabled=true", "commonLabels.team=db",
 )  # fmt: skip
+SWITCHED_OFF = ("connectionSecrets.enabled=false", "clientWorkloads.enabled=false")
 MATRIX = {
     "defaults": (),
     "two namespaces": ("watchNamespaces={shop,bank}",),
-    "no connection secrets": ("connectionSecrets.enabled=false",),
+    "nothing that can be switched off": SWITCHED_OFF,
     "no definition": ("crds.enabled=false",),
     "own registry": ("registry=registry.example.com:5000/team",),
     "digests": (f"image.digest=sha256:{'a' * 64}", f"poolImage.digest=sha256:{'b' * 64}"),
@@ -198,15 +199,13 @@ def test_no_default_names_a_registry() -> None:
 
 
 def test_the_operator_understands_every_setting_that_the_chart_gives() -> None:
-    given = Recorded(
-        environment(rendered("watchNamespaces={shop,bank}", "connectionSecrets.enabled=false", "workers=3"))
-    )
+    given = Recorded(environment(rendered("watchNamespaces={shop,bank}", "workers=3", *SWITCHED_OFF)))
 
     settings = Settings.from_environment(given)
 
     assert settings.pool_image == images()[1]
     assert settings.namespaces == ("shop", "bank")
-    assert settings.connection_secrets is False
+    assert (settings.connection_secrets, settings.client_workloads) == (False, False)
     assert settings.workers == 3
     assert (settings.namespace, settings.identity) == ("<metadata.namespace>", "<metadata.name>")
     assert given.asked == set(given), "the chart sets what nobody reads, or leaves out what the operator reads"

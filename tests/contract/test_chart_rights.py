@@ -4,6 +4,7 @@ import pytest
 from tests.contract.chart import NAMESPACE, RELEASE, granted, rendered
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.reconcile.following import FOLLOWED
 from pgbouncer_operator.reconcile.world import WATCHED
 
 POOLS = f"{naming.GROUP}/{naming.PLURAL}"
@@ -14,6 +15,9 @@ OPERATOR = {
     "services": {"list", "watch", "create", "get", "patch"},
     "policy/poddisruptionbudgets": {"list", "watch", "create", "get", "patch"},
     "apps/deployments": {"list", "watch", "create", "get", "patch"},
+    "apps/statefulsets": {"list", "watch"},
+    "apps/replicasets": {"list", "watch"},
+    "autoscaling/horizontalpodautoscalers": {"list", "watch"},
     "secrets": {"get", "create", "update", "delete"},
     "pods": {"list", "watch"},
     "pods/status": {"patch"},
@@ -33,7 +37,8 @@ def test_the_operator_may_do_exactly_this() -> None:
 
 
 def test_the_operator_may_list_and_watch_what_it_watches_and_nothing_else() -> None:
-    watched = {f"{each.api_version.rpartition('/')[0]}/{each.plural}".removeprefix("/") for each in WATCHED}
+    kinds = (*WATCHED, *FOLLOWED)
+    watched = {f"{each.api_version.rpartition('/')[0]}/{each.plural}".removeprefix("/") for each in kinds}
 
     assert {resource for resource, verbs in granted(rendered()).items() if {"list", "watch"} <= verbs} == watched
     assert {resource for resource, verbs in granted(rendered()).items() if {"list", "watch"} & verbs} == watched
@@ -49,6 +54,14 @@ def test_the_lease_is_the_operators_and_in_its_own_namespace() -> None:
 
 def test_without_connection_secrets_there_is_no_right_on_secrets() -> None:
     assert granted(rendered("connectionSecrets.enabled=false")) == WITHOUT_SECRETS
+
+
+def test_without_client_workloads_there_is_no_right_on_kinds_that_are_not_ours() -> None:
+    foreign = {"apps/statefulsets", "apps/replicasets", "autoscaling/horizontalpodautoscalers"}
+
+    assert granted(rendered("clientWorkloads.enabled=false")) == {
+        resource: verbs for resource, verbs in OPERATOR.items() if resource not in foreign
+    }
 
 
 def test_with_namespaces_given_there_is_no_right_outside_them() -> None:

@@ -29,7 +29,8 @@ VALIDATIONS = "x-kubernetes-validations"
 # What a structural schema may hold and ours does. Anything else is a surprise of the generator.
 ALLOWED = {
     "additionalProperties", "default", "description", "enum", "format", "items", "maxItems", "maxLength",
-    "maxProperties", "maximum", "minItems", "minLength", "minimum", "pattern", "properties", "required", "type",
+    "maxProperties", "maximum", "minItems", "minLength", "minProperties", "minimum", "pattern", "properties",
+    "required", "type",
     "x-kubernetes-int-or-string", "x-kubernetes-list-map-keys", "x-kubernetes-list-type", VALIDATIONS,
 }  # fmt: skip
 
@@ -181,7 +182,7 @@ def test_the_server_and_the_models_agree_on_every_default() -> None:
 
 @pytest.mark.parametrize(("path", "key"), [
     ("spec.databases", "name"), ("spec.users", "name"), ("spec.connectionSecrets", "name"),
-    ("spec.pod.imagePullSecrets", "name"), ("status.conditions", "type"),
+    ("spec.pod.imagePullSecrets", "name"), ("status.conditions", "type"), ("status.advice", "reason"),
 ])  # fmt: skip
 def test_named_lists_merge_by_name(path: str, key: str) -> None:
     node = at(path)

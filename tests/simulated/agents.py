@@ -30,6 +30,8 @@ class Agent:
     cap: int = 0
     busy: int = 0
     clients: int = 0
+    waiting: int = 0
+    totals: Object | None = None
     phase: str = "running"
     silent: bool = False
     backend: Object = field(default_factory=lambda: {"ok": True, "reason": "", "message": ""})
@@ -68,9 +70,11 @@ class Agents:
 
     def _address(self, pod: Object) -> str:
         metadata = pod["metadata"]
+        if naming.LABEL_POOL not in metadata["labels"]:
+            return "127.0.0.1"  # a client's
+        key = (metadata["namespace"], metadata["name"])
         number = len(self._by_ip) + 1
         ip = f"{self._network}.{number // 250}.{number % 250 + 1}"
-        key = (metadata["namespace"], metadata["name"])
         agent = Agent(key, metadata["uid"], metadata["labels"][naming.LABEL_POOL])
         self._by_ip[ip] = self.by_uid[agent.uid] = agent
         site = web.TCPSite(self._runner, ip, naming.AGENT_PORT)
@@ -140,7 +144,8 @@ def _document(agent: Agent) -> Object:
         "cap": agent.cap,
         "open": agent.busy,
         "busy": agent.busy,
-        "waiting": 0,
+        "waiting": agent.waiting,
+        "totals": agent.totals,
         "lingering": [],
         "clients": agent.clients,
         "problems": agent.problems,

@@ -23,6 +23,14 @@ Objects are created by POST and written by server-side apply, which is the verb 
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [create, get, list, patch, watch]
+{{- if .Values.clientWorkloads.enabled }}
+- apiGroups: [apps]
+  resources: [replicasets, statefulsets]
+  verbs: [list, watch]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list, watch]
+{{- end }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [create, get, list, patch, watch]

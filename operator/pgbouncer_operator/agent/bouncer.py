@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pgbouncer_operator.agent import wire
 from pgbouncer_operator.agent.settings import Settings
-from pgbouncer_operator.agent.state import Figures
+from pgbouncer_operator.agent.state import Figures, Totals
 from pgbouncer_operator.pgbouncer import ini
 
 ANSWER_SECONDS = 2.0
@@ -57,8 +57,10 @@ class Look:
     version: str = ""
 
 
-def look(settings: Settings, whole: bool = False) -> Look:
+def look(settings: Settings, whole: bool = False, totals: bool = False) -> Look:
     """Connections and limits now; with `whole` also which configuration was read, and the version.
+
+    totals: also what was done since PgBouncer started.
 
     Unreachable when nobody answers, CommandRefused with PgBouncer's words.
     """
@@ -66,7 +68,8 @@ def look(settings: Settings, whole: bool = False) -> Look:
         shown = console.query("SHOW DATABASES")
         pools = console.query("SHOW POOLS")
         databases = {row["name"]: _database(row, pools) for row in shown if row["name"] != CONSOLE}
-        seen = Look(databases, figures(databases, pools))
+        done = _totals(console.query("SHOW STATS")) if totals else None
+        seen = Look(databases, replace(figures(databases, pools), totals=done))
         if not whole:
             return seen
         version = next(iter(console.query("SHOW VERSION")[0].values())).removeprefix("PgBouncer ")
@@ -83,6 +86,12 @@ def _database(row: wire.Row, pools: list[wire.Row]) -> Database:
         clients=sum(int(each["cl_active"]) + int(each["cl_waiting"]) for each in own),
         busy=sum(int(each["sv_active"]) for each in own),
     )
+
+
+def _totals(stats: list[wire.Row]) -> Totals:
+    """Sums over every database but the console's."""
+    columns = ("total_xact_count", "total_xact_time", "total_wait_time")
+    return Totals(*(sum(int(row[column]) for row in stats if row["database"] != CONSOLE) for column in columns))
 
 
 def command(settings: Settings, *texts: str, seconds: float = ANSWER_SECONDS) -> None:

@@ -89,6 +89,15 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    """What this PgBouncer did since it started. Microseconds; time in transactions includes the wait for a server."""
+
+    transactions: int
+    transaction_microseconds: int
+    wait_microseconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """Connections of this PgBouncer now. open, busy: to PostgreSQL. waiting, clients: of applications."""
 
@@ -96,6 +105,7 @@ class Figures:
     busy: int = 0
     waiting: int = 0
     clients: int = 0
+    totals: Totals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +178,13 @@ class State:
             "busy": self.figures.busy,
             "waiting": self.figures.waiting,
             "clients": self.figures.clients,
+            "totals": None
+            if self.figures.totals is None
+            else {
+                "transactions": self.figures.totals.transactions,
+                "transactionMicroseconds": self.figures.totals.transaction_microseconds,
+                "waitMicroseconds": self.figures.totals.wait_microseconds,
+            },
             "problems": [{"reason": each.reason, "message": each.message} for each in self.problems],
             "users": {
                 name: {"ok": each.ok, "message": each.message, "generation": each.generation}

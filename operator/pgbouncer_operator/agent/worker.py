@@ -144,7 +144,7 @@ class Worker:
         with self._looking:
             tested = self._watch.testing
             try:
-                seen = bouncer.look(self.settings)
+                seen = bouncer.look(self.settings, totals=True)
             except (Unreachable, CommandRefused) as error:
                 self._unreachable = Problem(ProblemReason.CONSOLE_UNREACHABLE, f"{error}; asked again until it answers")
                 if isinstance(error, Unreachable) and error.gone:

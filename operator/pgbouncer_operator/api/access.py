@@ -40,7 +40,7 @@ class ConnectionCap(Model):
     """An upper limit that reserves nothing."""
 
     max: ConnectionCount
-    """Most server connections, over all pods together. A cap: it reserves nothing. A change takes effect by reload."""
+    """Most server connections, over all pods together. A cap: it reserves nothing. A change is reloaded."""
 
 
 class Database(Model):
@@ -51,14 +51,14 @@ class Database(Model):
     effect by reload. Removal refuses new clients; the others get spec.drain.timeoutSeconds to leave, or 5 seconds where
     a pod has no server connection left for it because it has fewer than databases with this one."""
     backend_name: BackendDatabaseName | None = None
-    """Name of the database on the PostgreSQL server. Default: the same as name. PgBouncer's dbname. A change takes
-    effect by reload, then its server connections are renewed."""
+    """Name of the database on the PostgreSQL server. Default: the same as name. PgBouncer's dbname. A
+    change is reloaded, then its server connections are renewed."""
     pool_mode: PoolMode | None = None
     """When a server connection goes back to the pool: session, transaction or statement. Default: spec.poolMode.
-    PgBouncer's pool_mode of this database. A change takes effect by reload, then its server connections are renewed."""
+    PgBouncer's pool_mode of this database. A change is reloaded, then its server connections are renewed."""
     server_connections: ConnectionCap | None = None
     """Limit for this database within spec.serverConnections.max. Default: no limit of its own. PgBouncer's
-    max_db_connections. A change takes effect by reload."""
+    max_db_connections. A change is reloaded."""
 
     @property
     def dbname(self) -> str:
@@ -83,12 +83,12 @@ class User(Model):
     """The Secret with login and password. The same login is used towards the PostgreSQL server. A new reference rolls
     the pods; new content is reloaded."""
     username_key: KeyName | None = None
-    """Key of the Secret that holds the login. Default: username, else user. A change takes effect by reload."""
+    """Key of the Secret that holds the login. Default: username, else user. A change is reloaded."""
     password_key: KeyName = "password"  # noqa: S105  the name of a key
-    """Key of the Secret that holds the password. Default: password. A change takes effect by reload."""
+    """Key of the Secret that holds the password. Default: password. A change is reloaded."""
     server_connections: ConnectionCap | None = None
     """Limit for this login within spec.serverConnections.max. Default: no limit of its own. PgBouncer's
-    max_user_connections. A change takes effect by reload."""
+    max_user_connections. A change is reloaded."""
 
 
 class AuthQuery(Model):
@@ -98,15 +98,15 @@ class AuthQuery(Model):
     """The Secret with login and password of the role that looks up. That role needs EXECUTE on function and nothing
     else. A new reference rolls the pods; new content is reloaded."""
     username_key: KeyName | None = None
-    """Key of the Secret that holds the login. Default: username, else user. A change takes effect by reload."""
+    """Key of the Secret that holds the login. Default: username, else user. A change is reloaded."""
     password_key: KeyName = "password"  # noqa: S105  the name of a key
-    """Key of the Secret that holds the password. Default: password. A change takes effect by reload."""
+    """Key of the Secret that holds the password. Default: password. A change is reloaded."""
     database: DatabaseName
-    """Name of the entry of spec.databases where the function is. Required. PgBouncer's auth_dbname. A change takes
-    effect by reload."""
+    """Name of the entry of spec.databases where the function is. Required. PgBouncer's auth_dbname. A
+    change is reloaded."""
     function: FunctionName = LOOKUP_FUNCTION
     """Function with its schema that answers a login with its name and verifier. `pgbouncer-operator auth-query-sql`
-    prints it. Default: pgbouncer.lookup. PgBouncer's auth_query. A change takes effect by reload."""
+    prints it. Default: pgbouncer.lookup. PgBouncer's auth_query. A change is reloaded."""
 
 
 class ConnectionSecret(Model):

@@ -48,7 +48,7 @@ class CertificateAuthority(Model):
     """Key of a ConfigMap with the CA's certificates in PEM. A new reference rolls the pods; new content is reloaded."""
     system: Literal[True] | None = None
     """Trust the public CAs of the pool's image, for servers with a public certificate. Only true is allowed; leave it
-    out otherwise. A change takes effect by reload, then every server connection is renewed."""
+    out otherwise. A change is reloaded, then every server connection is renewed."""
 
 
 class BackendTls(Model):
@@ -71,8 +71,8 @@ class BackendTls(Model):
 
     mode: TlsMode | None = None
     """How far the server is verified: disable, require (encrypted, but any server is believed), verify-ca,
-    verify-full. Default: verify-full with a ca, require without. PgBouncer's server_tls_sslmode. A change takes
-    effect by reload, then every server connection is renewed."""
+    verify-full. Default: verify-full with a ca, require without. PgBouncer's server_tls_sslmode. A
+    change is reloaded, then every server connection is renewed."""
     ca: CertificateAuthority | None = None
     """The CA that signed the server's certificate. Default: none. PgBouncer's server_tls_ca_file. A new reference
     rolls the pods; new content is reloaded."""
@@ -83,9 +83,9 @@ class Backend(Model):
 
     host: Host
     """DNS name or IP address of the PostgreSQL server, best the primary's own Service. Required. PgBouncer's host. A
-    change takes effect by reload, then every server connection is renewed between two transactions."""
+    change is reloaded, then every server connection is renewed between two transactions."""
     port: Annotated[Integer, Field(ge=1, le=65535)] = 5432
-    """TCP port of the PostgreSQL server. Default: 5432. PgBouncer's port. A change takes effect by reload, then every
+    """TCP port of the PostgreSQL server. Default: 5432. PgBouncer's port. A change is reloaded, then every
     server connection is renewed."""
     tls: BackendTls | None = None
     """TLS towards the server. Default: encrypted without verification (require). A server without TLS needs

@@ -84,15 +84,38 @@ def render(catalogue: Iterable[ParameterRule]) -> dict[str, Any]:
 
 
 def to_yaml(document: Mapping[str, Any], header: str = HEADER) -> str:
-    """Return a manifest's text: sorted keys, lines of any length, since a broken rule is hard to read."""
+    """Return a manifest's text: sorted keys, and one line of any length for each field without fields of its own."""
     plain = json.loads(json.dumps(document))  # parts that models share would otherwise become YAML aliases
-    return header + yaml.safe_dump(plain, sort_keys=True, width=10_000, allow_unicode=True, default_flow_style=None)
+    tree = yaml.compose(yaml.safe_dump(plain, sort_keys=True, default_flow_style=None), yaml.SafeLoader)
+    assert tree is not None
+    _line_up(tree)
+    return header + yaml.serialize(tree, Dumper=yaml.SafeDumper, width=10_000, allow_unicode=True)
 
 
 def files(catalogue: Iterable[ParameterRule]) -> dict[str, str]:
     """Return every file of `crds/` by name: the definition, and the list that `kubectl apply -k` needs."""
     kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [FILE]}
     return {FILE: to_yaml(render(catalogue)), "kustomization.yaml": to_yaml(kustomization)}
+
+
+def _line_up(node: yaml.Node, inline: bool = False) -> None:
+    """Put every schema without fields of its own on one line: indentation would be a fifth of the definition."""
+    if isinstance(node, yaml.MappingNode):
+        given = {key.value: value for key, value in node.value}
+        is_schema = "type" in given or "x-kubernetes-int-or-string" in given
+        inline = inline or (is_schema and "properties" not in given and not _has_fields(given.get("items")))
+        children = list(given.values())
+    elif isinstance(node, yaml.SequenceNode):
+        children = node.value
+    else:
+        return
+    node.flow_style = node.flow_style or inline
+    for child in children:
+        _line_up(child, inline)
+
+
+def _has_fields(node: yaml.Node | None) -> bool:
+    return isinstance(node, yaml.MappingNode) and any(key.value == "properties" for key, _ in node.value)
 
 
 def _version(catalogue: Iterable[ParameterRule]) -> dict[str, Any]:

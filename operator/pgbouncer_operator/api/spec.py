@@ -12,7 +12,7 @@ from pgbouncer_operator.api.model import ListMap, Model, Rule
 from pgbouncer_operator.api.pod import Pod
 from pgbouncer_operator.api.service import Service, ServiceType
 from pgbouncer_operator.api.strings import Integer, LongText, SettingValue
-from pgbouncer_operator.api.tuning import Drain, ServerConnections, Timeouts
+from pgbouncer_operator.api.tuning import Drain, ServerConnections, SizingMode, Timeouts
 
 
 class Traffic(StrEnum):
@@ -49,6 +49,11 @@ def _lookup_elsewhere(spec: "PoolSpec") -> str | None:
     return None if wanted is None or any(each.name == wanted for each in spec.databases) else wanted
 
 
+def _nobody_to_follow(spec: "PoolSpec") -> str | None:
+    follows = spec.server_connections.sizing.mode is SizingMode.WORKLOADS
+    return "" if follows and not spec.clients.workloads else None
+
+
 class PoolSpec(Model):
     """What the pool should be."""
 
@@ -82,13 +87,20 @@ class PoolSpec(Model):
             message="type NodePort and LoadBalancer need clients.tls with mode require: set it, or keep type ClusterIP",
             field="service",
         ),
+        Rule(
+            cel='self.serverConnections.sizing.mode != "Workloads" || has(self.clients.workloads)'
+            " && self.clients.workloads.size() > 0",
+            broken=_nobody_to_follow,
+            message="sizing mode Workloads follows clients.workloads, which names none: add your clients' Deployment",
+            field="clients",
+        ),
     )
 
     backend: Backend
-    """The PostgreSQL server behind the pool. Required. A change takes effect by reload; a new CA reference rolls."""
+    """The PostgreSQL server behind the pool. Required. A change is reloaded; a new CA reference rolls."""
     databases: Annotated[tuple[Database, ...], Field(min_length=1, max_length=128), ListMap("name")]
-    """Databases that clients may ask for, 1 to 128, merged by name. Required. PgBouncer's [databases]. A change takes
-    effect by reload; removal first lets clients leave."""
+    """Databases that clients may ask for, 1 to 128, merged by name. Required. PgBouncer's [databases]. A
+    change is reloaded; removal first lets clients leave."""
     users: Annotated[tuple[User, ...], Field(min_length=1, max_length=128), ListMap("name")]
     """Logins that may use the pool, 1 to 128, merged by name. Required. PgBouncer's auth_file. A new reference rolls
     the pods; new content of a Secret is reloaded. Removal rolls the pods too: sessions of the removed user end with the
@@ -99,13 +111,13 @@ class PoolSpec(Model):
     known it there, and looked up by newer ones; removal from spec.users rolls the pods."""
     pool_mode: PoolMode = PoolMode.TRANSACTION
     """When a server connection goes back to the pool: session, transaction or statement. Default: transaction.
-    PgBouncer's pool_mode. A change takes effect by reload, then every server connection is renewed."""
+    PgBouncer's pool_mode. A change is reloaded, then every server connection is renewed."""
     server_connections: ServerConnections
-    """How many connections to the PostgreSQL server the pool may hold. Required. A change takes effect by reload."""
+    """How many connections to the PostgreSQL server the pool may hold. Required. A change is reloaded."""
     clients: Clients = Clients()
-    """Limits on the side of the clients. Default: 2000 clients for each pod. A change takes effect by reload."""
+    """Limits on the side of the clients. Default: 2000 clients for each pod. A change is reloaded."""
     timeouts: Timeouts = Timeouts()
-    """How long anything may take, in whole seconds. Default: see each field. A change takes effect by reload."""
+    """How long anything may take, in whole seconds. Default: see each field. A change is reloaded."""
     replicas: Annotated[Integer, Field(ge=0, json_schema_extra={"format": "int32"})] = 2
     """Pods wanted; 0 stops the pool. Default: 2. Autoscalers write it through the scale subresource. What does not fit
     in serverConnections.max is clamped, and status says so. A change first moves limits, then pods."""
@@ -123,7 +135,7 @@ class PoolSpec(Model):
     them. Automatic rolls the pods at once. Default: Manual."""
     parameters: Annotated[dict[LongText, SettingValue], Field(max_length=64)] | None = None
     """Other settings of PgBouncer by their own names, integer or string, at most 64. Default: none. Names and values
-    are checked; what has a field of its own is refused here. A change takes effect by reload or roll, by setting."""
+    are checked; what has a field of its own is refused here. A change is reloaded or roll, by setting."""
     service: Service = Service()
     """The Service that applications connect to, named like the pool. Default: a ClusterIP on port 6432. A change is
     applied at once."""

@@ -17,6 +17,7 @@ from pgbouncer_operator.api.strings import Integer, LongText, Text
 Count = Annotated[Integer, Field(ge=0)]
 Moment = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
 Name = Annotated[str, StringConstraints(max_length=253)]
+Word = Annotated[str, StringConstraints(max_length=64, pattern="^[A-Za-z]+$")]
 Hash = Annotated[str, StringConstraints(max_length=64)]
 
 
@@ -61,6 +62,8 @@ class ServerConnectionsStatus(Model):
 
     max: Count | None = None
     """Most connections that the pool may hold; spec.serverConnections.max."""
+    size: Count | None = None
+    """Connections that the pool is to hold now, by its sizing: max at most."""
     allocated: Count | None = None
     """Connections granted to pods, terminating ones included."""
     open: Count | None = None
@@ -78,6 +81,26 @@ class ClientsStatus(Model):
     """Clients that are connected now."""
     max_per_pod: Count | None = None
     """Most clients that one pod accepts; spec.clients.maxPerPod."""
+
+
+class Recommendation(Model):
+    """How many server connections would do, by the same arithmetic as sizing, whatever the mode."""
+
+    value: Count
+    """Connections that would do. Modes Workloads and Demand follow it, Fixed does not."""
+    reason: Word
+    """Why this many, in one word, such as Enough, Grown or Shrunk."""
+    inputs: LongText = ""
+    """The figures that it is made of, in a sentence."""
+
+
+class Advice(Model):
+    """Something that could be better, with figures."""
+
+    reason: Word
+    """What it is about, in one word, such as OverSized or Starving."""
+    message: LongText = ""
+    """What was seen, and what to do."""
 
 
 class LastChange(Model):
@@ -120,6 +143,10 @@ class PoolStatus(Model):
     """Connections to the PostgreSQL server, over all pods."""
     clients: ClientsStatus | None = None
     """Connections of clients, over all pods."""
+    recommendation: Recommendation | None = None
+    """How many server connections would do, and why; for people in mode Fixed."""
+    advice: Annotated[tuple[Advice, ...], Field(max_length=16), ListMap("reason")] | None = None
+    """What could be better, with figures. Empty when there is nothing to say."""
     summary: Summary | None = None
     """What kubectl get shows of two numbers at once."""
     last_change: LastChange | None = None

@@ -1,11 +1,12 @@
 """The numbers of a pool: how many connections, how long anything may take, how patiently a pod leaves."""
 
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from pgbouncer_operator.api.access import ConnectionCount
-from pgbouncer_operator.api.model import Model
+from pgbouncer_operator.api.model import Model, Rule
 from pgbouncer_operator.api.strings import Integer
 
 Seconds = Annotated[Integer, Field(ge=0, le=31_536_000)]  # up to a year
@@ -13,13 +14,62 @@ UpToADay = Annotated[Integer, Field(ge=0, le=86_400)]
 AtLeastASecond = Annotated[Integer, Field(ge=1, le=86_400)]
 
 
+class SizingMode(StrEnum):
+    """What the number of server connections follows."""
+
+    FIXED = "Fixed"
+    WORKLOADS = "Workloads"
+    DEMAND = "Demand"
+
+
+class Sizing(Model):
+    """How many of serverConnections.max the pool may hold at a time."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel='self.mode != "Workloads" || has(self.perClientReplica)',
+            broken=lambda sizing: (
+                "" if sizing.mode is SizingMode.WORKLOADS and sizing.per_client_replica is None else None
+            ),
+            message="mode Workloads needs perClientReplica: set it to what one pod of your clients uses",
+        ),
+    )
+
+    mode: SizingMode = SizingMode.FIXED
+    """Fixed: max. Workloads: perClientReplica for each replica that spec.clients.workloads are to have. Demand: what is
+    measured. Default: Fixed. A change is reloaded."""
+    min: ConnectionCount | None = None
+    """Least connections that the pool may hold; none is opened ahead. Default: what its pods need, one for each
+    database. A change is reloaded."""
+    per_client_replica: ConnectionCount | None = None
+    """Connections for one pod of the client workloads. Required in mode Workloads. Default: none. A
+    change is reloaded."""
+
+
+def _min_above_max(connections: "ServerConnections") -> str | None:
+    least = connections.sizing.min
+    return None if least is None or least <= connections.max else ""
+
+
 class ServerConnections(Model):
     """The pool's share of what PostgreSQL can carry."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.sizing.min) || self.sizing.min <= self.max",
+            broken=_min_above_max,
+            message="sizing.min is more than max: lower min or raise max",
+            field="sizing",
+        ),
+    )
+
     max: ConnectionCount
     """Most connections to the PostgreSQL server over all pods together, surge and terminating pods included. Required.
-    Split over pods and databases as PgBouncer's max_db_connections. A change takes effect by reload: pods shrink and
+    Split over pods and databases as PgBouncer's max_db_connections. A change is reloaded: pods shrink and
     confirm before others grow, nothing restarts."""
+    sizing: Sizing = Sizing()
+    """How many of max the pool may hold at a time. Default: mode Fixed, all of max. status.recommendation tells in
+    every mode what would do. A change is reloaded."""
 
 
 class Timeouts(Model):
@@ -27,25 +77,25 @@ class Timeouts(Model):
 
     query_wait_seconds: UpToADay = 30
     """Seconds a query may wait for a server connection before the client gets an error; 0 waits for ever. Default: 30.
-    PgBouncer's query_wait_timeout. A change takes effect by reload."""
+    PgBouncer's query_wait_timeout. A change is reloaded."""
     server_idle_seconds: Seconds = 600
     """Seconds after which an unused server connection is closed; 0 never closes. Default: 600. PgBouncer's
-    server_idle_timeout. A change takes effect by reload."""
+    server_idle_timeout. A change is reloaded."""
     server_lifetime_seconds: Seconds = 3600
     """Seconds after which a server connection is renewed once it is free; 0 uses every connection once. Default: 3600.
-    PgBouncer's server_lifetime. A change takes effect by reload."""
+    PgBouncer's server_lifetime. A change is reloaded."""
     client_idle_seconds: Seconds = 0
     """Seconds after which an idle client is disconnected; 0 never. Default: 0. PgBouncer's client_idle_timeout. A
-    change takes effect by reload."""
+    change is reloaded."""
     idle_transaction_seconds: Seconds = 0
     """Seconds a client may idle inside a transaction before it is disconnected; 0 is unlimited. Default: 0.
-    PgBouncer's idle_transaction_timeout. A change takes effect by reload."""
+    PgBouncer's idle_transaction_timeout. A change is reloaded."""
     query_seconds: Seconds = 0
     """Seconds a query may run before it is cancelled and its client disconnected; 0 is unlimited. Default: 0. Better
-    set statement_timeout in PostgreSQL. PgBouncer's query_timeout. A change takes effect by reload."""
+    set statement_timeout in PostgreSQL. PgBouncer's query_timeout. A change is reloaded."""
     server_connect_seconds: AtLeastASecond = 15
     """Seconds that connecting and logging in to the PostgreSQL server may take. Default: 15. PgBouncer's
-    server_connect_timeout. A change takes effect by reload."""
+    server_connect_timeout. A change is reloaded."""
 
 
 class Drain(Model):

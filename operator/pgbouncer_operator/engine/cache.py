@@ -109,6 +109,12 @@ class Store(Generic[P]):
         del self._items[key]
         return True
 
+    def forget(self, key: Key) -> None:
+        """Drop an object that nobody asks for any more. It is not deleted: the next news of it are taken again."""
+        known = self._items.pop(key, None)
+        if known is not None:
+            self._unindex(key, known)
+
     def replace(self, items: Iterable[P], listed_at: int) -> set[Key]:
         """Take a complete list made at version `listed_at` and give the keys whose object differs from before.
 

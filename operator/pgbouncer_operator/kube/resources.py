@@ -31,6 +31,9 @@ class Resource:
 CONNECTION_POOLS = Resource(naming.API_VERSION, naming.KIND, naming.PLURAL)
 POSTGRES_SERVERS = Resource(naming.API_VERSION, "PostgresServer", "postgresservers")
 DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
+STATEFUL_SETS = Resource("apps/v1", "StatefulSet", "statefulsets")
+REPLICA_SETS = Resource("apps/v1", "ReplicaSet", "replicasets")
+HORIZONTAL_POD_AUTOSCALERS = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 POD_DISRUPTION_BUDGETS = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
 SECRETS = Resource("v1", "Secret", "secrets")
@@ -48,6 +51,9 @@ ALL = (
     CONNECTION_POOLS,
     POSTGRES_SERVERS,
     DEPLOYMENTS,
+    STATEFUL_SETS,
+    REPLICA_SETS,
+    HORIZONTAL_POD_AUTOSCALERS,
     POD_DISRUPTION_BUDGETS,
     CONFIG_MAPS,
     SECRETS,

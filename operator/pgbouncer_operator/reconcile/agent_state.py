@@ -20,12 +20,29 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    """What PgBouncer did since it started. The time in transactions includes the wait for a server."""
+
+    transactions: int
+    transaction_seconds: float
+    wait_seconds: float
+
+    def since(self, earlier: "Totals") -> "Totals":
+        """What was added; counters that fell belong to a new process or pool, and count from 0."""
+        mine = (self.transactions, self.transaction_seconds, self.wait_seconds)
+        theirs = (earlier.transactions, earlier.transaction_seconds, earlier.wait_seconds)
+        if any(now < before for now, before in zip(mine, theirs, strict=True)):
+            return self
+        return Totals(mine[0] - theirs[0], mine[1] - theirs[1], mine[2] - theirs[2])
+
+
+@dataclass(frozen=True, slots=True)
 class AgentState:
     """One pod's own word. Counts are connections; seq and hash are what it has applied and verified.
 
     traffic: Paused when every database is. lingering: databases and users on their way out. reconnected: the token by
     which it last renewed its server connections. certificates: generations of the mounts of ca and tls, which change
-    with their content. An agent of an older version says nothing of these.
+    with their content. totals: None while PgBouncer is silent. An agent of an older version says nothing of these.
     """
 
     uid: str
@@ -48,6 +65,7 @@ class AgentState:
     reconnected: str = ""
     candidates: bool = True
     certificates: Mapping[str, str] = field(default_factory=dict)
+    totals: Totals | None = None
 
 
 def parse(text: str, uid: str) -> AgentState | None:
@@ -84,6 +102,17 @@ def _read(document: Mapping[str, Any]) -> AgentState:
         reconnected=str(document.get("reconnected") or ""),
         candidates="lingering" in document,
         certificates={str(name): str(each) for name, each in (document.get("certificates") or {}).items()},
+        totals=_totals(document.get("totals")),
+    )
+
+
+def _totals(document: Mapping[str, Any] | None) -> Totals | None:
+    if not document:
+        return None
+    return Totals(
+        transactions=int(document["transactions"]),
+        transaction_seconds=int(document["transactionMicroseconds"]) / 1e6,
+        wait_seconds=int(document["waitMicroseconds"]) / 1e6,
     )
 
 

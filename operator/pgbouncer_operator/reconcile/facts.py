@@ -1,8 +1,11 @@
 """The part of status that counts and names: pods, connections, hashes, endpoint, image, Secrets. Pure."""
 
+from collections.abc import Sequence
+
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.access import Endpoint
 from pgbouncer_operator.api.connection_pool import ConnectionPool
+from pgbouncer_operator.api.spec import PoolSpec
 from pgbouncer_operator.api.status import (
     Binding,
     ClientsStatus,
@@ -12,6 +15,9 @@ from pgbouncer_operator.api.status import (
     Summary,
     ratio,
 )
+from pgbouncer_operator.reconcile.advice import advice
+from pgbouncer_operator.reconcile.agent_state import AgentState
+from pgbouncer_operator.reconcile.allotment import Allotment
 from pgbouncer_operator.reconcile.capacity import Capacity
 from pgbouncer_operator.reconcile.observed import Missing, Observed
 from pgbouncer_operator.reconcile.pokes import follows
@@ -20,7 +26,9 @@ from pgbouncer_operator.resources.connection_secret import connection_secrets
 from pgbouncer_operator.resources.desired import Desired
 
 
-def with_facts(told: PoolStatus, seen: Observed, wanted: Desired, capacity: Capacity) -> PoolStatus:
+def with_facts(
+    told: PoolStatus, seen: Observed, wanted: Desired, capacity: Capacity, allotment: Allotment
+) -> PoolStatus:
     """The status with what was counted and read. The spec must be readable."""
     assert isinstance(seen.spec, ConnectionPool)
     spec, name = seen.spec.spec, seen.view.name
@@ -28,7 +36,6 @@ def with_facts(told: PoolStatus, seen: Observed, wanted: Desired, capacity: Capa
     states = [state for pod in (*seen.living, *seen.leaving) if (state := seen.states.get(pod.uid)) is not None]
     applied = sum(follows(seen.states.get(pod.uid), digest, grants.concerning(pod.uid)) for pod in seen.living)
     ready = sum(pod.ready for pod in seen.living)
-    opened = sum(state.open for state in states)
     made = _made_secrets(seen)
     host = spec.service.external_host or naming.service_host(name, seen.view.namespace)
     return told.model_copy(
@@ -42,22 +49,32 @@ def with_facts(told: PoolStatus, seen: Observed, wanted: Desired, capacity: Capa
             "configuration": Configuration(
                 hash=digest, applied=ratio(applied, len(seen.living)), pods_applied=applied, pods_total=len(seen.living)
             ),
-            "server_connections": ServerConnectionsStatus(
-                max=spec.server_connections.max,
-                allocated=capacity.round.charged,
-                open=opened,
-                busy=sum(state.busy for state in states),
-                waiting=sum(state.waiting for state in states),
-            ),
+            "server_connections": _connections(states, spec, capacity, allotment),
             "clients": ClientsStatus(
                 connected=sum(state.clients for state in states), max_per_pod=spec.clients.max_per_pod
             ),
             "summary": Summary(
-                pods=ratio(ready, wanted.fit.replicas), connections=ratio(opened, spec.server_connections.max)
+                pods=ratio(ready, wanted.fit.replicas),
+                connections=ratio(sum(state.open for state in states), allotment.size),
             ),
+            "recommendation": allotment.recommendation,
+            "advice": advice(seen, allotment) or None,
             "last_change": seen.status.last_change,
             "connection_secrets": tuple(made) or None,
         }
+    )
+
+
+def _connections(
+    states: Sequence[AgentState], spec: PoolSpec, capacity: Capacity, allotment: Allotment
+) -> ServerConnectionsStatus:
+    return ServerConnectionsStatus(
+        max=spec.server_connections.max,
+        size=allotment.size,
+        allocated=capacity.round.charged,
+        open=sum(state.open for state in states),
+        busy=sum(state.busy for state in states),
+        waiting=sum(state.waiting for state in states),
     )
 
 

@@ -54,6 +54,7 @@ class Observer:
         pods = self.world.pods.find(key)
         if pods:
             await self.world.slices.follow(self.kube, view.backend)
+        await self.world.clients.follow(self.kube, view.namespace, view.clients)
         states = await self.agents.ask([pod for pod in pods if not pod.finished])
         spec, today = _parse(view), self.today()
         seen = Observed(
@@ -71,6 +72,7 @@ class Observer:
             today=today,
             endpoints=self.world.slices.ready(view.backend),
             pause=pause(spec, children.get(("ConfigMap", naming.config_map(view.name))), today),
+            clients=self.world.clients.seen(view.namespace, view.clients),
         )
         if not self.read_secrets or isinstance(seen.spec, InvalidSpec) or view.deleting:
             return seen

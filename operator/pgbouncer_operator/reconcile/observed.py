@@ -13,7 +13,9 @@ from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.reconcile.agent_state import AgentState
 from pgbouncer_operator.reconcile.projections import ChildView, PodView, PoolView
 from pgbouncer_operator.reconcile.traffic import Pause
+from pgbouncer_operator.reconcile.workloads import Clients
 from pgbouncer_operator.resources.connection_secret import Login
+from pgbouncer_operator.sizing.demand import CALM, Decision, Sizing
 
 ChildKey = tuple[str, str]  # kind, name
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
@@ -118,6 +120,33 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """What the pods did, as far as it was seen. Losing it costs some minutes in which nothing shrinks.
+
+    at: when all were last heard (monotonic seconds). clients: replicas that the client workloads were to have then.
+    states: what each pod said then. decision: None before the first window. quiet_since: no use was seen from then on.
+    """
+
+    at: float
+    clients: int
+    states: Mapping[str, AgentState]
+    sizing: Sizing
+    decision: Decision | None = None
+    quiet_since: float = 0.0
+
+    @property
+    def highest(self) -> int:
+        """The most that the demand of the last minutes asked for."""
+        return max((want for _, want in self.sizing.wants), default=0)
+
+    @property
+    def young(self) -> bool:
+        """Whether too little was seen to say that less would do."""
+        windows = self.sizing.windows
+        return not windows or windows[-1].at - windows[0].at < CALM
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What outlives a reconcile but not the process; losing it costs a repeated poke or a missing duration, no more.
 
@@ -134,6 +163,7 @@ class Memory:
     made: tuple[str, ...] = ()
     endpoints: str = ""
     trial: Trial | None = None
+    demand: Demand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +173,7 @@ class Observed:
     spec: the parsed pool, or why it cannot be parsed. credentials and secrets: None when not read this time.
     states: by pod uid, None where the agent did not answer: unknown, never absent. now: monotonic; today: RFC 3339.
     endpoints: ready addresses of the Service that is the backend, None while unknown. pause: asked for by the spec.
+    clients: replicas of the client workloads, None while unknown or when the spec names none.
     """
 
     view: PoolView
@@ -159,6 +190,7 @@ class Observed:
     today: str
     endpoints: tuple[str, ...] | None = None
     pause: Pause | None = None
+    clients: Clients | None = None
 
     @property
     def living(self) -> tuple[PodView, ...]:
@@ -200,6 +232,8 @@ class Observed:
             self.children,
             self.endpoints,
             self.pause and self.pause.essence,
+            self.clients,
+            self.memory.demand and self.memory.demand.decision,
         )
 
     def remember(self, **changes: Any) -> "Observed":

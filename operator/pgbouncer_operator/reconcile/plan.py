@@ -7,6 +7,7 @@ from typing import Any
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.reconcile import endpoints
+from pgbouncer_operator.reconcile.allotment import allot
 from pgbouncer_operator.reconcile.canary import course
 from pgbouncer_operator.reconcile.capacity import Capacity, decide
 from pgbouncer_operator.reconcile.changes import track
@@ -34,11 +35,12 @@ def plan(seen: Observed, platform: Platform) -> Plan:
     if isinstance(seen.spec, InvalidSpec):
         return report(seen, Outlook(None, None), ())
     pool = seen.spec
-    wanted = desired(pool, platform)
-    capacity = decide(seen, wanted, pool.spec.server_connections.max)
+    given = allot(seen)
+    wanted = desired(pool, platform, given.size)
+    capacity = decide(seen, wanted, given.size)
     if wanted.fit.shortage and not wanted.fit.replicas:
         # Not one pod fits: a slip of the pen must not stop a pool, so what runs keeps its configuration and its grants.
-        return report(seen, Outlook(wanted, capacity), ())
+        return report(seen, Outlook(wanted, capacity, allotment=given), ())
     if seen.pause:
         body = config_map(pool, wanted.intent, seen.pause.document)
         wanted = replace(wanted, config_map=dress(pool, body))
@@ -58,7 +60,7 @@ def plan(seen: Observed, platform: Platform) -> Plan:
     keys = {step.key for step in (*first, *second)}
     seen = seen.remember(refusals={key: each for key, each in seen.memory.refusals.items() if key in keys})
     phases = tuple(_permitted(seen, phase) for phase in (first, second))
-    return _in_time(seen, report(seen, Outlook(wanted, capacity, way), phases))
+    return _in_time(seen, report(seen, Outlook(wanted, capacity, way, given), phases))
 
 
 def _in_time(seen: Observed, made: Plan) -> Plan:

@@ -12,6 +12,7 @@ from typing import Any
 from pgbouncer_operator import naming
 from pgbouncer_operator.reconcile import endpoints
 from pgbouncer_operator.reconcile.endpoints import Service
+from pgbouncer_operator.reconcile.workloads import Reference, references
 
 Body = Mapping[str, Any]
 OURS = ("data", "spec", "stringData", "type")  # the parts of a child's body that we set, beside its metadata
@@ -21,7 +22,8 @@ OURS = ("data", "spec", "stringData", "type")  # the parts of a child's body tha
 class PoolView:
     """A ConnectionPool. spec and status are JSON; our own writes of status wake nobody. created: RFC 3339.
 
-    backend: the Service that the host may mean. refresh: the user's annotation, empty when there is none.
+    backend: the Service that the host may mean. refresh: the user's annotation, empty when there is none. clients: the
+    workloads that it names.
     """
 
     namespace: str
@@ -35,6 +37,7 @@ class PoolView:
     created: str = field(compare=False)
     backend: Service | None
     refresh: str
+    clients: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ def pool(body: Body) -> PoolView:
         created=metadata.get("creationTimestamp", ""),
         backend=_backend(body),
         refresh=(metadata.get("annotations") or {}).get(naming.ANNOTATION_REFRESH, ""),
+        clients=references(body),
     )
 
 

@@ -1,6 +1,7 @@
 """One reconcile: look, decide, act. The table of contents of this package."""
 
 from pgbouncer_operator.reconcile.apply import Applier
+from pgbouncer_operator.reconcile.measure import measured
 from pgbouncer_operator.reconcile.observe import Observer
 from pgbouncer_operator.reconcile.observed import Memory
 from pgbouncer_operator.reconcile.plan import plan
@@ -27,9 +28,11 @@ class Reconciler:
             self._memories.pop(key, None)
             self._resting.pop(key, None)
             return None
+        seen = measured(seen)
         essence = seen.essence
         if essence is not None and essence == self._resting.pop(key, None):
             self._resting[key] = essence
+            self._memories[key] = seen.memory  # time has passed, which is all that demand needs to know
             return AT_REST
         made = plan(seen, self._platform)
         outcome = await self._applier.apply(seen, made)

@@ -6,7 +6,9 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason, merge
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.status import Configuration, PoolStatus, ServerConnectionsStatus, Summary
+from pgbouncer_operator.api.tuning import SizingMode
 from pgbouncer_operator.reconcile import checks
+from pgbouncer_operator.reconcile.allotment import Allotment
 from pgbouncer_operator.reconcile.canary import Course
 from pgbouncer_operator.reconcile.capacity import Capacity
 from pgbouncer_operator.reconcile.changes import arrived
@@ -23,6 +25,7 @@ AT_REST = 15.0  # seconds between two looks at the pods' figures
 BROKEN = 3.0  # the same while PostgreSQL or the API server refuses: what was mended is told soon
 TRYING = 0.075  # the same while one pod tries a configuration and the others wait for its word
 LONGEST_WAIT = 5.0  # seconds between two looks while something is on its way
+RESIZED = "Resized"  # the reason of events about the pool's size
 QUIET = {  # on the way, or the absence of something: no event
     Reason.PENDING,
     Reason.APPLYING_CONFIGURATION,
@@ -35,11 +38,12 @@ NEUTRAL = {ConditionType.PAUSED, ConditionType.UPDATE_AVAILABLE}  # neither way 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What was decided, None for both when the spec cannot be used."""
+    """What was decided, None for all when the spec cannot be used."""
 
     wanted: Desired | None
     capacity: Capacity | None
     course: Course | None = None
+    allotment: Allotment | None = None
 
 
 def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...]) -> Plan:
@@ -49,8 +53,8 @@ def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...
     pending = any(phases) or not _settled(seen, found)
     told = PoolStatus(observed_generation=seen.view.generation, conditions=conditions)
     memory = seen.memory
-    if outlook.wanted is not None and outlook.capacity is not None and isinstance(seen.spec, ConnectionPool):
-        told = with_facts(told, seen, outlook.wanted, outlook.capacity)
+    if outlook.wanted is not None and outlook.capacity is not None and outlook.allotment is not None:
+        told = with_facts(told, seen, outlook.wanted, outlook.capacity, outlook.allotment)
         if memory.trial is not None and memory.trial.again is not None:
             memory = replace(memory, change=None)  # what has failed has not arrived
         if memory.change is not None and not pending:
@@ -66,6 +70,7 @@ def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...
         phases = (*phases, (_status_step(seen, told),))
         memory = replace(memory, figures_at=seen.now)
     announcements = () if held_back else _announcements(seen.status.conditions or (), conditions)
+    announcements += _resized(seen, told)
     phases = tuple(filter(None, phases))
     # A refused write is tried again after a while, although nothing that we see may have changed. Pods without an
     # address have nothing to say: Kubernetes' own news of them come by the watch.
@@ -168,7 +173,9 @@ def _plain(status: PoolStatus) -> PoolStatus:
             "replicas": None,
             "conditions": tuple(each.model_copy(update={"message": ""}) for each in status.conditions or ()),
             "configuration": status.configuration and Configuration(hash=status.configuration.hash),
-            "server_connections": servers and ServerConnectionsStatus(max=servers.max),
+            "server_connections": servers and ServerConnectionsStatus(max=servers.max, size=servers.size),
+            "recommendation": None,
+            "advice": None,
             "summary": summary and Summary(pods=summary.pods),
         }
     )
@@ -199,6 +206,17 @@ def _announcements(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> tu
                 )
             )
     return tuple(told)
+
+
+def _resized(seen: Observed, told: PoolStatus) -> tuple[Announcement, ...]:
+    """One event for each change of the size that the user did not make."""
+    before, now = seen.status.server_connections, told.server_connections
+    if before is None or now is None or told.recommendation is None or before.size in {None, now.size}:
+        return ()
+    if isinstance(seen.spec, ConnectionPool) and seen.spec.spec.server_connections.sizing.mode is SizingMode.FIXED:
+        return ()
+    why = f"{told.recommendation.reason}: {told.recommendation.inputs}"
+    return (Announcement(False, RESIZED, f"{before.size} server connections become {now.size}. {why}."),)
 
 
 def _good(each: Condition) -> bool:

@@ -1,6 +1,6 @@
 """Which pool an event is about, and whether it is worth a look. Pure."""
 
-from pgbouncer_operator.reconcile.projections import ChildView, PodView, PoolView, SliceView
+from pgbouncer_operator.reconcile.projections import ChildView, PodView, PoolView
 
 Key = tuple[str, str]  # namespace, name of the pool
 
@@ -15,6 +15,6 @@ def pool_of(view: PoolView | ChildView | PodView) -> Key | None:
     return (view.namespace, view.pool) if view.pool else None
 
 
-def delay(view: PoolView | ChildView | PodView | SliceView) -> float:
+def delay(view: object) -> float:
     """Seconds to wait for more news: none after a user's change."""
     return 0.0 if isinstance(view, PoolView) else COALESCE

@@ -1,17 +1,20 @@
 """What the operator knows of the cluster: one store for each kind it watches, and the lists that fill them."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.engine.cache import Store
 from pgbouncer_operator.kube import resources
-from pgbouncer_operator.kube.client import Kube, Object, Selection
+from pgbouncer_operator.kube.client import Kube, Selection
 from pgbouncer_operator.kube.resources import Resource
 from pgbouncer_operator.reconcile import projections
+from pgbouncer_operator.reconcile.following import Following
 from pgbouncer_operator.reconcile.projections import ChildView, PodView, PoolView, SliceView
 from pgbouncer_operator.reconcile.slices import Slices
 from pgbouncer_operator.reconcile.triggers import Key, pool_of
+from pgbouncer_operator.reconcile.workloads import AutoscalerView, Reference, WorkloadView
 
 CHILDREN = (
     resources.CONFIG_MAPS,
@@ -22,7 +25,7 @@ CHILDREN = (
 # Pools first: what else is kept depends on them.
 WATCHED = (resources.CONNECTION_POOLS, *CHILDREN, resources.PODS, resources.ENDPOINT_SLICES)
 OURS = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY},{naming.LABEL_POOL}"
-View = PoolView | ChildView | PodView | SliceView
+View = PoolView | ChildView | PodView | SliceView | WorkloadView | AutoscalerView
 
 
 def selector(resource: Resource) -> str:
@@ -32,7 +35,7 @@ def selector(resource: Resource) -> str:
     return "" if resource is resources.CONNECTION_POOLS else OURS
 
 
-def project(resource: Resource, body: Object) -> View:
+def project(resource: Resource, body: Mapping[str, Any]) -> View:
     """The projection of an object of that kind."""
     if resource is resources.CONNECTION_POOLS:
         return projections.pool(body)
@@ -45,20 +48,26 @@ def _by_pool(view: ChildView | PodView) -> Iterable[Hashable]:
     return (pool_of(view),)
 
 
-def _by_backend(view: PoolView) -> Iterable[Hashable]:
-    return (view.backend,) if view.backend else ()
+def _by_what_it_names(view: PoolView) -> Iterable[Hashable]:
+    services = (view.backend,) if view.backend else ()
+    return (*services, _clients_in(view.namespace)) if view.clients else services
+
+
+def _clients_in(namespace: str) -> Hashable:
+    return ("clients", "in", namespace)
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """The stores. Not thread-safe: they belong to the loop of the workers."""
 
-    pools: Store[PoolView] = field(default_factory=lambda: Store(_by_backend))
+    pools: Store[PoolView] = field(default_factory=lambda: Store(_by_what_it_names))
     pods: Store[PodView] = field(default_factory=lambda: Store(_by_pool))
     children: dict[str, Store[ChildView]] = field(
         default_factory=lambda: {each.kind: Store(_by_pool) for each in CHILDREN}
     )
     slices: Slices = field(default_factory=Slices)
+    clients: Following = field(default_factory=Following)
 
     @property
     def synced(self) -> bool:
@@ -76,17 +85,23 @@ class World:
                 return self.children[view.kind].put(view)
             case SliceView():
                 return self.slices.put(view, wanted=bool(self.pools.find((view.namespace, view.service))))
+            case WorkloadView() | AutoscalerView():
+                return self.clients.put(view)
 
     def remove(self, view: View) -> bool:
         """Take the news that an object is gone; say whether it was known."""
         if isinstance(view, SliceView):
             return self.slices.remove(view)
+        if isinstance(view, WorkloadView | AutoscalerView):
+            return self.clients.remove(view)
         return self._store(view).remove((view.namespace, view.name), view.uid, view.resource_version)
 
     def concerned(self, view: View) -> tuple[Key, ...]:
         """The pools that an object is about."""
         if isinstance(view, SliceView):
             return tuple((pool.namespace, pool.name) for pool in self.pools.find((view.namespace, view.service)))
+        if isinstance(view, WorkloadView | AutoscalerView):
+            return tuple((pool.namespace, pool.name) for pool in self.pools.find(_clients_in(view.namespace)))
         key = pool_of(view)
         return () if key is None else (key,)
 
@@ -96,10 +111,17 @@ class World:
         for resource in WATCHED:
             if resource is not resources.ENDPOINT_SLICES:
                 touched |= await self._sync(kube, resource, namespaces)
-        known_pools = self.pools.keys()
-        services = {pool.backend for key in known_pools if (pool := self.pools.get(key)) and pool.backend}
+        known_keys = self.pools.keys()
+        known_pools = [pool for key in known_keys if (pool := self.pools.get(key)) is not None]
+        services = {pool.backend for pool in known_pools if pool.backend}
         for service in await self.slices.sync(kube, namespaces, services):
             touched |= {(pool.namespace, pool.name) for pool in self.pools.find(service)}
+        asked: dict[str, frozenset[Reference]] = {}
+        for pool in known_pools:
+            if pool.clients:
+                asked[pool.namespace] = asked.get(pool.namespace, frozenset()) | frozenset(pool.clients)
+        for namespace in await self.clients.sync(kube, namespaces, asked):
+            touched |= {(pool.namespace, pool.name) for pool in self.pools.find(_clients_in(namespace))}
         return touched
 
     async def _sync(self, kube: Kube, resource: Resource, namespaces: tuple[str, ...]) -> set[Key]:

@@ -30,17 +30,22 @@ class Desired:
     deployment: Body
 
 
-def desired(pool: ConnectionPool, platform: Platform) -> Desired:
-    """Everything the spec alone decides."""
-    room = fit(_demand(pool))
-    content = intent(pool, room)
+def room(pool: ConnectionPool, budget: int | None = None) -> Fit:
+    """How many pods fit. budget: server connections that the pool is to hold now, None for all it may."""
+    return fit(_demand(pool, pool.spec.server_connections.max if budget is None else budget))
+
+
+def desired(pool: ConnectionPool, platform: Platform, budget: int | None = None) -> Desired:
+    """Everything that the spec and the pool's budget decide. budget: see `room`."""
+    fitting = room(pool, budget)
+    content = intent(pool, fitting)
     return Desired(
-        fit=room,
+        fit=fitting,
         intent=content,
         config_map=dress(pool, config_map(pool, content)),
         service=dress(pool, service(pool)),
         pod_disruption_budget=dress(pool, pod_disruption_budget(pool)),
-        deployment=dress(pool, deployment(pool, room, platform)),
+        deployment=dress(pool, deployment(pool, fitting, platform)),
     )
 
 
@@ -93,7 +98,7 @@ def digest(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def _demand(pool: ConnectionPool) -> Demand:
+def _demand(pool: ConnectionPool, budget: int) -> Demand:
     spec = pool.spec
     caps = {
         f"{kind}[{each.name}].serverConnections.max": each.server_connections.max
@@ -102,4 +107,4 @@ def _demand(pool: ConnectionPool) -> Demand:
         if each.server_connections
     }
     entries = len(spec.databases) + (1 if spec.auth_query else 0)  # logins are looked up through an entry of its own
-    return Demand(spec.server_connections.max, spec.replicas, entries, caps)
+    return Demand(budget, spec.replicas, entries, caps)

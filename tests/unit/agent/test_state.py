@@ -17,6 +17,7 @@ from pgbouncer_operator.agent.state import (
     Reload,
     ReloadKind,
     State,
+    Totals,
     UserState,
 )
 
@@ -28,7 +29,7 @@ WHOLE = State(
     hash="0123456789abcdef",
     seq=12,
     cap=12,
-    figures=Figures(open=7, busy=3, waiting=1, clients=412),
+    figures=Figures(open=7, busy=3, waiting=1, clients=412, totals=Totals(9, 2_500_000, 500_000)),
     problems=(Problem(ProblemReason.NO_GRANT, "none"),),
     users={"shop": UserState(True, "", "..1")},
     certificates={"ca": "..2"},
@@ -54,6 +55,7 @@ def test_the_state_is_the_document_the_operator_reads() -> None:
         "busy": 3,
         "waiting": 1,
         "clients": 412,
+        "totals": {"transactions": 9, "transactionMicroseconds": 2500000, "waitMicroseconds": 500000},
         "problems": [{"reason": "NoGrant", "message": "none"}],
         "users": {"shop": {"ok": True, "message": "", "generation": "..1"}},
         "certificates": {"ca": "..2"},

@@ -4,12 +4,14 @@ import pytest
 
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from pgbouncer_operator.api.status import (
+    Advice,
     Binding,
     ClientsStatus,
     Configuration,
     How,
     LastChange,
     PoolStatus,
+    Recommendation,
     ServerConnectionsStatus,
     Summary,
     previous,
@@ -33,8 +35,10 @@ FULL = PoolStatus(
     binding=Binding(name="shop-pool-connection"),
     image="pgbouncer:1.26.1",
     configuration=Configuration(hash="0123456789abcdef", applied="2/2", pods_applied=2, pods_total=2),
-    server_connections=ServerConnectionsStatus(max=25, allocated=24, open=7, busy=3, waiting=0),
+    server_connections=ServerConnectionsStatus(max=25, size=25, allocated=24, open=7, busy=3, waiting=0),
     clients=ClientsStatus(connected=412, max_per_pod=2000),
+    recommendation=Recommendation(value=9, reason="Enough", inputs="3.1 connections were in use, 0 clients waited."),
+    advice=(Advice(reason="OverSized", message="9 connections would do, serverConnections.max is 25."),),
     summary=Summary(pods="2/2", connections="7/25"),
     last_change=LastChange(what="spec.poolMode", how=How.RELOAD, seconds=1, pods=2, at="2026-11-21T01:00:00Z"),
     connection_secrets=("shop-pool-connection", "shop-pool-direct"),

@@ -30,7 +30,7 @@ def test_a_healthy_pool_is_ready_and_the_columns_are_filled() -> None:
     assert condition(seen, READY) == ("True", "Ready", "2 pods serve; a login to PostgreSQL works.")
     assert status["summary"] == {"pods": "2/2", "connections": "8/20"}
     assert status["clients"] == {"connected": 200, "maxPerPod": 2000}
-    assert status["serverConnections"] == {"max": 20, "allocated": 20, "open": 8, "busy": 6, "waiting": 0}
+    assert status["serverConnections"] == {"max": 20, "size": 20, "allocated": 20, "open": 8, "busy": 6, "waiting": 0}
     assert (status["endpoint"], status["image"]) == ("shop.web.svc:6432", "pool:1")
     assert status["selector"] == "pgbouncer-operator.io/pool=shop"
     assert "Stalled" not in conditions(seen)

@@ -1,0 +1,134 @@
+"""What could be better about a pool, with figures; nothing in the operator follows it. Pure."""
+
+from enum import StrEnum
+
+from pgbouncer_operator.api.connection_pool import ConnectionPool
+from pgbouncer_operator.api.status import Advice
+from pgbouncer_operator.api.tuning import SizingMode
+from pgbouncer_operator.reconcile.allotment import Allotment
+from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.sizing import demand
+
+IDLE = 3600.0  # seconds without any use
+SPARE = 5  # connections that nobody should be told to save
+CROWDED = 0.9  # of clients.maxPerPod
+STARVED = 3  # windows in a row in which clients waited
+
+
+class Subject(StrEnum):
+    """What an advice is about. The order is the order in status."""
+
+    STARVING = "Starving"
+    CLIENTS_NEAR_LIMIT = "ClientsNearLimit"
+    CLIENTS_NOT_FOUND = "ClientsNotFound"
+    CLIENTS_UNKNOWN = "ClientsUnknown"
+    CLIENTS_MAY_OUTGROW = "ClientsMayOutgrow"
+    OVER_SIZED = "OverSized"
+    IDLE = "Idle"
+
+
+def advice(seen: Observed, given: Allotment) -> tuple[Advice, ...]:
+    """Everything there is to say now. The spec must be readable."""
+    assert isinstance(seen.spec, ConnectionPool)
+    found = {
+        Subject.STARVING: _starving(seen),
+        Subject.CLIENTS_NEAR_LIMIT: _crowded(seen),
+        Subject.CLIENTS_NOT_FOUND: _not_found(seen),
+        Subject.CLIENTS_UNKNOWN: _unknown(seen),
+        Subject.CLIENTS_MAY_OUTGROW: _outgrowing(seen),
+        Subject.OVER_SIZED: _over_sized(seen, given),
+        Subject.IDLE: _idle(seen),
+    }
+    return tuple(Advice(reason=subject.value, message=text) for subject, text in found.items() if text)
+
+
+def _starving(seen: Observed) -> str:
+    """Clients wait, and the pool holds all that it may."""
+    assert isinstance(seen.spec, ConnectionPool)
+    known, most = seen.memory.demand, seen.spec.spec.server_connections.max
+    last = known.sizing.windows[-STARVED:] if known else ()
+    if known is None or known.decision is None or len(last) < STARVED or any(each.queued < 1 for each in last):
+        return ""
+    want = demand.staffed(known.decision.need)
+    if want <= most:
+        return ""
+    waited = round(sum(each.queued for each in last) / len(last))
+    return (
+        f"{waited} clients wait for a server connection all the time; {want} connections would do, "
+        f"serverConnections.max is {most}. Raise it, if the server can take more, or shorten transactions."
+    )
+
+
+def _crowded(seen: Observed) -> str:
+    """Clients' own pools are about to open more connections than pods accept."""
+    assert isinstance(seen.spec, ConnectionPool)
+    most = seen.spec.spec.clients.max_per_pod
+    known = [(pod.name, state.clients) for pod in seen.living if (state := seen.states.get(pod.uid)) is not None]
+    full = [(name, count) for name, count in known if count >= CROWDED * most]
+    if not full:
+        return ""
+    return (
+        f"{len(full)} of {len(known)} pods have more than {CROWDED:.0%} of the {most} clients that they accept. "
+        "Make the pools in your clients smaller, raise clients.maxPerPod, or raise replicas."
+    )
+
+
+def _not_found(seen: Observed) -> str:
+    missing = seen.clients.missing if seen.clients else ()
+    if not missing:
+        return ""
+    return f"{', '.join(missing)} does not exist in this namespace. Create it, or correct clients.workloads."
+
+
+def _unknown(seen: Observed) -> str:
+    if not seen.view.clients or seen.clients is not None:
+        return ""
+    return (
+        "The operator may not list the kinds that clients.workloads names, so their replicas are unknown. "
+        "Give it that right: clientWorkloads.enabled in its chart."
+    )
+
+
+def _outgrowing(seen: Observed) -> str:
+    """Autoscalers may bring clients to more replicas than there are connections for."""
+    assert isinstance(seen.spec, ConnectionPool)
+    connections, clients = seen.spec.spec.server_connections, seen.clients
+    per_client = connections.sizing.per_client_replica
+    if clients is None or per_client is None or connections.sizing.mode is not SizingMode.WORKLOADS:
+        return ""
+    need = clients.most * per_client
+    if need <= connections.max:
+        return ""
+    return (
+        f"The client workloads may grow to {clients.most} replicas, which need {need} connections at {per_client} "
+        f"each; serverConnections.max is {connections.max}. Raise it, or lower maxReplicas of their autoscaler."
+    )
+
+
+def _over_sized(seen: Observed, given: Allotment) -> str:
+    """Fixed, and less than half would do. After a restart, what was told stands until enough was seen again."""
+    assert isinstance(seen.spec, ConnectionPool)
+    connections, known = seen.spec.spec.server_connections, seen.memory.demand
+    value = given.recommendation.value
+    if connections.sizing.mode is not SizingMode.FIXED or 2 * value > connections.max - SPARE:
+        return ""
+    if known is None or known.young:
+        return _told(seen, Subject.OVER_SIZED)
+    if not any(each.busy for each in known.sizing.windows):
+        return ""  # unused is not over-sized
+    return (
+        f"{value} connections would have done in the last minutes; serverConnections.max is {connections.max}. "
+        "Lower it, or set serverConnections.sizing.mode to Demand."
+    )
+
+
+def _idle(seen: Observed) -> str:
+    known = seen.memory.demand
+    if known is None or known.at - known.quiet_since < IDLE:
+        quiet = known is None or not any(each.busy for each in known.sizing.windows)
+        return _told(seen, Subject.IDLE) if quiet else ""
+    return "No transaction in the last hour. Delete the pool if nobody needs it, or set replicas to 0."
+
+
+def _told(seen: Observed, subject: Subject) -> str:
+    return next((each.message for each in seen.status.advice or () if each.reason == subject.value), "")

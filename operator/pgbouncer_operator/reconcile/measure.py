@@ -1,0 +1,113 @@
+"""What a pool's pods did between two looks, as windows of demand; and the decision made of them. Pure.
+
+A pod that does not answer makes a window unknown, so that nothing is decided until all answer again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pgbouncer_operator.api.access import PoolMode
+from pgbouncer_operator.api.connection_pool import ConnectionPool
+from pgbouncer_operator.api.tuning import SizingMode
+from pgbouncer_operator.reconcile.agent_state import AgentState
+from pgbouncer_operator.reconcile.allotment import bounds, standing
+from pgbouncer_operator.reconcile.observed import Demand, Observed
+from pgbouncer_operator.sizing import demand
+from pgbouncer_operator.sizing.demand import Bounds, Sizing, Window
+
+SHORTEST = 10.0  # seconds of a window; looks come every 15 s at rest, and far more often while something changes
+FORETOLD = 1.0  # the same when client workloads have just been told to grow
+LONGEST = 120.0  # seconds after which a sample is too old to be compared with
+THINNED = 60.0  # seconds that one window stands for while nothing happens
+
+
+def measured(seen: Observed) -> Observed:
+    """The same look, remembering what was measured and decided since the last."""
+    if not isinstance(seen.spec, ConnectionPool) or seen.view.deleting:
+        return seen
+    given = bounds(seen.spec, seen.clients.desired if seen.clients else 0)
+    before = seen.memory.demand
+    states = _answers(seen, before)
+    if states is None:
+        return seen
+    if before is None or seen.now - before.at > LONGEST:
+        started = before.sizing.size if before else standing(seen, given)
+        kept = before.quiet_since if before and not _busy(states) else seen.now
+        fresh = Demand(seen.now, given.clients, states, Sizing(started), quiet_since=kept)
+        return seen.remember(demand=fresh)
+    seconds = seen.now - before.at
+    if seconds < (FORETOLD if given.clients > before.clients else SHORTEST):
+        return seen
+    return seen.remember(demand=_decided(seen, before, states, given))
+
+
+def _decided(seen: Observed, before: Demand, states: Mapping[str, AgentState], given: Bounds) -> Demand:
+    assert isinstance(seen.spec, ConnectionPool)
+    window = _window(seen, before, states)
+    mode = seen.spec.spec.server_connections.sizing.mode
+    # Modes that do not follow demand start from the size in force when they are asked to.
+    size = before.sizing.size if mode is SizingMode.DEMAND else standing(seen, given)
+    sizing, decision = demand.decide(replace(before.sizing, size=size), window, given)
+    quiet = not (window.busy or window.queued or window.rate)
+    return Demand(
+        at=seen.now,
+        clients=given.clients,
+        states=states,
+        sizing=_thinned(sizing),
+        decision=decision,
+        quiet_since=before.quiet_since if quiet else seen.now,
+    )
+
+
+def _answers(seen: Observed, before: Demand | None) -> Mapping[str, AgentState] | None:
+    """What the pods say, None when one that may serve clients does not."""
+    found = {}
+    for pod in (*seen.living, *seen.leaving):
+        state = seen.states.get(pod.uid)
+        if state is not None:
+            found[pod.uid] = state
+        elif not pod.terminating and (pod.ready or (before is not None and pod.uid in before.states)):
+            return None
+    return found
+
+
+def _window(seen: Observed, before: Demand, states: Mapping[str, AgentState]) -> Window:
+    """busy = (time in transactions - time waiting for a server) / time: PgBouncer counts the wait as transaction time.
+
+    Both are counted when they end. So a pod is never thought to have used more connections than it had open, nor fewer
+    than were busy at both ends: long transactions.
+    """
+    assert isinstance(seen.spec, ConnectionPool)
+    seconds = seen.now - before.at
+    spec = seen.spec.spec
+    held = PoolMode.SESSION in {spec.pool_mode, *(each.pool_mode for each in spec.databases)}
+    busy = queued = rate = 0.0
+    waiting = 0
+    for uid, state in states.items():
+        earlier = before.states.get(uid)
+        waiting += state.waiting
+        if earlier is None or earlier.totals is None or state.totals is None or held:
+            busy += state.busy
+            continue
+        grown = state.totals.since(earlier.totals)
+        worked = max(0.0, grown.transaction_seconds - grown.wait_seconds) / seconds
+        busy += max(min(worked, max(state.open, earlier.open)), min(state.busy, earlier.busy))
+        queued += grown.wait_seconds / seconds
+        rate += grown.transactions / seconds
+    return Window(seen.now, seconds, busy, max(queued, float(waiting)), rate, seen.clients.ready if seen.clients else 0)
+
+
+def _thinned(sizing: Sizing) -> Sizing:
+    """Fewer windows of a pool that does nothing: there may be thousands of them."""
+    if any(each.busy or each.queued for each in sizing.windows):
+        return sizing
+    windows, wants = sizing.windows, sizing.wants
+    if len(windows) > 2 and windows[-1].at - windows[-3].at < THINNED:
+        windows = (*windows[:-2], windows[-1])
+    if len(wants) > 2 and wants[-1][0] - wants[-3][0] < THINNED and wants[-1][1] == wants[-2][1]:
+        wants = (*wants[:-2], wants[-1])
+    return replace(sizing, windows=windows, wants=wants)
+
+
+def _busy(states: Mapping[str, AgentState]) -> bool:
+    return any(state.busy or state.waiting for state in states.values())
