@@ -71,6 +71,7 @@ class _Operator:
         vitals = Vitals()
         self.metrics.queue_length.set_function(lambda: len(self.queue))
         self.metrics.pools.set_function(lambda: len(self.world.pools))
+        self.metrics.statuses = self.world.statuses
         self.metrics.leader.set_function(lambda: vitals.synced)
         server = HealthServer(self.settings.http_port, vitals, self.metrics)
         await server.start()

@@ -1,10 +1,11 @@
 """The operator's own metrics, in a registry of their own."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
@@ -13,9 +14,12 @@ from pgbouncer_operator.kube.transport import Call
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
+# Pools as they stand in their status: namespace, name, status.
+Statuses = Callable[[], Iterable[tuple[str, str, Mapping[str, Any]]]]
+
 
 class Metrics:
-    """Counts requests and reconciles; `queue_length` and `leader` are set by the process that knows."""
+    """Counts requests and reconciles; what else there is to tell is set by the process that knows."""
 
     def __init__(self) -> None:
         """Start from zero."""
@@ -47,7 +51,9 @@ class Metrics:
         )
         self.pools = Gauge("pools", "Pools known.", namespace=space, registry=registry)
         self.leader = Gauge("leader", "1 while this process leads.", namespace=space, registry=registry)
+        self.statuses: Statuses = tuple
         self.registry.register(_Process())
+        self.registry.register(_Pools(self))
 
     def called(self, call: Call) -> None:
         """Count one request."""
@@ -63,6 +69,35 @@ class Metrics:
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class _Pools(Collector):
+    """The sizes of pools, and what they are advised, as status tells them: the only series that name pools."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        labels = ["namespace", "pool"]
+        size = GaugeMetricFamily(
+            "pgbouncer_operator_pool_size", "Server connections that the pool is to hold now.", labels=labels
+        )
+        recommended = GaugeMetricFamily(
+            "pgbouncer_operator_pool_recommendation", "Server connections that would do.", labels=[*labels, "reason"]
+        )
+        advised = GaugeMetricFamily(
+            "pgbouncer_operator_pool_advice", "1 while status gives this advice.", labels=[*labels, "reason"]
+        )
+        for namespace, name, status in self._metrics.statuses():
+            held = (status.get("serverConnections") or {}).get("size")
+            if held is not None:
+                size.add_metric([namespace, name], held)
+            told = status.get("recommendation")
+            if told:
+                recommended.add_metric([namespace, name, told["reason"]], told["value"])
+            for each in status.get("advice") or ():
+                advised.add_metric([namespace, name, each["reason"]], 1)
+        return size, recommended, advised
 
 
 class _Process(Collector):

@@ -24,6 +24,21 @@ def test_reconciles_are_counted_by_result_and_no_pool_becomes_a_label() -> None:
     assert b"secret-project" not in metrics.text()
 
 
+def test_sizes_and_advice_are_told_by_pool_as_status_has_them() -> None:
+    metrics = Metrics()
+    told = {
+        "serverConnections": {"size": 20},
+        "recommendation": {"value": 8, "reason": "Enough"},
+        "advice": [{"reason": "OverSized"}],
+    }
+    metrics.statuses = lambda: [("web", "shop", told), ("web", "new", {})]
+    where = {"namespace": "web", "pool": "shop"}
+    assert sample(metrics, "pool_size", **where) == 20
+    assert sample(metrics, "pool_recommendation", **where, reason="Enough") == 8
+    assert sample(metrics, "pool_advice", **where, reason="OverSized") == 1
+    assert b'pool="new"' not in metrics.text()
+
+
 def test_two_operators_in_one_process_do_not_share_counts() -> None:
     first, second = Metrics(), Metrics()
     first.called(Call("get", "pods", 200, 0.1))

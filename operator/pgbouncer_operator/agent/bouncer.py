@@ -68,7 +68,7 @@ def look(settings: Settings, whole: bool = False, totals: bool = False) -> Look:
         shown = console.query("SHOW DATABASES")
         pools = console.query("SHOW POOLS")
         databases = {row["name"]: _database(row, pools) for row in shown if row["name"] != CONSOLE}
-        done = _totals(console.query("SHOW STATS")) if totals else None
+        done = totals_of(console.query("SHOW STATS")) if totals else None
         seen = Look(databases, replace(figures(databases, pools), totals=done))
         if not whole:
             return seen
@@ -88,7 +88,7 @@ def _database(row: wire.Row, pools: list[wire.Row]) -> Database:
     )
 
 
-def _totals(stats: list[wire.Row]) -> Totals:
+def totals_of(stats: list[wire.Row]) -> Totals:
     """Sums over every database but the console's."""
     columns = ("total_xact_count", "total_xact_time", "total_wait_time")
     return Totals(*(sum(int(row[column]) for row in stats if row["database"] != CONSOLE) for column in columns))

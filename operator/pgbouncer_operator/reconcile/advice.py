@@ -9,7 +9,6 @@ from pgbouncer_operator.reconcile.allotment import Allotment
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.sizing import demand
 
-IDLE = 3600.0  # seconds without any use
 SPARE = 5  # connections that nobody should be told to save
 CROWDED = 0.9  # of clients.maxPerPod
 STARVED = 3  # windows in a row in which clients waited
@@ -31,7 +30,7 @@ def advice(seen: Observed, given: Allotment) -> tuple[Advice, ...]:
     """Everything there is to say now. The spec must be readable."""
     assert isinstance(seen.spec, ConnectionPool)
     found = {
-        Subject.STARVING: _starving(seen),
+        Subject.STARVING: _starving(seen, given),
         Subject.CLIENTS_NEAR_LIMIT: _crowded(seen),
         Subject.CLIENTS_NOT_FOUND: _not_found(seen),
         Subject.CLIENTS_UNKNOWN: _unknown(seen),
@@ -42,21 +41,25 @@ def advice(seen: Observed, given: Allotment) -> tuple[Advice, ...]:
     return tuple(Advice(reason=subject.value, message=text) for subject, text in found.items() if text)
 
 
-def _starving(seen: Observed) -> str:
-    """Clients wait, and the pool holds all that it may."""
+def _starving(seen: Observed, given: Allotment) -> str:
+    """Clients wait all the time, and more connections than the pool may hold would help."""
     assert isinstance(seen.spec, ConnectionPool)
-    known, most = seen.memory.demand, seen.spec.spec.server_connections.max
+    known, connections = seen.memory.demand, seen.spec.spec.server_connections
     last = known.sizing.windows[-STARVED:] if known else ()
     if known is None or known.decision is None or len(last) < STARVED or any(each.queued < 1 for each in last):
         return ""
     want = demand.staffed(known.decision.need)
-    if want <= most:
+    if want <= given.size:
         return ""
     waited = round(sum(each.queued for each in last) / len(last))
-    return (
-        f"{waited} clients wait for a server connection all the time; {want} connections would do, "
-        f"serverConnections.max is {most}. Raise it, if the server can take more, or shorten transactions."
-    )
+    told = f"{waited} clients wait for a server connection all the time; {want} connections would do"
+    if given.size >= connections.max:
+        return (
+            f"{told}, serverConnections.max is {connections.max}. Raise it, if the server can take more, "
+            "or shorten transactions."
+        )
+    by_workloads = connections.sizing.mode is SizingMode.WORKLOADS
+    return f"{told}, the size is {given.size}. Raise sizing.perClientReplica." if by_workloads else ""
 
 
 def _crowded(seen: Observed) -> str:
@@ -106,25 +109,25 @@ def _outgrowing(seen: Observed) -> str:
 
 
 def _over_sized(seen: Observed, given: Allotment) -> str:
-    """Fixed, and less than half would do. After a restart, what was told stands until enough was seen again."""
+    """Less than half would do. After a restart, what was told stands until enough was seen again."""
     assert isinstance(seen.spec, ConnectionPool)
     connections, known = seen.spec.spec.server_connections, seen.memory.demand
-    value = given.recommendation.value
-    if connections.sizing.mode is not SizingMode.FIXED or 2 * value > connections.max - SPARE:
+    mode = connections.sizing.mode
+    if mode is SizingMode.DEMAND:
         return ""
     if known is None or known.young:
         return _told(seen, Subject.OVER_SIZED)
-    if not any(each.busy for each in known.sizing.windows):
+    if 2 * known.highest > given.size - SPARE or not any(each.busy for each in known.sizing.windows):
         return ""  # unused is not over-sized
-    return (
-        f"{value} connections would have done in the last minutes; serverConnections.max is {connections.max}. "
-        "Lower it, or set serverConnections.sizing.mode to Demand."
-    )
+    told = f"{known.highest} connections would have done in the last minutes; "
+    if mode is SizingMode.WORKLOADS:
+        return f"{told}the size is {given.size}. Lower sizing.perClientReplica, or set sizing.mode to Demand."
+    return f"{told}serverConnections.max is {connections.max}. Lower it, or set sizing.mode to Demand."
 
 
 def _idle(seen: Observed) -> str:
     known = seen.memory.demand
-    if known is None or known.at - known.quiet_since < IDLE:
+    if known is None or not known.idle:
         quiet = known is None or not any(each.busy for each in known.sizing.windows)
         return _told(seen, Subject.IDLE) if quiet else ""
     return "No transaction in the last hour. Delete the pool if nobody needs it, or set replicas to 0."

@@ -72,7 +72,8 @@ def _by_demand(seen: Observed, given: Bounds) -> Allotment:
     told = seen.status.recommendation
     if decision is UNMEASURED and told is not None and told.value == size:
         return Allotment(size, told)  # a restarted operator has nothing new to say
-    return Allotment(size, Recommendation(value=size, reason=decision.reason.value, inputs=_measured(seen, decision)))
+    inputs = "nothing was measured yet" if decision is UNMEASURED else _measured(seen, decision)
+    return Allotment(size, Recommendation(value=size, reason=decision.reason.value, inputs=inputs))
 
 
 def _advised(seen: Observed, given: Bounds) -> Recommendation:

@@ -18,6 +18,7 @@ from pgbouncer_operator.resources.connection_secret import Login
 from pgbouncer_operator.sizing.demand import CALM, Decision, Sizing
 
 ChildKey = tuple[str, str]  # kind, name
+IDLE = 3600.0  # seconds without any use
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 
@@ -145,6 +146,16 @@ class Demand:
         windows = self.sizing.windows
         return not windows or windows[-1].at - windows[0].at < CALM
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing was used for so long that somebody should know."""
+        return self.at - self.quiet_since >= IDLE
+
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """What of it is news: not that a pool at rest has rested a little longer."""
+        return self.decision, self.highest, self.young, self.idle
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -233,7 +244,7 @@ class Observed:
             self.endpoints,
             self.pause and self.pause.essence,
             self.clients,
-            self.memory.demand and self.memory.demand.decision,
+            self.memory.demand and self.memory.demand.essence,
         )
 
     def remember(self, **changes: Any) -> "Observed":

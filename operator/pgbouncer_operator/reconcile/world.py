@@ -1,5 +1,6 @@
 """What the operator knows of the cluster: one store for each kind it watches, and the lists that fill them."""
 
+import json
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,6 +74,11 @@ class World:
     def synced(self) -> bool:
         """Whether every kind has been listed."""
         return self.pools.synced and self.pods.synced and all(store.synced for store in self.children.values())
+
+    def statuses(self) -> Iterable[tuple[str, str, dict[str, Any]]]:
+        """Every pool's namespace, name and status, as last written."""
+        known = (self.pools.get(key) for key in self.pools.keys())  # noqa: SIM118  a Store is no mapping
+        return [(view.namespace, view.name, json.loads(view.status)) for view in known if view is not None]
 
     def put(self, view: View) -> bool:
         """Take news of an object; say whether it matters."""

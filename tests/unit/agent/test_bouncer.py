@@ -2,7 +2,8 @@
 
 import pytest
 
-from pgbouncer_operator.agent.bouncer import calm
+from pgbouncer_operator.agent.bouncer import calm, totals_of
+from pgbouncer_operator.agent.state import Totals
 
 CASES = [
     ("at rest", 3, 0, 0, True),
@@ -32,3 +33,12 @@ def test_a_user_with_connections_to_another_database_gets_none_here_either() -> 
         {"database": "log", "user": "shop", "cl_waiting": "0", "sv_idle": "1", "sv_login": "0", **nothing},
     ]
     assert calm(pools)
+
+
+def test_the_totals_of_all_databases_are_summed_without_the_consoles_own() -> None:
+    rows = [
+        {"database": "pgbouncer", "total_xact_count": "7", "total_xact_time": "7", "total_wait_time": "7"},
+        {"database": "shop", "total_xact_count": "3", "total_xact_time": "2500", "total_wait_time": "500"},
+        {"database": "log", "total_xact_count": "1", "total_xact_time": "10", "total_wait_time": "0"},
+    ]
+    assert totals_of(rows) == Totals(4, 2510, 500)
