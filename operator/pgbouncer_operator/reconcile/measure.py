@@ -48,6 +48,8 @@ def _decided(seen: Observed, before: Demand, states: Mapping[str, AgentState], g
     # Modes that do not follow demand start from the size in force when they are asked to.
     size = before.sizing.size if mode is SizingMode.DEMAND else standing(seen, given)
     sizing, decision = demand.decide(replace(before.sizing, size=size), window, given)
+    if mode is not SizingMode.DEMAND:  # nobody takes the steps
+        decision = replace(decision, size=size, reason=demand.Reason.ENOUGH)
     quiet = not (window.busy or window.queued or window.rate)
     return Demand(
         at=seen.now,

@@ -1,0 +1,126 @@
+"""What a pool is advised, with figures, and when it is not."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.reconcile.looks import healthy, saying
+from tests.unit.reconcile.test_allotment import following, sized, working
+from tests.unit.reconcile.test_measure import later, says, totals
+
+from pgbouncer_operator.api.status import Advice, PoolStatus
+from pgbouncer_operator.reconcile import projections
+from pgbouncer_operator.reconcile.advice import advice
+from pgbouncer_operator.reconcile.allotment import allot
+from pgbouncer_operator.reconcile.measure import measured
+from pgbouncer_operator.reconcile.observed import Memory, Observed
+from pgbouncer_operator.reconcile.workloads import Clients
+
+
+def given(seen: Observed) -> dict[str, str]:
+    return {each.reason: each.message for each in advice(seen, allot(seen))}
+
+
+def idle(seen: Observed, seconds: float) -> Observed:
+    """Nothing is used for so long, as the operator sees it every 15 s."""
+    since = seen.now
+    while seen.now < since + seconds:
+        seen = later(measured(says(seen, totals=totals(0, 0.0), busy=0)), 15.0)
+    return seen
+
+
+def restarted(seen: Observed, *told: Advice) -> Observed:
+    return replace(seen, memory=Memory(), status=PoolStatus(observed_generation=3, advice=told))
+
+
+def test_a_healthy_pool_is_advised_nothing() -> None:
+    assert given(healthy()) == {}
+    assert given(working(healthy(), busy=8.0, seconds=600.0)) == {}
+
+
+def test_a_maximum_of_which_less_than_half_would_do() -> None:
+    seen = healthy(**sized("Fixed", most=60))
+    assert given(working(seen, busy=4.0, seconds=200.0)) == {}, "not before enough was seen"
+    assert given(working(seen, busy=4.0, seconds=400.0)) == {
+        "OverSized": "8 connections would have done in the last minutes; serverConnections.max is 60. "
+        "Lower it, or set sizing.mode to Demand."
+    }
+
+
+def test_a_figure_for_each_client_that_is_too_high() -> None:
+    seen = replace(following(perClientReplica=4), clients=Clients(5, 5, 5, 1))
+    assert given(working(seen, busy=2.0, seconds=400.0)) == {
+        "OverSized": "5 connections would have done in the last minutes; the size is 20. "
+        "Lower sizing.perClientReplica, or set sizing.mode to Demand."
+    }
+
+
+def test_a_figure_for_each_client_that_is_too_low() -> None:
+    seen = replace(following(perClientReplica=1), clients=Clients(5, 5, 5, 1))
+    assert given(working(seen, busy=5.0, seconds=120.0, waited=4.0)) == {
+        "Starving": "4 clients wait for a server connection all the time; 15 connections would do, the size is 5. "
+        "Raise sizing.perClientReplica."
+    }
+
+
+@pytest.mark.parametrize("mode", ["Fixed", "Demand"])
+def test_a_maximum_that_is_too_small(mode: str) -> None:
+    seen = healthy(**sized(mode, most=8))
+    message = given(working(seen, busy=8.0, seconds=120.0, waited=6.0))["Starving"]
+    assert message == (
+        "6 clients wait for a server connection all the time; 22 connections would do, serverConnections.max is 8. "
+        "Raise it, if the server can take more, or shorten transactions."
+    )
+    assert given(working(seen, busy=8.0, seconds=30.0, waited=6.0)) == {}, "a burst is none"
+
+
+def test_demand_that_is_below_the_maximum_helps_itself() -> None:
+    assert given(working(healthy(**sized("Demand", most=60)), busy=4.0, seconds=400.0)) == {}
+
+
+def test_clients_whose_own_pools_fill_a_pod() -> None:
+    seen = saying(healthy(clients={"maxPerPod": 100}), "a", clients=95)
+    seen = saying(seen, "b", clients=20)
+    assert given(seen) == {
+        "ClientsNearLimit": "1 of 2 pods have more than 90% of the 100 clients that they accept. "
+        "Make the pools in your clients smaller, raise clients.maxPerPod, or raise replicas."
+    }
+
+
+def test_an_hour_without_a_transaction() -> None:
+    assert given(idle(healthy(), 3500.0)) == {}
+    assert given(idle(healthy(), 3700.0)) == {
+        "Idle": "No transaction in the last hour. Delete the pool if nobody needs it, or set replicas to 0."
+    }
+
+
+@pytest.mark.parametrize("reason", ["Idle", "OverSized"])
+def test_what_was_told_stands_through_a_restart_until_enough_is_seen(reason: str) -> None:
+    told = Advice(reason=reason, message="as it was told")
+    seen = restarted(healthy(**sized("Fixed", most=60)), told)
+    assert given(seen) == {reason: "as it was told"}
+    assert given(idle(seen, 60.0)) == {reason: "as it was told"}
+    worked = working(seen, busy=20.0, seconds=400.0)
+    assert given(worked) == {}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "clients", "expected"),
+    [
+        ("a slip of the pen", Clients(5, 5, 5, 1, ("Deployment webb",)),
+         {"ClientsNotFound": "Deployment webb does not exist in this namespace. "
+          "Create it, or correct clients.workloads."}),
+        ("an autoscaler that may go beyond", Clients(5, 5, 30, 1),
+         {"ClientsMayOutgrow": "The client workloads may grow to 30 replicas, which need 60 connections at 2 each; "
+          "serverConnections.max is 20. Raise it, or lower maxReplicas of their autoscaler."}),
+        ("one that may not", Clients(5, 5, 10, 1), {}),
+    ],
+)  # fmt: skip
+def test_workloads_that_cannot_be_followed(sentence: str, clients: Clients, expected: dict[str, Any]) -> None:
+    assert given(replace(following(), clients=clients)) == expected, sentence
+
+
+def test_workloads_that_may_not_be_listed() -> None:
+    seen = following()
+    assert isinstance(seen.view, projections.PoolView)
+    assert set(given(seen)) == {"ClientsUnknown"}

@@ -1,0 +1,155 @@
+"""The size of a pool in each mode, and what is recommended."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.reconcile.looks import condition, decide, healthy, respecified, settled, told, writes
+from tests.unit.reconcile.test_measure import later, says, totals
+
+from pgbouncer_operator.api.conditions import ConditionType
+from pgbouncer_operator.api.status import PoolStatus, Recommendation, ServerConnectionsStatus
+from pgbouncer_operator.reconcile.allotment import allot
+from pgbouncer_operator.reconcile.measure import measured
+from pgbouncer_operator.reconcile.observed import Memory, Observed
+from pgbouncer_operator.reconcile.workloads import Clients
+
+
+def sized(mode: str, most: int = 20, **sizing: Any) -> dict[str, Any]:
+    return {"serverConnections": {"max": most, "sizing": {"mode": mode, **sizing}}}
+
+
+def following(**sizing: Any) -> Observed:
+    spec = sized("Workloads", **{"perClientReplica": 2, **sizing})
+    return healthy(**spec, clients={"workloads": [{"name": "web"}]})
+
+
+def remembering(seen: Observed, size: int, value: int | None = None) -> Observed:
+    """An operator that was restarted, and finds what was told before."""
+    value = size if value is None else value
+    before = PoolStatus(
+        observed_generation=3,
+        server_connections=ServerConnectionsStatus(max=20, size=size),
+        recommendation=Recommendation(value=value, reason="Enough", inputs="what was seen"),
+    )
+    return replace(seen, status=before, memory=Memory())
+
+
+def working(seen: Observed, busy: float, seconds: float, waited: float = 0.0) -> Observed:
+    """The pods worked evenly for so long, with `busy` connections in use on average over both."""
+    each, since = busy / 2, seen.now
+    while seen.now < since + seconds:
+        at = seen.now
+        done = totals(round(50 * at * each), each * at + waited * at / 2, waited * at / 2)
+        seen = measured(says(seen, totals=done, busy=round(each), open=10))
+        seen = later(seen, 15.0)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("sentence", "clients", "size", "reason"),
+    [
+        ("two for each", Clients(5, 5, 5, 1), 10, "Enough"),
+        ("no more than there is", Clients(50, 5, 50, 1), 20, "AtLimit"),
+        ("never less than the pods and one of a roll need", Clients(0, 0, 0, 1), 3, "Enough"),
+        ("unknown is not zero", None, 20, "ClientsUnknown"),
+        ("neither is what was not found", Clients(0, 0, 0, 0, ("Deployment web",)), 20, "ClientsUnknown"),
+    ],
+)
+def test_a_size_by_workloads(sentence: str, clients: Clients | None, size: int, reason: str) -> None:
+    found = allot(replace(following(), clients=clients))
+    assert (found.size, found.recommendation.value, found.recommendation.reason) == (size, size, reason), sentence
+
+
+def test_the_users_least_is_kept() -> None:
+    assert allot(replace(following(min=7), clients=Clients(1, 1, 1, 1))).size == 7
+
+
+@pytest.mark.parametrize("mode", ["Workloads", "Demand"])
+def test_a_restart_holds_the_size_that_was_told(mode: str) -> None:
+    seen = following() if mode == "Workloads" else healthy(**sized(mode))
+    assert allot(remembering(seen, 12)).size == 12
+    assert allot(remembering(seen, 500)).size == 20, "but not above the maximum"
+
+
+def test_a_pool_that_was_never_sized_begins_with_all_it_may_hold() -> None:
+    assert allot(healthy(**sized("Demand"))).size == 20
+
+
+def test_a_fixed_size_is_the_maximum_whatever_is_recommended() -> None:
+    seen = working(healthy(**sized("Fixed", most=60)), busy=4.0, seconds=400.0)
+    found = allot(seen)
+    assert found.size == 60
+    assert (found.recommendation.value, found.recommendation.reason) == (8, "Enough")
+    assert found.recommendation.inputs == "4.0 connections in use"
+
+
+def test_a_fixed_pool_that_would_need_more_is_told_so() -> None:
+    found = allot(working(healthy(**sized("Fixed", most=8)), busy=8.0, seconds=120.0, waited=3.0))
+    assert (found.size, found.recommendation.value, found.recommendation.reason) == (8, 8, "AtLimit")
+    assert found.recommendation.inputs == "11.0 connections in use, 3.0 clients waited"
+
+
+def test_a_demand_that_is_low_for_minutes_shrinks_a_pool_slowly() -> None:
+    seen = working(healthy(**sized("Demand", most=40)), busy=4.0, seconds=290.0)
+    assert allot(seen).size == 40, "not yet"
+    seen = working(seen, busy=4.0, seconds=60.0)
+    assert 31 <= allot(seen).size < 40
+    assert allot(working(seen, busy=4.0, seconds=1200.0)).size == 8
+
+
+def test_a_restart_does_not_forget_what_demand_had_found_and_does_not_shrink_at_once() -> None:
+    seen = remembering(healthy(**sized("Demand", most=40)), 24)
+    for _ in range(15):
+        seen = later(measured(says(seen, totals=totals(0, 0.0), busy=0)), 15.0)
+        assert allot(seen).size == 24
+
+
+def test_demand_takes_over_from_the_size_in_force() -> None:
+    seen = remembering(working(healthy(**sized("Fixed")), busy=2.0, seconds=400.0), 20, value=6)
+    assert allot(respecified(seen, **sized("Demand"))).size == 20
+
+
+def test_what_a_fixed_pool_was_recommended_stands_through_a_restart() -> None:
+    seen = remembering(healthy(), 20, value=9)
+    assert allot(seen).recommendation.inputs == "what was seen"
+    young = later(measured(later(measured(says(seen, totals=totals(0, 0.0), busy=0)), 15.0)), 15.0)
+    assert allot(young).recommendation.value == 9
+
+
+def test_a_pool_at_rest_is_told_once() -> None:
+    seen = says(healthy(), totals=totals(0, 0.0), busy=0, clients=0)
+    seen = settled(measured(seen))
+    for _ in range(60):
+        seen = measured(later(seen, 15.0))
+        made = decide(seen)
+        assert made.phases == ()
+        seen = replace(seen, memory=made.memory)
+
+
+def test_the_ledger_divides_the_size_and_the_maximum_stays_what_it_is() -> None:
+    seen = replace(following(), clients=Clients(5, 5, 5, 1))
+    made = decide(seen)
+    assert told(made)["serverConnections"]["max"] == 20
+    assert told(made)["serverConnections"]["size"] == 10
+    assert told(made)["summary"]["connections"] == "8/10"
+    (ledger,) = (step for step in writes(made) if step.key == ("ConfigMap", "shop-grants"))
+    assert '"cap": 5' in ledger.body["data"]["grants.json"]
+    assert condition(seen, ConditionType.WITHIN_BUDGET)[0] == "True"
+
+
+def test_a_size_that_changes_is_an_event_with_its_figures_and_told_at_once() -> None:
+    seen = settled(replace(following(), clients=Clients(5, 5, 5, 1)))
+    made = decide(replace(later(seen, 1.0), clients=Clients(8, 5, 8, 1)))
+    assert told(made)["serverConnections"]["size"] == 16
+    (event,) = (each for each in made.announcements if each.reason == "Resized")
+    assert event.message == ("10 server connections become 16. Enough: 8 client replicas, 2 connections for each.")
+    assert not event.warning
+    assert not [each for each in decide(seen).announcements if each.reason == "Resized"]
+
+
+def test_figures_of_a_recommendation_wait_their_turn() -> None:
+    seen = settled(working(healthy(), busy=4.0, seconds=60.0))
+    changed = working(seen, busy=5.0, seconds=15.0)
+    assert decide(changed).phases == ()
+    assert told(decide(later(changed, 30.0)))["recommendation"]["inputs"] != "4.0 connections in use"

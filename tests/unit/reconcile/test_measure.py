@@ -1,0 +1,144 @@
+"""Windows of demand: what the pods did together, and what is unknown."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.reconcile.looks import healthy, saying
+
+from pgbouncer_operator.reconcile.measure import LONGEST, SHORTEST, measured
+from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.reconcile.traffic import Pause
+from pgbouncer_operator.reconcile.workloads import Clients
+from pgbouncer_operator.sizing.demand import Window
+
+
+def totals(transactions: int, seconds: float, waited: float = 0.0) -> dict[str, int]:
+    return {
+        "transactions": transactions,
+        "transactionMicroseconds": round(seconds * 1e6),
+        "waitMicroseconds": round(waited * 1e6),
+    }
+
+
+def says(seen: Observed, **changes: Any) -> Observed:
+    """Both pods say the same."""
+    for uid in ("a", "b"):
+        seen = saying(seen, uid, **changes)
+    return seen
+
+
+def later(seen: Observed, seconds: float) -> Observed:
+    return replace(seen, now=seen.now + seconds)
+
+
+def begun(**spec: Any) -> Observed:
+    """A look at which both pods were heard for the first time, at rest."""
+    return measured(says(healthy(**spec), totals=totals(1000, 50.0, 10.0), busy=0, open=10))
+
+
+def last(seen: Observed) -> Window:
+    assert seen.memory.demand is not None
+    return seen.memory.demand.sizing.windows[-1]
+
+
+def windows(seen: Observed) -> int:
+    assert seen.memory.demand is not None
+    return len(seen.memory.demand.sizing.windows)
+
+
+def test_the_wait_is_taken_off_the_time_in_transactions() -> None:
+    seen = measured(says(later(begun(), 10.0), totals=totals(1500, 100.0, 20.0), busy=0, open=10))
+    window = last(seen)
+    assert (window.seconds, window.busy, window.queued, window.rate) == (10.0, 8.0, 2.0, 100.0)
+
+
+def test_clients_that_wait_now_count_although_their_wait_has_not_ended() -> None:
+    seen = measured(says(later(begun(), 10.0), totals=totals(1000, 50.0, 10.0), busy=0, open=10, waiting=7))
+    assert last(seen).queued == 14
+
+
+def test_a_long_transaction_that_ends_is_not_many_connections() -> None:
+    seen = measured(says(later(begun(), 10.0), totals=totals(1001, 350.0, 10.0), busy=0, open=3))
+    assert last(seen).busy == 20, "at most what was open at either end"
+    assert last(measured(says(later(seen, 10.0), totals=totals(1002, 650.0, 10.0), busy=0, open=3))).busy == 6
+
+
+def test_long_transactions_that_have_not_ended_are_seen_by_their_connections() -> None:
+    first = measured(says(healthy(), totals=totals(5, 1.0), busy=3, open=5))
+    seen = measured(says(later(first, 10.0), totals=totals(5, 1.0), busy=4, open=5))
+    assert last(seen).busy == 6
+
+
+def test_counters_that_fell_count_from_zero() -> None:
+    seen = measured(says(later(begun(), 10.0), totals=totals(100, 20.0), busy=0, open=10))
+    assert (last(seen).busy, last(seen).rate) == (4.0, 20.0)
+
+
+def test_an_agent_without_totals_is_taken_at_its_connections() -> None:
+    first = measured(says(healthy(), busy=3))
+    assert last(measured(says(later(first, 15.0), busy=3, waiting=1))) == Window(1015.0, 15.0, 6.0, 2.0, 0.0)
+
+
+def test_in_session_mode_a_connection_is_used_while_a_session_holds_it() -> None:
+    seen = measured(says(later(begun(poolMode="session"), 10.0), totals=totals(1001, 50.1, 10.0), busy=4, open=5))
+    assert last(seen).busy == 8
+
+
+@pytest.mark.parametrize(("seconds", "made"), [(0.05, 0), (SHORTEST - 0.1, 0), (SHORTEST, 1)])
+def test_looks_that_come_in_bursts_make_no_windows(seconds: float, made: int) -> None:
+    assert windows(measured(later(begun(), seconds))) == made
+
+
+def test_a_pod_that_does_not_answer_makes_the_window_unknown() -> None:
+    seen = later(begun(), 15.0)
+    silent = measured(replace(seen, states={**seen.states, "b": None}))
+    assert silent.memory == seen.memory
+    assert last(measured(replace(later(silent, 5.0), states=seen.states))).seconds == 20.0, (
+        "and the next is as long as that took"
+    )
+
+
+def test_a_pod_that_starts_and_one_that_leaves_do_not() -> None:
+    seen = later(begun(), 15.0)
+    pods = (seen.pods[0], replace(seen.pods[1], terminating=True), replace(seen.pods[1], uid="c", ready=False))
+    assert windows(measured(replace(seen, pods=pods, states={"a": seen.states["a"], "b": None, "c": None}))) == 1
+
+
+def test_after_a_long_silence_it_begins_anew_and_shrinks_nothing() -> None:
+    seen = measured(later(begun(serverConnections={"max": 20, "sizing": {"mode": "Demand"}}), LONGEST + 1))
+    assert windows(seen) == 0
+    assert seen.memory.demand is not None
+    assert seen.memory.demand.sizing.size == 20
+
+
+def test_a_pause_says_nothing_of_demand() -> None:
+    seen = replace(later(begun(), 15.0), pause=Pause(2_000_000_000, 20))
+    assert measured(seen) == seen
+
+
+def test_clients_that_are_about_to_come_are_not_kept_waiting_for_the_next_window() -> None:
+    five, twenty = Clients(5, 5, 5, 1), Clients(20, 5, 20, 1)
+    seen = measured(replace(says(healthy(), totals=totals(0, 0.0)), clients=five))
+    assert windows(measured(replace(later(seen, 2.0), clients=five))) == 0
+    window = last(measured(replace(later(seen, 2.0), clients=twenty)))
+    assert (window.seconds, window.clients) == (2.0, 5), "what they use is learned from those that serve"
+
+
+def test_a_pool_that_does_nothing_keeps_few_windows_and_says_nothing_new() -> None:
+    seen = begun()
+    essences = []
+    for _ in range(400):
+        seen = measured(later(seen, 15.0))
+        assert seen.memory.demand is not None
+        essences.append(seen.memory.demand.essence)
+    assert windows(seen) < 20
+    assert len(set(essences)) <= 3, "not young any more, and idle after an hour"
+    assert seen.memory.demand is not None
+    assert seen.memory.demand.idle
+
+
+def test_any_use_ends_the_quiet() -> None:
+    seen = measured(says(later(begun(), 15.0), totals=totals(1001, 50.01, 10.0), busy=0, open=1))
+    assert seen.memory.demand is not None
+    assert seen.memory.demand.quiet_since == seen.now
