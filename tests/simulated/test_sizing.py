@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from tests.simulated.apiserver import faults
 from tests.simulated.apiserver.faults import Fault
@@ -263,3 +264,34 @@ async def test_the_size_by_a_workload_counts_for_pods_that_come(world: Cluster, 
         await world.until_ready("shop")
         await world.until(lambda: len(world.agents.of("default", "shop")) == 6, "six pods")
         await world.until(lambda: granted(world) == 7, "one for each of six pods and of a roll")
+
+
+async def test_a_restart_in_mode_demand_goes_on_from_the_size_that_was_told(
+    world: Cluster, unused_tcp_port_factory: Callable[[], int]
+) -> None:
+    async with world.operator(unused_tcp_port_factory()):
+        world.api.create(pool(serverConnections={"max": 25, "sizing": {"mode": "Demand"}}))
+        await world.until_ready("shop")
+        await world.until(lambda: size(world) == 25, "all there is, before anything is measured")
+        await world.settled()
+    world.api.edit(
+        CONNECTION_POOLS,
+        ("default", "shop"),
+        lambda body: body["status"]["serverConnections"].update(size=12),  # as measured in the meantime
+        "status",
+    )
+    async with world.operator(unused_tcp_port_factory(), identity="second"):
+        await world.until(lambda: granted(world) == 12, "what was told")
+        await world.settled()
+        assert size(world) == 12
+
+
+async def test_sizes_and_advice_are_metrics(world: Cluster, unused_tcp_port: int) -> None:
+    async with world.operator(unused_tcp_port), aiohttp.ClientSession() as session:
+        world.api.create(following({"name": "webb"}))
+        await world.until_ready("shop")
+        await world.until(lambda: "ClientsNotFound" in advised(world), "told")
+        async with session.get(f"http://127.0.0.1:{unused_tcp_port}/metrics") as answer:
+            text = await answer.text()
+    assert 'pgbouncer_operator_pool_size{namespace="default",pool="shop"} 60.0' in text
+    assert 'pool_advice{namespace="default",pool="shop",reason="ClientsNotFound"} 1.0' in text

@@ -1,0 +1,52 @@
+"""README says how sizes follow, and shows an autoscaler that would work."""
+
+import re
+
+from tests.contract.test_readme import MANIFESTS, POOL, SPEC, section
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.tuning import SizingMode
+from pgbouncer_operator.reconcile.advice import Subject
+from pgbouncer_operator.reconcile.specification import read
+from pgbouncer_operator.resources.deployment import Platform
+from pgbouncer_operator.resources.desired import desired
+from pgbouncer_operator.sizing import demand
+
+SECTION = section("Sizes that follow")
+
+
+def test_what_is_not_yet_there_is_not_in_the_api() -> None:
+    assert "`PostgresServer`" in section("Not yet")
+    assert "serverRef" not in SPEC["properties"]["backend"]["properties"]
+
+
+def test_every_advice_and_every_mode_is_named() -> None:
+    assert {each.value for each in Subject} <= set(re.findall(r"`(\w+)`", SECTION))
+    assert {each.value for each in SizingMode} == set(re.findall(r"^\| `(\w+)`", SECTION, re.MULTILINE))
+
+
+def test_the_paces_are_those_of_the_code() -> None:
+    assert (demand.STEP_APART, demand.SHRINK_BY, demand.SHRINK_EVERY, demand.CALM) == (30.0, 0.2, 60.0, 300.0)
+    assert "at most to twice its size each half minute" in SECTION
+    assert "at most a fifth a minute, after five minutes" in " ".join(SECTION.split())
+
+
+def test_the_workloads_of_the_example_are_those_of_the_application_shown() -> None:
+    (following,) = (body["spec"] for body in MANIFESTS if "workloads" in body["spec"].get("clients", {}))
+    (application,) = (body for body in MANIFESTS if body["kind"] == "Deployment")
+    assert {"kind": "Deployment", "name": application["metadata"]["name"]} in following["clients"]["workloads"]
+
+
+def test_the_autoscaler_scales_the_first_pool_by_a_container_that_its_pods_have() -> None:
+    (scaler,) = (body["spec"] for body in MANIFESTS if body["kind"] == "HorizontalPodAutoscaler")
+    assert scaler["scaleTargetRef"] == {
+        "apiVersion": naming.API_VERSION,
+        "kind": naming.KIND,
+        "name": POOL["metadata"]["name"],
+    }
+    pool = read({**POOL, "metadata": {**POOL["metadata"], "namespace": "shop", "uid": "u"}})
+    pods = desired(pool, Platform("pool:1", "IfNotPresent", 5)).deployment["spec"]["template"]["spec"]
+    (metric,) = scaler["metrics"]
+    assert metric["containerResource"]["container"] in {each["name"] for each in pods["containers"]}
+    assert scaler["minReplicas"] == pool.spec.replicas
+    assert f"{scaler['maxReplicas']} wanted" in SECTION
