@@ -26,6 +26,7 @@ from pgbouncer_operator.reconcile.observed import Credentials, Memory, Observed,
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.reconcile.steps import Action, Plan, Step
 from pgbouncer_operator.reconcile.traffic import pause
+from pgbouncer_operator.reconcile.workloads import Clients
 from pgbouncer_operator.resources.connection_secret import Login
 
 CANARY = "c4n4ry:/?#pass"
@@ -58,6 +59,7 @@ class Cluster:
     version: int = 1
     made: int = 0
     said: list[str] = field(default_factory=list)
+    clients: Clients | None = None
 
     def new_version(self) -> str:
         self.version += 1
@@ -87,7 +89,7 @@ class Cluster:
         seen = Observed(
             view, spec, previous(self.pool), children, pods, states, ledger(grants, pods, states),
             None, None, self.memory, self.now, today, None,
-            pause(spec, children.get(("ConfigMap", naming.config_map(view.name))), today),
+            pause(spec, children.get(("ConfigMap", naming.config_map(view.name))), today), self.clients,
         )  # fmt: skip
         if not secrets or isinstance(spec, InvalidSpec):
             return seen
@@ -254,8 +256,8 @@ class Cluster:
         entry = grants.pods.get(pod.body["metadata"]["uid"])
         if entry is not None and entry.cap:
             pod.seq, pod.cap, pod.holds = grants.seq, entry.cap, entry.cap
-        elif pod.cap:
-            pod.seq = grants.seq
+        else:
+            pod.seq = grants.seq  # one that waits says what it has read, too
 
     def leave(self) -> None:
         """Drains end."""
