@@ -1,4 +1,4 @@
-"""What /state counts of a real PgBouncer: transactions, the time they took, and the time clients waited for a server."""
+"""What /state counts of a real PgBouncer: transactions, the time in them, and the time clients waited for a server."""
 
 import json
 import threading

@@ -1,5 +1,6 @@
 """Only workloads that pools ask for are kept, and nothing of those is missed."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -169,3 +170,38 @@ async def test_an_operator_that_was_told_to_leave_workloads_alone_does(cluster: 
     before = len(cluster.calls)
     await world.clients.follow(cluster.kube, view.namespace, view.clients)
     assert (clients(world, view), len(cluster.calls)) == (None, before)
+
+
+async def test_what_is_being_listed_is_not_known_before_all_of_it_is(cluster: Pair) -> None:
+    """A pool that comes while everything is listed must not be sized by a part of its clients."""
+    world = World()
+    cluster.api.create(deployment(replicas=5))
+    cluster.api.create(stateful_set("db", 3))
+    first = view_of(cluster, WEB)
+    await world.sync(cluster.kube, ())
+    later = view_of(cluster, WEB, {"kind": "StatefulSet", "name": "db"}, name="later")
+    cluster.api.faults.add(Fault(faults.Slow(0.2), verb="list", plural="statefulsets", times=1))
+    following_it = asyncio.create_task(world.clients.follow(cluster.kube, later.namespace, later.clients))
+    await asyncio.sleep(0)
+    await world.clients.sync(cluster.kube, (), {first.namespace: frozenset(first.clients)})
+    assert clients(world, later) in {None, 8}
+    await following_it
+    assert clients(world, later) in {None, 8}
+    await world.clients.follow(cluster.kube, later.namespace, later.clients)
+    assert (clients(world, first), clients(world, later)) == (5, 8)
+
+
+async def test_a_refusal_in_one_namespace_does_not_empty_another(cluster: Pair) -> None:
+    world = World()
+    cluster.api.create(deployment(replicas=5))
+    view = view_of(cluster, WEB)
+    await world.sync(cluster.kube, ("default", "bank"))
+    assert clients(world, view) == 5
+    refusal = cluster.api.faults.add(Fault(faults.Answer(403), verb="list", plural="deployments", times=1))
+    asked = {view.namespace: frozenset(view.clients)}
+    await world.clients.sync(cluster.kube, ("bank", "default"), asked)
+    assert clients(world, view) == 5, "bank is not ours to see"
+    cluster.api.faults.remove(refusal)
+    assert [each.kind for each in world.clients.watched] == ["HorizontalPodAutoscaler"]
+    await world.clients.sync(cluster.kube, ("bank", "default"), asked)
+    assert [each.kind for each in world.clients.watched] == ["Deployment", "HorizontalPodAutoscaler"]

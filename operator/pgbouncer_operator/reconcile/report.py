@@ -141,7 +141,9 @@ def _worth_writing(told: PoolStatus, before: PoolStatus, age: float) -> bool:
 
     age: seconds since the last write of status.
     """
-    if _plain(told) != _plain(before) or (age >= FIGURES_EVERY and told != before):
+    known = before.server_connections
+    sized = known is not None and known.size is not None  # an older CRD drops it each time
+    if _plain(told, sized) != _plain(before, sized) or (age >= FIGURES_EVERY and told != before):
         return True
     return age >= WORDS_EVERY and _messages(told) != _messages(before)
 
@@ -164,8 +166,8 @@ def _messages(status: PoolStatus) -> list[str]:
     return [each.message for each in status.conditions or ()]
 
 
-def _plain(status: PoolStatus) -> PoolStatus:
-    """A status without its figures and words, whose changes can wait."""
+def _plain(status: PoolStatus, sized: bool) -> PoolStatus:
+    """A status without its figures and words, whose changes can wait. sized: the size can not."""
     servers, summary = status.server_connections, status.summary
     return status.model_copy(
         update={
@@ -173,7 +175,8 @@ def _plain(status: PoolStatus) -> PoolStatus:
             "replicas": None,
             "conditions": tuple(each.model_copy(update={"message": ""}) for each in status.conditions or ()),
             "configuration": status.configuration and Configuration(hash=status.configuration.hash),
-            "server_connections": servers and ServerConnectionsStatus(max=servers.max, size=servers.size),
+            "server_connections": servers
+            and ServerConnectionsStatus(max=servers.max, size=servers.size if sized else None),
             "recommendation": None,
             "advice": None,
             "summary": summary and Summary(pods=summary.pods),
