@@ -27,9 +27,14 @@ class Allotment:
 
 
 def bounds(pool: ConnectionPool, clients: int = 0) -> Bounds:
-    """Between what the wanted pods and one more of a roll need at least, and what the pool may hold at most."""
+    """Between what the wanted pods and one more of a roll need at least, and what the pool may hold at most.
+
+    Where the wanted pods do not fit, nothing is left to follow anybody with.
+    """
     connections, fitting = pool.spec.server_connections, room(pool)
     needed = fitting.floor * (fitting.replicas + fitting.surge)
+    if fitting.shortage and fitting.replicas == connections.max // fitting.floor:
+        needed = connections.max
     return Bounds(min(connections.max, max(connections.sizing.min or 1, needed)), connections.max, clients)
 
 

@@ -67,7 +67,8 @@ def _answers(seen: Observed, before: Demand | None) -> Mapping[str, AgentState] 
     for pod in (*seen.living, *seen.leaving):
         state = seen.states.get(pod.uid)
         if state is not None:
-            found[pod.uid] = state
+            told = before.states.get(pod.uid) if before else None
+            found[pod.uid] = told if told is not None and told == state else state  # thousands at rest: one copy
         elif not pod.terminating and (pod.ready or (before is not None and pod.uid in before.states)):
             return None
     return found

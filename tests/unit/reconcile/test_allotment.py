@@ -65,6 +65,25 @@ def test_the_users_least_is_kept() -> None:
     assert allot(replace(following(min=7), clients=Clients(1, 1, 1, 1))).size == 7
 
 
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"replicas": 30}, "30 wanted, 20 fit: serverConnections.max is 20"),
+        (
+            {"databases": [{"name": f"d{number}"} for number in range(21)]},
+            "2 wanted, 0 fit: serverConnections.max is 20",
+        ),
+    ],
+)
+def test_where_pods_do_not_fit_all_that_may_be_held_is(spec: dict[str, Any], message: str) -> None:
+    workloads = {"workloads": [{"name": "web"}]}
+    seen = healthy(**sized("Workloads", perClientReplica=2), clients=workloads)
+    seen = respecified(seen, **sized("Workloads", perClientReplica=2), clients=workloads, **spec)
+    seen = replace(seen, clients=Clients(1, 1, 1, 1))
+    assert allot(seen).size == 20
+    assert condition(seen, ConditionType.WITHIN_BUDGET)[2].startswith(message)
+
+
 @pytest.mark.parametrize("mode", ["Workloads", "Demand"])
 def test_a_restart_holds_the_size_that_was_told(mode: str) -> None:
     seen = following() if mode == "Workloads" else healthy(**sized(mode))
