@@ -49,6 +49,7 @@ def _decided(seen: Observed, before: Demand, states: Mapping[str, AgentState], g
     size = before.sizing.size if mode is SizingMode.DEMAND else standing(seen, given)
     sizing, decision = demand.decide(replace(before.sizing, size=size), window, given)
     if mode is not SizingMode.DEMAND:  # nobody takes the steps
+        sizing = Sizing(size, sizing.windows, sizing.wants)
         decision = replace(decision, size=size, reason=demand.Reason.ENOUGH)
     quiet = not (window.busy or window.queued or window.rate)
     return Demand(

@@ -129,6 +129,11 @@ def test_demand_takes_over_from_the_size_in_force() -> None:
     assert allot(respecified(seen, **sized("Demand"))).size == 20
 
 
+def test_demand_begins_where_a_fixed_size_ended_although_less_would_have_done() -> None:
+    seen = working(healthy(**sized("Fixed", most=40)), busy=2.0, seconds=900.0)
+    assert allot(respecified(seen, **sized("Demand", most=40))).size == 40
+
+
 def test_what_a_fixed_pool_was_recommended_stands_through_a_restart() -> None:
     seen = remembering(healthy(), 20, value=9)
     assert allot(seen).recommendation.inputs == "what was seen"
