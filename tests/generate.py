@@ -12,7 +12,7 @@ from pathlib import Path
 from tests import generate_chart, generate_readme
 
 from pgbouncer_operator import offline
-from pgbouncer_operator.api import crd
+from pgbouncer_operator.api import crd, crd_server
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = Path("charts/pgbouncer-operator")
@@ -23,6 +23,7 @@ def files(root: Path) -> dict[Path, str]:
     rules = offline.parameter_rules()
     found = {Path("crds") / name: text for name, text in crd.files(rules).items()}
     found[CHART / "templates" / "crds.yaml"] = generate_chart.crd_template(crd.render(rules))
+    found[CHART / "templates" / "crds-postgresserver.yaml"] = generate_chart.crd_template(crd_server.render())
     found[CHART / "README.md"] = generate_chart.readme(root / CHART)
     readme = root / "README.md"
     if readme.exists():

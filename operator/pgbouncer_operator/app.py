@@ -26,7 +26,7 @@ from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.events import EventRecorder
 from pgbouncer_operator.kube.lease import KubeLeaseStore
-from pgbouncer_operator.kube.resources import ENDPOINT_SLICES, Resource
+from pgbouncer_operator.kube.resources import ENDPOINT_SLICES, POSTGRES_SERVERS, Resource
 from pgbouncer_operator.kube.transport import Limits
 from pgbouncer_operator.metrics import Metrics
 from pgbouncer_operator.reconcile import following
@@ -34,7 +34,8 @@ from pgbouncer_operator.reconcile.agents import Agents
 from pgbouncer_operator.reconcile.apply import Applier
 from pgbouncer_operator.reconcile.observe import Observer
 from pgbouncer_operator.reconcile.reconcile import Reconciler
-from pgbouncer_operator.reconcile.triggers import Key, delay
+from pgbouncer_operator.reconcile.server_reconcile import Dispatcher, ServerReconciler
+from pgbouncer_operator.reconcile.triggers import COALESCE, AnyKey, ServerKey, delay
 from pgbouncer_operator.reconcile.world import WATCHED, View, World, project, selector
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.settings import Settings
@@ -63,7 +64,7 @@ class _Operator:
     kubeconfig: Path | None
     metrics: Metrics = field(default_factory=Metrics)
     world: World = field(default_factory=World)
-    queue: WorkQueue[Key] = field(default_factory=WorkQueue)
+    queue: WorkQueue[AnyKey] = field(default_factory=WorkQueue)
 
     async def run(self) -> None:
         """Serve health, then lead as long as we hold the lease."""
@@ -115,6 +116,8 @@ class _Operator:
         watcher.start()
         vitals.watching = lambda: watcher.alive
         try:
+            for known in self.world.servers.store.keys():  # noqa: SIM118  a Store is no mapping
+                self.queue.add(ServerKey(*known), Lane.RESYNC)
             for key in tuple(self.world.pools.keys()):
                 self.queue.add(key, Lane.RESYNC)
             async with asyncio.TaskGroup() as group:
@@ -125,24 +128,26 @@ class _Operator:
             await asyncio.to_thread(watcher.stop, 5.0)
             await agents.close()
 
-    def _workers(self, kube: Kube, agents: Agents) -> Workers[Key]:
+    def _workers(self, kube: Kube, agents: Agents) -> Workers[AnyKey]:
         loop = asyncio.get_running_loop()
         events = EventRecorder(kube, TokenBucket(EVENTS_RATE, EVENTS_BURST, loop.time), _utc, EVENTS_QUIET)
         platform = Platform(self.settings.pool_image, self.settings.image_pull_policy, self.settings.endpoint_delay)
         observer = Observer(kube, agents, self.world, loop.time, _stamp, self.settings.connection_secrets)
-        reconciler = Reconciler(observer, Applier(kube, self.world, events), platform)
+        pools = Reconciler(observer, Applier(kube, self.world, events), platform)
+        servers = ServerReconciler(kube, self.world, loop.time, _stamp)
+        work = Dispatcher(pools, servers, lambda key: self.queue.add_after(key, COALESCE))
         options = WorkerOptions(
             count=self.settings.workers,
             finished=self.metrics.reconciled,
             pause_for=_retry_after,
             expected=(TimeoutError, errors.ApiError),
         )
-        return Workers(self.queue, reconciler.reconcile, Backoff(random.random), options)
+        return Workers(self.queue, work.reconcile, Backoff(random.random), options)
 
     def _watch(self) -> Watch:
         # A watch that is refused would end all others, again and again.
-        allowed = (each for each in WATCHED if each is not ENDPOINT_SLICES or self.world.slices.allowed)
-        return self._watch_of({resource: selector(resource) for resource in allowed})
+        allowed = {ENDPOINT_SLICES: self.world.slices.allowed, POSTGRES_SERVERS: self.world.servers.allowed}
+        return self._watch_of({resource: selector(resource) for resource in WATCHED if allowed.get(resource, True)})
 
     def _watch_of(self, selectors: Mapping[Resource, str]) -> Watch:
         if self.kubeconfig is not None:

@@ -11,6 +11,10 @@ PLURAL = "connectionpools"
 SINGULAR = "connectionpool"
 SHORT_NAMES = ("cpool",)
 CATEGORY = "pgbouncer-operator"
+SERVER_KIND = "PostgresServer"
+SERVER_PLURAL = "postgresservers"
+SERVER_SINGULAR = "postgresserver"
+SERVER_SHORT_NAMES = ("pgserver",)
 
 FIELD_MANAGER = "pgbouncer-operator"
 

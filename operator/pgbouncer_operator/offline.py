@@ -153,7 +153,7 @@ def _name(body: Mapping[str, Any]) -> str:
 
 
 def _summary(pool: ConnectionPool, wanted: Desired) -> str:
-    most, pods = pool.spec.server_connections.max, wanted.fit.replicas
+    most, pods = pool.spec.server_connections.most, wanted.fit.replicas
     return f"{pods} pods share {most} server connections"
 
 

@@ -102,6 +102,8 @@ GOOD: tuple[tuple[str, Object], ...] = (
     ("an unused CA with require", pool(backend(tls={"mode": "require", "ca": CA}))),
     ("a database name with blanks, @ and umlauts", pool(database(name="mein Läden@2", backendName="läden"))),
     ("two ports for one database", pool(put(databases=[{"name": "a"}, {"name": "b", "backendName": "a", "poolMode": "session"}]))),
+    ("a server that is shared", pool(put(backend={"serverRef": {"name": "rds", "namespace": "platform"}}, serverConnections={}))),
+    ("a part of a server that is shared", pool(put(backend={"serverRef": {"name": "rds"}}, serverConnections={"max": 5}))),
     ("caps", pool(lambda spec: (database(serverConnections={"max": 5})(spec), user(serverConnections={"max": 5})(spec)))),
     ("a null where a default applies", pool(put(drain=None, clients={"maxPerPod": None}))),
     ("numbers as strings", pool(parameters(max_prepared_statements="500", server_check_delay="1.5", tcp_keepalive="1"))),
@@ -137,7 +139,8 @@ HOST = "must be one DNS name or one IP address: no port, no brackets, no list, n
 UNQUOTED = "must not contain quotes (') or control characters such as line breaks: remove them"
 RESERVED = "pgbouncer is PgBouncer's own console and * would escape the connection limit: choose another name"
 OBJECT_NAME = "must be a name of lower-case letters, digits, '-' and '.'"
-KEY_NAME = "must be a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'"
+KEY_NAME = "must match ^[-._A-Za-z0-9]+$"
+ONE_SERVER = "backend needs exactly one of host and serverRef: keep one and remove the other"
 UNPROTECTED = "type NodePort and LoadBalancer need clients.tls with mode require: set it, or keep type ClusterIP"
 BALANCER = "loadBalancerClass and loadBalancerSourceRanges need type LoadBalancer: set it, or remove them"
 CIDR = "must be a network in CIDR notation, such as 10.0.0.0/8 or 2001:db8::/32"
@@ -163,7 +166,10 @@ BAD: tuple[Bad, ...] = (
     Bad("half an IPv4 address", pool(backend(host="10.0.0.999")), "spec.backend.host", HOST),
     Bad("half an IPv6 address", pool(backend(host="2001:db8")), "spec.backend.host", HOST),
     Bad("an IPv6 address with a zone", pool(backend(host="fe80::1%eth0")), "spec.backend.host", HOST),
-    Bad("no host", pool(lambda spec: spec["backend"].pop("host")), "spec.backend.host", "is required: add it", "Required value"),
+    Bad("no host", pool(lambda spec: spec["backend"].pop("host")), "spec.backend", ONE_SERVER),
+    Bad("a host and a server", pool(backend(serverRef={"name": "rds"})), "spec.backend", ONE_SERVER),
+    Bad("TLS beside a server", pool(put(backend={"serverRef": {"name": "rds"}, "tls": {"mode": "disable"}})), "spec.backend.tls", "tls belongs to the PostgresServer that serverRef names: remove it here"),
+    Bad("a server in a namespace of two lines", pool(put(backend={"serverRef": {"name": "rds", "namespace": "a\nb"}})), "spec.backend.serverRef.namespace", "must match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "should match"),
     Bad("a port as text", pool(backend(port="5432")), "spec.backend.port", "must be of type integer", 'spec.backend.port in body must be of type integer: "string"'),
     Bad("a port out of range", pool(backend(port=70000)), "spec.backend.port", "must be less than or equal to 65535", "spec.backend.port in body should be less than or equal to 65535"),
     Bad("an unknown TLS mode", pool(backend(tls={"mode": "prefer"})), "spec.backend.tls.mode", "must be 'disable', 'require', 'verify-ca' or 'verify-full'", 'supported values: "disable", "require", "verify-ca", "verify-full"'),
@@ -172,7 +178,7 @@ BAD: tuple[Bad, ...] = (
     Bad("a CA of no source", pool(backend(tls={"ca": {}})), "spec.backend.tls.ca", ONE_CA),
     Bad("a CA of two sources", pool(backend(tls={"ca": {**CA, "system": True}})), "spec.backend.tls.ca", ONE_CA),
     Bad("a CA that is not the system's", pool(backend(tls={"ca": {"system": False}})), "spec.backend.tls.ca.system", "must be True", 'supported values: "true"'),
-    Bad("a CA key with a slash", pool(backend(tls={"ca": {"secretKeyRef": {"name": "a", "key": "../b"}}})), "spec.backend.tls.ca.secretKeyRef.key", KEY_NAME),
+    Bad("a CA key with a slash", pool(backend(tls={"ca": {"secretKeyRef": {"name": "a", "key": "../b"}}})), "spec.backend.tls.ca.secretKeyRef.key", KEY_NAME, "should match"),
     Bad("a database named like the console", pool(database(name="pgbouncer")), "spec.databases[0].name", RESERVED),
     Bad("a catch-all database", pool(database(name="*")), "spec.databases[0].name", RESERVED),
     Bad("a newline in a database name", pool(database(name="a\nb")), "spec.databases[0].name", UNQUOTED),
@@ -186,9 +192,9 @@ BAD: tuple[Bad, ...] = (
     Bad("no users", pool(lambda spec: spec.pop("users")), "spec.users", "is required: add it", "Required value"),
     Bad("a user with capitals", pool(user(name="Shop")), "spec.users[0].name", HANDLE),
     Bad("a Secret with a newline in its name", pool(user(secretRef={"name": "a\nb"})), "spec.users[0].secretRef.name", OBJECT_NAME),
-    Bad("a password key with a blank", pool(user(passwordKey="pass word")), "spec.users[0].passwordKey", KEY_NAME),
+    Bad("a password key with a blank", pool(user(passwordKey="pass word")), "spec.users[0].passwordKey", KEY_NAME, "should match"),
     Bad("no connections", pool(put(serverConnections={"max": 0})), "spec.serverConnections.max", "must be greater than or equal to 1", "spec.serverConnections.max in body should be greater than or equal to 1"),
-    Bad("no limit", pool(lambda spec: spec.pop("serverConnections")), "spec.serverConnections", "is required: add it", "Required value"),
+    Bad("no limit", pool(lambda spec: spec.pop("serverConnections")), "spec.serverConnections", "serverConnections.max is required with backend.host: add it"),
     Bad("a number where an object belongs", pool(put(serverConnections=25)), "spec.serverConnections", "must be an object", 'spec.serverConnections in body must be of type object: "integer"'),
     Bad("negative pods", pool(put(replicas=-1)), "spec.replicas", "must be greater than or equal to 0", "spec.replicas in body should be greater than or equal to 0"),
     Bad("a negative timeout", pool(put(timeouts={"querySeconds": -1})), "spec.timeouts.querySeconds", "must be greater than or equal to 0", "spec.timeouts.querySeconds in body should be greater than or equal to 0"),

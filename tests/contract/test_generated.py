@@ -12,8 +12,10 @@ ROOT = Path(__file__).parents[2]
 MADE = (
     "charts/pgbouncer-operator/README.md",
     "charts/pgbouncer-operator/templates/crds.yaml",
+    "charts/pgbouncer-operator/templates/crds-postgresserver.yaml",
     "crds/connectionpools.pgbouncer-operator.io.yaml",
     "crds/kustomization.yaml",
+    "crds/postgresservers.pgbouncer-operator.io.yaml",
 )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pgbouncer_operator.api.model import Model, Rule
-from pgbouncer_operator.api.strings import Host, Integer, KeyName, ObjectName
+from pgbouncer_operator.api.strings import Host, Integer, KeyName, Namespace, ObjectName, ServerName
 
 
 class TlsMode(StrEnum):
@@ -78,18 +78,50 @@ class BackendTls(Model):
     rolls the pods; new content is reloaded."""
 
 
+class ServerReference(Model):
+    """A PostgresServer."""
+
+    name: ServerName
+    """Name of the PostgresServer. Required. A change is reloaded."""
+    namespace: Namespace | None = None
+    """Its namespace, which has to allow this one. Default: the pool's. A change is reloaded."""
+
+
 class Backend(Model):
     """A PostgreSQL server."""
 
-    host: Host
-    """DNS name or IP address of the PostgreSQL server, best the primary's own Service. Required. PgBouncer's host. A
-    change is reloaded, then every server connection is renewed between two transactions."""
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.host) != has(self.serverRef)",
+            broken=lambda backend: None if (backend.host is None) != (backend.server_ref is None) else "",
+            message="backend needs exactly one of host and serverRef: keep one and remove the other",
+        ),
+        Rule(
+            cel="!(has(self.serverRef) && has(self.tls))",
+            broken=lambda backend: "" if backend.server_ref and backend.tls else None,
+            message="tls belongs to the PostgresServer that serverRef names: remove it here",
+            field="tls",
+        ),
+    )
+
+    host: Host | None = None
+    """DNS name or IP address of the PostgreSQL server, best the primary's own Service. PgBouncer's host. Default: that
+    of serverRef. A change is reloaded, then every server connection is renewed between two transactions."""
+    server_ref: ServerReference | None = None
+    """A PostgresServer, whose host, port, TLS and budget hold. Default: none. A change is reloaded."""
     port: Annotated[Integer, Field(ge=1, le=65535)] = 5432
     """TCP port of the PostgreSQL server. Default: 5432. PgBouncer's port. A change is reloaded, then every
     server connection is renewed."""
     tls: BackendTls | None = None
     """TLS towards the server. Default: encrypted without verification (require). A server without TLS needs
     {mode: disable}. A change of mode takes effect by reload; a new CA reference rolls the pods."""
+
+    @property
+    def address(self) -> str:
+        """The host; a pool with a serverRef has one once it is resolved."""
+        if self.host is None:
+            raise ValueError("backend.serverRef is not resolved")
+        return self.host
 
     @property
     def tls_mode(self) -> TlsMode:

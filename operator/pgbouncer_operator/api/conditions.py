@@ -52,6 +52,7 @@ class Reason(StrEnum):
     REACHABLE = "Reachable"
     AVAILABLE = "Available"
     FITS = "Fits"
+    SHARED = "Shared"
     SCALED_TO_ZERO = "ScaledToZero"
     FLOWING = "Flowing"
     PAUSED = "Paused"
@@ -86,6 +87,11 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     OBJECT_REFUSED = "ObjectRefused"
     BUDGET_TOO_SMALL = "BudgetTooSmall"
+    BUDGET_EXCEEDED = "BudgetExceeded"
+    SERVER_NOT_FOUND = "ServerNotFound"
+    SERVER_NOT_SHARED = "ServerNotShared"
+    SERVER_IS_BUDGETED = "ServerIsBudgeted"
+    SERVER_INVALID = "ServerInvalid"
     REPLICAS_CLAMPED = "ReplicasClamped"
     PARAMETER_UNSUPPORTED = "ParameterUnsupported"
 
@@ -98,6 +104,7 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.REACHABLE: "Nothing to do: the pods log in to the PostgreSQL server.",
         Reason.AVAILABLE: "Nothing to do: every user's Secret has a login and a password.",
         Reason.FITS: "Nothing to do: the pods wanted fit in serverConnections.max.",
+        Reason.SHARED: "Nothing to do: the PostgresServer shares its budget out to its pools.",
         Reason.SCALED_TO_ZERO: "Set spec.replicas above 0 to serve clients again.",
         Reason.FLOWING: "Nothing to do: queries reach the server.",
         Reason.PAUSED: "Set spec.traffic to Flowing when you are done; after pauseTimeoutSeconds it flows by itself.",
@@ -130,10 +137,26 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.INVALID_SPEC: "Correct the field that the message names; until then the last good spec serves.",
         Reason.OBJECT_REFUSED: "Correct the field that the message names, or the admission policy that refused it.",
         Reason.BUDGET_TOO_SMALL: "Raise serverConnections.max: every pod needs one connection for each database.",
+        Reason.BUDGET_EXCEEDED: "Raise the PostgresServer's budget or the namespace's share, or run fewer pods.",
+        Reason.SERVER_NOT_FOUND: "Create the PostgresServer, or correct backend.serverRef; it has to be watched, too.",
+        Reason.SERVER_NOT_SHARED: "Let the server's owner add the namespace to the PostgresServer's allowedNamespaces.",
+        Reason.SERVER_IS_BUDGETED: "Replace backend.host by backend.serverRef: its connections are shared by a budget.",
+        Reason.SERVER_INVALID: "Correct the field of the PostgresServer that the message names.",
         Reason.REPLICAS_CLAMPED: "Raise serverConnections.max or lower replicas: the pods wanted do not all fit.",
         Reason.PARAMETER_UNSUPPORTED: "Remove the parameter, or run a PgBouncer version that has it.",
     }
 )
+
+
+def unseen() -> dict[str, str]:
+    """What `kubectl get` and `kubectl wait` find before the operator has told anything, and while none runs."""
+    return {
+        "lastTransitionTime": "1970-01-01T00:00:00Z",
+        "message": "No operator has seen it yet.",
+        "reason": Reason.PENDING.value,
+        "status": ConditionStatus.UNKNOWN.value,
+        "type": ConditionType.READY.value,
+    }
 
 
 def _one_line(text: object) -> object:

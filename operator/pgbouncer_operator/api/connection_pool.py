@@ -73,8 +73,14 @@ def parse(body: Mapping[str, Any]) -> ConnectionPool:
     try:
         return ConnectionPool.model_validate(body)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-    raise InvalidSpec([_problem(detail) for detail in details if not _follows(detail, details)])
+        found = problems(error)
+    raise found
+
+
+def problems(error: ValidationError) -> InvalidSpec:
+    """Every fault that validation found, without the values."""
+    details = error.errors(include_url=False, include_input=False)
+    return InvalidSpec([_problem(detail) for detail in details if not _follows(detail, details)])
 
 
 def _follows(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from pgbouncer_operator.api import parameters
-from pgbouncer_operator.api.conditions import ConditionStatus, ConditionType, Reason
+from pgbouncer_operator.api import crd_server, parameters
+from pgbouncer_operator.api.conditions import unseen
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.model import VALIDATIONS
 from pgbouncer_operator.api.parameters import ParameterRule
@@ -37,14 +37,6 @@ HEADER = "---\n# Generated from the models in pgbouncer_operator/api by `make ge
 # The Service Binding specification finds kinds with `status.binding.name` by this label.
 _PROVISIONED_SERVICE = "servicebinding.io/provisioned-service"
 
-# What `kubectl get` and `kubectl wait` find before the operator has told anything, and while none runs.
-_UNSEEN = {
-    "lastTransitionTime": "1970-01-01T00:00:00Z",
-    "message": "No operator has seen it yet.",
-    "reason": Reason.PENDING.value,
-    "status": ConditionStatus.UNKNOWN.value,
-    "type": ConditionType.READY.value,
-}
 _READY = '.status.conditions[?(@.type=="Ready")]'
 # (column, type, path, wide only). A column of two numbers needs one string in status: a path cannot join.
 _COLUMNS = (
@@ -93,9 +85,14 @@ def to_yaml(document: Mapping[str, Any], header: str = HEADER) -> str:
 
 
 def files(catalogue: Iterable[ParameterRule]) -> dict[str, str]:
-    """Return every file of `crds/` by name: the definition, and the list that `kubectl apply -k` needs."""
-    kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [FILE]}
-    return {FILE: to_yaml(render(catalogue)), "kustomization.yaml": to_yaml(kustomization)}
+    """Return every file of `crds/` by name: the definitions, and the list that `kubectl apply -k` needs."""
+    definitions = {FILE: render(catalogue), crd_server.FILE: crd_server.render()}
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": list(definitions),
+    }
+    return {name: to_yaml(body) for name, body in (definitions | {"kustomization.yaml": kustomization}).items()}
 
 
 def _line_up(node: yaml.Node, inline: bool = False) -> None:
@@ -156,7 +153,7 @@ def _schema(catalogue: Iterable[ParameterRule]) -> Schema:
     settings = [_naming_known_fields(rule, spec) for rule in catalogue]
     spec["properties"]["parameters"][VALIDATIONS] = [rule.validation() for rule in parameters.rules(settings)]
     status = structural(PoolStatus, defaults=False)
-    status["default"] = {"conditions": [_UNSEEN]}
+    status["default"] = {"conditions": [unseen()]}
     root = structural(ConnectionPool)
     return {
         "description": root["description"],

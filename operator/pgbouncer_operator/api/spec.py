@@ -88,6 +88,12 @@ class PoolSpec(Model):
             field="service",
         ),
         Rule(
+            cel="has(self.backend.serverRef) || has(self.serverConnections.max)",
+            broken=lambda spec: "" if spec.backend.server_ref is None and spec.server_connections.max is None else None,
+            message="serverConnections.max is required with backend.host: add it",
+            field="serverConnections",
+        ),
+        Rule(
             cel='self.serverConnections.sizing.mode != "Workloads" || has(self.clients.workloads)'
             " && self.clients.workloads.size() > 0",
             broken=_nobody_to_follow,
@@ -112,8 +118,9 @@ class PoolSpec(Model):
     pool_mode: PoolMode = PoolMode.TRANSACTION
     """When a server connection goes back to the pool: session, transaction or statement. Default: transaction.
     PgBouncer's pool_mode. A change is reloaded, then every server connection is renewed."""
-    server_connections: ServerConnections
-    """How many connections to the PostgreSQL server the pool may hold. Required. A change is reloaded."""
+    server_connections: ServerConnections = ServerConnections()
+    """How many connections to the PostgreSQL server the pool may hold. Required without backend.serverRef.
+    A change is reloaded."""
     clients: Clients = Clients()
     """Limits on the side of the clients. Default: 2000 clients for each pod. A change is reloaded."""
     timeouts: Timeouts = Timeouts()

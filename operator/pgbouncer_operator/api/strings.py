@@ -101,11 +101,9 @@ FunctionName = Annotated[
         "must be schema.function: two names of lower-case letters, digits and '_', never SQL",
     ),
 ]
-KeyName = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=253),
-    matches(r"[-._A-Za-z0-9]+", "must be a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'"),
-]
+KeyName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern="^[-._A-Za-z0-9]+$")]
+ServerName = Annotated[str, StringConstraints(max_length=253, pattern="^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
+Namespace = Annotated[str, StringConstraints(max_length=63, pattern=f"^{LABEL}$")]
 
 # What Kubernetes checks itself once it is in a pod or Service gets a pattern, not a sentence: fewer bytes in the CRD.
 Text = Annotated[str, StringConstraints(max_length=253, pattern=f"^{PLAIN}$")]

@@ -48,7 +48,7 @@ class Sizing(Model):
 
 def _min_above_max(connections: "ServerConnections") -> str | None:
     least = connections.sizing.min
-    return None if least is None or least <= connections.max else ""
+    return None if least is None or connections.max is None or least <= connections.max else ""
 
 
 class ServerConnections(Model):
@@ -56,20 +56,27 @@ class ServerConnections(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="!has(self.sizing.min) || self.sizing.min <= self.max",
+            cel="!has(self.sizing.min) || !has(self.max) || self.sizing.min <= self.max",
             broken=_min_above_max,
             message="sizing.min is more than max: lower min or raise max",
             field="sizing",
         ),
     )
 
-    max: ConnectionCount
-    """Most connections to the PostgreSQL server over all pods together, surge and terminating pods included. Required.
-    Split over pods and databases as PgBouncer's max_db_connections. A change is reloaded: pods shrink and
-    confirm before others grow, nothing restarts."""
+    max: ConnectionCount | None = None
+    """Most connections to the PostgreSQL server over all pods together, surge and terminating pods included. Required
+    without backend.serverRef. Default: the share's max. Split over pods and databases as PgBouncer's
+    max_db_connections. A change is reloaded: pods shrink and confirm before others grow."""
     sizing: Sizing = Sizing()
     """How many of max the pool may hold at a time. Default: mode Fixed, all of max. status.recommendation tells in
     every mode what would do. A change is reloaded."""
+
+    @property
+    def most(self) -> int:
+        """The maximum; a pool with a serverRef has one once it is resolved."""
+        if self.max is None:
+            raise ValueError("backend.serverRef is not resolved")
+        return self.max
 
 
 class Timeouts(Model):

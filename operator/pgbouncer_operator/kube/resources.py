@@ -29,7 +29,7 @@ class Resource:
 
 
 CONNECTION_POOLS = Resource(naming.API_VERSION, naming.KIND, naming.PLURAL)
-POSTGRES_SERVERS = Resource(naming.API_VERSION, "PostgresServer", "postgresservers")
+POSTGRES_SERVERS = Resource(naming.API_VERSION, naming.SERVER_KIND, naming.SERVER_PLURAL)
 DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
 STATEFUL_SETS = Resource("apps/v1", "StatefulSet", "statefulsets")
 REPLICA_SETS = Resource("apps/v1", "ReplicaSet", "replicasets")

@@ -34,7 +34,8 @@ class Grants:
     """A pool's ledger. pods: by pod uid. static: the cap of a pod that waited 10 s for a grant in vain, or 0.
 
     peers: address of every pod by its uid, also of those that drain: a client's cancel may arrive at any of them.
-    peers_seq: the ledger's sequence when peers were set.
+    peers_seq: the ledger's sequence when peers were set. server: the PostgresServer whose allocation of round
+    `allocation` the caps were made from; agents do not look at either.
     """
 
     seq: int
@@ -42,6 +43,8 @@ class Grants:
     pods: Mapping[str, Grant]
     peers: Mapping[str, str] = field(default_factory=dict)
     peers_seq: int = 0
+    server: str = ""
+    allocation: int = 0
 
     def concerning(self, uid: str) -> int:
         """The sequence of the last word that this pod has something to learn from; a pod that waits hopes for each."""
@@ -54,6 +57,8 @@ class Grants:
         document = {"protocol": PROTOCOL, "seq": self.seq, "static": self.static, "pods": pods}
         if self.peers:
             document |= {"peers": dict(self.peers), "peersSeq": self.peers_seq}
+        if self.server:
+            document |= {"server": self.server, "allocation": self.allocation}
         return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
     @staticmethod
@@ -107,6 +112,8 @@ def _read(document: Document) -> Grants:
         pods={uid: _grant(pods.child(uid)) for uid in pods.members},
         peers={uid: peers.text(uid) for uid in peers.members},
         peers_seq=document.optional_integer("peersSeq", 0) or 0,
+        server=document.optional_text("server") or "",
+        allocation=document.optional_integer("allocation", 0) or 0,
     )
 
 

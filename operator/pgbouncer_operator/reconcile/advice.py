@@ -53,9 +53,9 @@ def _starving(seen: Observed, given: Allotment) -> str:
         return ""
     waited = round(sum(each.queued for each in last) / len(last))
     told = f"{waited} clients wait for a server connection all the time; {want} connections would do"
-    if given.size >= connections.max:
+    if given.size >= connections.most:
         return (
-            f"{told}, serverConnections.max is {connections.max}. Raise it, if the server can take more, "
+            f"{told}, serverConnections.max is {connections.most}. Raise it, if the server can take more, "
             "or shorten transactions."
         )
     by_workloads = connections.sizing.mode is SizingMode.WORKLOADS
@@ -100,11 +100,11 @@ def _outgrowing(seen: Observed) -> str:
     if clients is None or per_client is None or connections.sizing.mode is not SizingMode.WORKLOADS:
         return ""
     need = clients.most * per_client
-    if need <= connections.max:
+    if need <= connections.most:
         return ""
     return (
         f"The client workloads may grow to {clients.most} replicas, which need {need} connections at {per_client} "
-        f"each; serverConnections.max is {connections.max}. Raise it, or lower maxReplicas of their autoscaler."
+        f"each; serverConnections.max is {connections.most}. Raise it, or lower maxReplicas of their autoscaler."
     )
 
 
@@ -122,7 +122,7 @@ def _over_sized(seen: Observed, given: Allotment) -> str:
     told = f"{known.highest} connections would have done in the last minutes; "
     if mode is SizingMode.WORKLOADS:
         return f"{told}the size is {given.size}. Lower sizing.perClientReplica, or set sizing.mode to Demand."
-    return f"{told}serverConnections.max is {connections.max}. Lower it, or set sizing.mode to Demand."
+    return f"{told}serverConnections.max is {connections.most}. Lower it, or set sizing.mode to Demand."
 
 
 def _idle(seen: Observed) -> str:

@@ -4,7 +4,7 @@ The one number that everything else divides: `desired` and the ledger take it as
 in every mode; modes Workloads and Demand follow it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.status import Recommendation
@@ -20,10 +20,19 @@ UNMEASURED = Decision(0, 0, 0.0, 0.0, Reason.ENOUGH)
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
-    """size: the budget now. recommendation: what would do, which is the size but in mode Fixed."""
+    """size: what the pool is to hold. recommendation: what would do, which is the size but in mode Fixed.
+
+    granted: what its PostgresServer lets it hold, None where it has none.
+    """
 
     size: int
     recommendation: Recommendation
+    granted: int | None = None
+
+    @property
+    def budget(self) -> int:
+        """What the pool may hold now: its size, or less where its server has no more for it."""
+        return self.size if self.granted is None else min(self.size, self.granted)
 
 
 def bounds(pool: ConnectionPool, clients: int = 0) -> Bounds:
@@ -33,9 +42,9 @@ def bounds(pool: ConnectionPool, clients: int = 0) -> Bounds:
     """
     connections, fitting = pool.spec.server_connections, room(pool)
     needed = fitting.floor * (fitting.replicas + fitting.surge)
-    if fitting.shortage and fitting.replicas == connections.max // fitting.floor:
-        needed = connections.max
-    return Bounds(min(connections.max, max(connections.sizing.min or 1, needed)), connections.max, clients)
+    if fitting.shortage and fitting.replicas == connections.most // fitting.floor:
+        needed = connections.most
+    return Bounds(min(connections.most, max(connections.sizing.min or 1, needed)), connections.most, clients)
 
 
 def standing(seen: Observed, given: Bounds) -> int:
@@ -47,6 +56,11 @@ def standing(seen: Observed, given: Bounds) -> int:
 
 def allot(seen: Observed) -> Allotment:
     """The size now. The spec must be readable, and `measured` have had its look."""
+    entry = seen.membership.entry if seen.membership else None
+    return replace(_sized(seen), granted=entry.connections if entry else None)
+
+
+def _sized(seen: Observed) -> Allotment:
     assert isinstance(seen.spec, ConnectionPool)
     sizing = seen.spec.spec.server_connections.sizing
     given = bounds(seen.spec, seen.clients.desired if seen.clients else 0)

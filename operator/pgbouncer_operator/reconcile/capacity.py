@@ -10,6 +10,7 @@ from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.projections import PodView
 from pgbouncer_operator.reconcile.rolls import rollout, rolls
 from pgbouncer_operator.resources.desired import Desired
+from pgbouncer_operator.sizing.fit import Fit
 from pgbouncer_operator.sizing.ledger import Limits, PodUse, Round, allocate
 
 
@@ -32,12 +33,21 @@ def decide(seen: Observed, wanted: Desired, budget: int) -> Capacity:
     rolling = standing is not None and (rolls(seen, wanted) or standing.existing > standing.updated)
     slots = max(len(seen.living), fit.replicas + (fit.surge if rolling else 0))
     grants = seen.ledger.grants if seen.ledger else Grants(seq=1, static=0, pods={})
-    decided = allocate(grants, _uses(seen), Limits(budget, fit.floor, slots, fit.static))
+    decided = allocate(grants, _uses(seen), _limits(seen, fit, budget, slots))
     newcomers = decided.room(budget) // fit.static if fit.static else 0
     holders = len(seen.living) - len(decided.waiting)
     now = standing.replicas if standing else 0
     replicas = fit.replicas if fit.replicas <= now else max(now, min(fit.replicas, holders + newcomers))
     return Capacity(decided, replicas, may_roll=not fit.surge or newcomers > 0)
+
+
+def _limits(seen: Observed, fit: Fit, budget: int, slots: int) -> Limits:
+    limits = Limits(budget, fit.floor, slots, fit.static)
+    if seen.membership is None or seen.membership.entry is None:
+        return limits
+    entry = seen.membership.entry
+    awaited = entry.high > entry.connections
+    return replace(limits, server=seen.membership.server, allocation=entry.seq, awaited=awaited)
 
 
 def _uses(seen: Observed) -> list[PodUse]:

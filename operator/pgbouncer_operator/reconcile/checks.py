@@ -21,6 +21,7 @@ from pgbouncer_operator.sizing.fit import Fit
 POOLERS, POOLER_PORTS = {"pooler", "pgbouncer", "pgcat", "pgpool", "supavisor", "odyssey"}, {6432, 6543}
 STALLING = {
     Reason.BUDGET_TOO_SMALL,
+    Reason.BUDGET_EXCEEDED,
     Reason.CONFIGURATION_REFUSED,
     Reason.CANARY_FAILED,
     Reason.PARAMETER_UNSUPPORTED,
@@ -84,8 +85,8 @@ def pooler(pool: ConnectionPool) -> str:
     Neon: ep-…-pooler.…; Supabase: ….pooler.supabase.com, port 6543; CloudNativePG: a Service of a Pooler's name.
     """
     backend = pool.spec.backend
-    if POOLERS & set(re.split("[-._]", backend.host.lower())):
-        return f"host {backend.host}"
+    if POOLERS & set(re.split("[-._]", backend.address.lower())):
+        return f"host {backend.address}"
     return f"port {backend.port}" if backend.port in POOLER_PORTS else ""
 
 
@@ -170,6 +171,8 @@ def stalled(seen: Observed, parts: list[Condition]) -> Condition | None:
     """Has somebody to act before the pool can become what it should be?"""
     kind = ConditionType.STALLED
     if isinstance(seen.spec, InvalidSpec):
+        if seen.membership and seen.membership.obstacle:
+            return condition(kind, TRUE, seen.membership.obstacle.reason, seen.membership.obstacle.message)
         return condition(kind, TRUE, Reason.INVALID_SPEC, str(seen.spec))
     for (what, name), refusal in sorted(seen.memory.refusals.items()):
         return condition(kind, TRUE, refusal.reason, f"{what} {name}: {refusal.message}")

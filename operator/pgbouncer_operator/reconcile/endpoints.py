@@ -25,6 +25,12 @@ def service(host: str, namespace: str) -> Service | None:
     return (rest[0], name) if len(rest) == 1 or rest[1] == "svc" else None
 
 
+def address(host: str, port: object, namespace: str) -> str:
+    """One name for all ways to write a host, so that a pool that goes round a server's budget is noticed."""
+    found = service(host, namespace)
+    return f"{'/'.join(found) if found else host.rstrip('.').lower()}:{port}"
+
+
 def ready(slices: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     """Every address that takes connections now, sorted."""
     return tuple(sorted({address for each in slices for address in each})[:MOST])

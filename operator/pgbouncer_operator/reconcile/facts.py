@@ -55,7 +55,7 @@ def with_facts(
             ),
             "summary": Summary(
                 pods=ratio(ready, wanted.fit.replicas),
-                connections=ratio(sum(state.open for state in states), allotment.size),
+                connections=ratio(sum(state.open for state in states), allotment.budget),
             ),
             "recommendation": allotment.recommendation,
             "advice": advice(seen, allotment) or None,
@@ -69,7 +69,7 @@ def _connections(
     states: Sequence[AgentState], spec: PoolSpec, capacity: Capacity, allotment: Allotment
 ) -> ServerConnectionsStatus:
     return ServerConnectionsStatus(
-        max=spec.server_connections.max,
+        max=spec.server_connections.most,
         size=allotment.size,
         allocated=capacity.round.charged,
         open=sum(state.open for state in states),

@@ -18,8 +18,18 @@ from pgbouncer_operator.kube.resources import CONFIG_MAPS, SECRETS
 from pgbouncer_operator.reconcile import authorities
 from pgbouncer_operator.reconcile.agents import Agents
 from pgbouncer_operator.reconcile.ledger_file import ledger
-from pgbouncer_operator.reconcile.observed import Credentials, Memory, Missing, Observed, Reading, WrittenSecret
-from pgbouncer_operator.reconcile.projections import PoolView, controller
+from pgbouncer_operator.reconcile.membership import authority_body, budgeted, resolve, with_service
+from pgbouncer_operator.reconcile.observed import (
+    ChildKey,
+    Credentials,
+    Membership,
+    Memory,
+    Missing,
+    Observed,
+    Reading,
+    WrittenSecret,
+)
+from pgbouncer_operator.reconcile.projections import ChildView, PoolView, controller
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.reconcile.traffic import pause
 from pgbouncer_operator.reconcile.triggers import Key
@@ -45,18 +55,16 @@ class Observer:
         view = self.world.pools.get(key)
         if view is None:
             return None
-        children = {
-            (child.kind, child.name): child
-            for store in self.world.children.values()
-            for child in store.find(key)
-            if child.owner == view.uid
-        }
+        children = self._children(key, view.uid)
         pods = self.world.pods.find(key)
+        spec, member = self._resolved(view)
+        if member is not None and member.obstacle is None:
+            view = with_service(view, self.world.servers.found(view))
         if pods:
             await self.world.slices.follow(self.kube, view.backend)
         await self.world.clients.follow(self.kube, view.namespace, view.clients)
         states = await self.agents.ask([pod for pod in pods if not pod.finished])
-        spec, today = _parse(view), self.today()
+        today = self.today()
         seen = Observed(
             view=view,
             spec=spec,
@@ -73,20 +81,38 @@ class Observer:
             endpoints=self.world.slices.ready(view.backend),
             pause=pause(spec, children.get(("ConfigMap", naming.config_map(view.name))), today),
             clients=self.world.clients.seen(view.namespace, view.clients),
+            membership=member,
         )
         if not self.read_secrets or isinstance(seen.spec, InvalidSpec) or view.deleting:
             return seen
-        if not should_read(seen, secret_inputs(seen.spec)):
+        if not should_read(seen, _asked(seen, seen.spec)):
             return _acquainted(seen)
         return await self._with_secrets(seen, seen.spec)
+
+    def _children(self, key: Key, uid: str) -> dict[ChildKey, ChildView]:
+        found = (child for store in self.world.children.values() for child in store.find(key))
+        return {(child.kind, child.name): child for child in found if child.owner == uid}
+
+    def _resolved(self, view: PoolView) -> tuple[ConnectionPool | InvalidSpec, Membership | None]:
+        """The spec, with what its PostgresServer adds to it."""
+        spec, servers = parsed(view), self.world.servers
+        if isinstance(spec, InvalidSpec):
+            return spec, None
+        if spec.spec.backend.server_ref is not None:
+            return resolve(spec, view, servers.found(view))
+        owner = servers.budgeted(view)
+        return budgeted(owner) if owner else (spec, None)
 
     async def _with_secrets(self, seen: Observed, pool: ConnectionPool) -> Observed:
         logins: list[User | AuthQuery] = [*pool.spec.users]
         if pool.spec.auth_query:
             logins.append(pool.spec.auth_query)
-        bodies = {}
+        bodies: dict[tuple[str, str], Object | None] = {}
         for kind, name in sorted({("Secret", each.secret_ref.name) for each in logins} | authorities.named(pool)):
-            bodies[kind, name] = await self._read(kind, seen.view.namespace, name)
+            if seen.membership is not None and (kind, name) == ("ConfigMap", naming.config_map(seen.view.name)):
+                bodies[kind, name] = authority_body(seen.membership)  # what this look is about to write
+            else:
+                bodies[kind, name] = await self._read(kind, seen.view.namespace, name)
         found = [_login(each, bodies["Secret", each.secret_ref.name]) for each in logins]
         by_user = {user.name: login for user, login in zip(pool.spec.users, found, strict=False)}
         versions = {named: body["metadata"]["resourceVersion"] if body else "" for named, body in bodies.items()}
@@ -95,7 +121,7 @@ class Observer:
         secrets: dict[str, WrittenSecret | None] = {entry.name: None for entry in connection_secrets(pool)}
         for name in seen.made:
             secrets[name] = _written(await self._read("Secret", seen.view.namespace, name))
-        reading = Reading(seen.now, secret_inputs(pool), missing, _mounted(seen), version, seen.view.refresh)
+        reading = Reading(seen.now, _asked(seen, pool), missing, _mounted(seen), version, seen.view.refresh)
         credentials = Credentials(by_user, version, authorities.authorities(pool, bodies))
         seen = replace(seen, credentials=credentials, secrets=secrets)
         return seen.remember(reading=reading)
@@ -107,7 +133,14 @@ class Observer:
             return None
 
 
-def _parse(view: PoolView) -> ConnectionPool | InvalidSpec:
+def _asked(seen: Observed, pool: ConnectionPool) -> str:
+    """What is wanted of Secrets and certificates: another value asks for a read."""
+    member = seen.membership
+    return secret_inputs(pool) + (authority_body(member)["metadata"]["resourceVersion"] if member else "")
+
+
+def parsed(view: PoolView) -> ConnectionPool | InvalidSpec:
+    """The pool as its user wrote it, or what is wrong with it."""
     metadata = {"name": view.name, "namespace": view.namespace, "uid": view.uid, "generation": view.generation}
     try:
         return read({"metadata": metadata, "spec": _loads(view.spec)})

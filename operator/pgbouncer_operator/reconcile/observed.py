@@ -15,6 +15,7 @@ from pgbouncer_operator.reconcile.projections import ChildView, PodView, PoolVie
 from pgbouncer_operator.reconcile.traffic import Pause
 from pgbouncer_operator.reconcile.workloads import Clients
 from pgbouncer_operator.resources.connection_secret import Login
+from pgbouncer_operator.sizing.allocation import Entry
 from pgbouncer_operator.sizing.demand import CALM, Decision, Sizing
 
 ChildKey = tuple[str, str]  # kind, name
@@ -28,6 +29,21 @@ class Missing:
 
     reason: Reason
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A pool's place at a PostgresServer. server: namespace/name. entry: what it may hold, None before it may anything.
+
+    authority: the server's CA in PEM, None while it cannot be read. obstacle: why the pool cannot use the server.
+    welcome: False once the pool's namespace is not allowed any more.
+    """
+
+    server: str
+    entry: Entry | None = None
+    authority: str | None = None
+    obstacle: Missing | None = None
+    welcome: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +201,7 @@ class Observed:
     states: by pod uid, None where the agent did not answer: unknown, never absent. now: monotonic; today: RFC 3339.
     endpoints: ready addresses of the Service that is the backend, None while unknown. pause: asked for by the spec.
     clients: replicas of the client workloads, None while unknown or when the spec names none.
+    membership: what its PostgresServer says, None where it has none.
     """
 
     view: PoolView
@@ -202,6 +219,7 @@ class Observed:
     endpoints: tuple[str, ...] | None = None
     pause: Pause | None = None
     clients: Clients | None = None
+    membership: Membership | None = None
 
     @property
     def living(self) -> tuple[PodView, ...]:
@@ -244,6 +262,7 @@ class Observed:
             self.endpoints,
             self.pause and self.pause.essence,
             self.clients,
+            self.membership,
             self.memory.demand and self.memory.demand.essence,
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
-from pgbouncer_operator.reconcile import endpoints
+from pgbouncer_operator.reconcile import endpoints, membership
 from pgbouncer_operator.reconcile.allotment import allot
 from pgbouncer_operator.reconcile.canary import course
 from pgbouncer_operator.reconcile.capacity import Capacity, decide
@@ -32,12 +32,14 @@ def plan(seen: Observed, platform: Platform) -> Plan:
     """Every write that brings the cluster one step closer, and what the user is told."""
     if seen.view.deleting:
         return Plan((), (), None, seen.memory)  # children go by their ownerReferences
+    if membership.waits(seen):
+        return Plan((), (), membership.LOOK_AGAIN, seen.memory)
     if isinstance(seen.spec, InvalidSpec):
         return report(seen, Outlook(None, None), ())
     pool = seen.spec
     given = allot(seen)
-    wanted = desired(pool, platform, given.size)
-    capacity = decide(seen, wanted, given.size)
+    wanted = desired(pool, platform, given.budget)
+    capacity = decide(seen, wanted, given.budget)
     if wanted.fit.shortage and not wanted.fit.replicas:
         # Not one pod fits: a slip of the pen must not stop a pool, so what runs keeps its configuration and its grants.
         return report(seen, Outlook(wanted, capacity, allotment=given), ())
@@ -45,9 +47,11 @@ def plan(seen: Observed, platform: Platform) -> Plan:
         body = config_map(pool, wanted.intent, seen.pause.document)
         wanted = replace(wanted, config_map=dress(pool, body))
     seen = track(seen, wanted)
-    way = course(seen, wanted)
+    way, documents = course(seen, wanted), membership.documents(seen)
     seen = seen.remember(trial=way.trial)
-    wanted = replace(wanted, config_map=redress(pool, wanted.config_map, wanted.config_map["data"] | way.documents))
+    wanted = replace(
+        wanted, config_map=redress(pool, wanted.config_map, wanted.config_map["data"] | way.documents | documents)
+    )
     first = [
         *_ledger(seen, pool, capacity),
         *_children(seen, wanted),
@@ -65,7 +69,8 @@ def plan(seen: Observed, platform: Platform) -> Plan:
 
 def _in_time(seen: Observed, made: Plan) -> Plan:
     """With another look at the latest when the pause ends, or soon while pods do not yet obey it."""
-    soon = look_again(seen.pause, (seen.states.get(pod.uid) for pod in seen.living))
+    pausing = look_again(seen.pause, (seen.states.get(pod.uid) for pod in seen.living))
+    soon = min((each for each in (pausing, membership.look_again(seen)) if each is not None), default=None)
     if soon is None:
         return made
     return replace(made, at_rest=False, requeue_after=min(soon, made.requeue_after or soon))
@@ -82,7 +87,8 @@ def _ledger(seen: Observed, pool: ConnectionPool, capacity: Capacity) -> list[St
     body = dress(pool, grants_config_map(pool.metadata.name, grants))
     if seen.ledger is None or not seen.ledger.resource_version:
         # Made with the first pods, which wait for it: one write instead of two.
-        return [Step(Action.CREATE, body)] if grants.pods else []
+        # A PostgresServer has to see what its pool is charged with from the beginning.
+        return [Step(Action.CREATE, body)] if grants.pods or grants.server else []
     if grants is seen.ledger.grants and not seen.ledger.spoiled:
         return []
     metadata = {**body["metadata"], "resourceVersion": str(seen.ledger.resource_version)}
@@ -96,8 +102,8 @@ def _children(seen: Observed, wanted: Desired) -> list[Step]:
         if child is None:
             steps.append(Step(Action.CREATE, body))
         elif _differs(child, body):
-            # The configuration's one key is always there, so nothing of it can stay behind from the POST.
-            posted = child.posted and body is not wanted.config_map
+            # The configuration's own key is always there, so nothing of it can stay behind from the POST.
+            posted = child.posted and (body is not wanted.config_map or naming.CA_KEY in child.unpack().get("data", {}))
             steps.append(Step(Action.APPLY, _exactly(body, child), posted=posted))
     return steps
 

@@ -13,6 +13,7 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.reconcile import endpoints
 from pgbouncer_operator.reconcile.endpoints import Service
 from pgbouncer_operator.reconcile.workloads import Reference, references
+from pgbouncer_operator.sizing.allocation import Allocations, Entry
 
 Body = Mapping[str, Any]
 OURS = ("data", "spec", "stringData", "type")  # the parts of a child's body that we set, beside its metadata
@@ -23,7 +24,7 @@ class PoolView:
     """A ConnectionPool. spec and status are JSON; our own writes of status wake nobody. created: RFC 3339.
 
     backend: the Service that the host may mean. refresh: the user's annotation, empty when there is none. clients: the
-    workloads that it names.
+    workloads that it names. server: namespace and name of its PostgresServer. address: see `endpoints.address`.
     """
 
     namespace: str
@@ -38,6 +39,8 @@ class PoolView:
     backend: Service | None
     refresh: str
     clients: tuple[Reference, ...] = ()
+    server: tuple[str, str] | None = None
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,23 @@ class SliceView:
     ready: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """A PostgresServer. spec and status are JSON; allocations: what status says that pools may hold."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: int = field(compare=False)
+    generation: int
+    deleting: bool
+    spec: str
+    status: str
+    allocations: Allocations
+    backend: Service | None
+    address: str
+
+
 def pool(body: Body) -> PoolView:
     """A ConnectionPool's projection."""
     metadata = body["metadata"]
@@ -125,6 +145,24 @@ def pool(body: Body) -> PoolView:
         backend=_backend(body),
         refresh=(metadata.get("annotations") or {}).get(naming.ANNOTATION_REFRESH, ""),
         clients=references(body),
+        server=_server(body),
+        address=_address(body, "backend"),
+    )
+
+
+def server(body: Body) -> ServerView:
+    """A PostgresServer's projection."""
+    metadata, spec = body["metadata"], body.get("spec") or {}
+    host = spec.get("host")
+    return ServerView(
+        **_identity(metadata),
+        generation=int(metadata.get("generation", 0)),
+        deleting="deletionTimestamp" in metadata,
+        spec=_json(spec),
+        status=_json(body.get("status") or {}),
+        allocations=_allocations(body.get("status") or {}),
+        backend=endpoints.service(host, metadata.get("namespace", "")) if isinstance(host, str) else None,
+        address=_address(body),
     )
 
 
@@ -186,6 +224,28 @@ def controller(metadata: Body) -> Body:
 def _backend(body: Body) -> Service | None:
     host = ((body.get("spec") or {}).get("backend") or {}).get("host")
     return endpoints.service(host, body["metadata"].get("namespace", "")) if isinstance(host, str) else None
+
+
+def _server(body: Body) -> tuple[str, str] | None:
+    named = ((body.get("spec") or {}).get("backend") or {}).get("serverRef") or {}
+    return (named.get("namespace") or body["metadata"].get("namespace", ""), named["name"]) if "name" in named else None
+
+
+def _address(body: Body, field: str = "") -> str:
+    spec = body.get("spec") or {}
+    given = (spec.get(field) or {}) if field else spec
+    host, namespace = given.get("host"), body["metadata"].get("namespace", "")
+    return endpoints.address(host, given.get("port", 5432), namespace) if isinstance(host, str) else ""
+
+
+def _allocations(status: Body) -> Allocations:
+    """What a status shares out. What cannot be read is made anew of what the pools' ledgers say."""
+    names = ("pool", "uid", "connections", "high", "seq")
+    try:
+        entries = [Entry(*(each[name] for name in names)) for each in status.get("allocations") or ()]
+    except (KeyError, TypeError):
+        return Allocations(0, {})
+    return Allocations(int(status.get("seq") or 0), {each.pool: each for each in entries})
 
 
 def _identity(metadata: Body) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pgbouncer_operator.api.conditions import Condition, ConditionStatus, Condit
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.status import Configuration, PoolStatus, ServerConnectionsStatus, Summary
 from pgbouncer_operator.api.tuning import SizingMode
-from pgbouncer_operator.reconcile import checks
+from pgbouncer_operator.reconcile import checks, membership
 from pgbouncer_operator.reconcile.allotment import Allotment
 from pgbouncer_operator.reconcile.canary import Course
 from pgbouncer_operator.reconcile.capacity import Capacity
@@ -86,7 +86,7 @@ def _conditions(seen: Observed, outlook: Outlook) -> list[Condition]:
     waiting: Condition | None = None
     if outlook.wanted is not None and outlook.capacity is not None:
         parts = [
-            checks.budget(outlook.wanted.fit),
+            membership.budget(seen, outlook.wanted.fit, outlook.allotment),
             checks.credentials(seen),
             checks.configuration(seen, outlook.wanted, outlook.capacity.round.grants),
             checks.backend(seen, outlook.course.trying if outlook.course else frozenset()),

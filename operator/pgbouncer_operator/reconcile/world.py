@@ -12,9 +12,10 @@ from pgbouncer_operator.kube.client import Kube, Selection
 from pgbouncer_operator.kube.resources import Resource
 from pgbouncer_operator.reconcile import projections
 from pgbouncer_operator.reconcile.following import Following
-from pgbouncer_operator.reconcile.projections import ChildView, PodView, PoolView, SliceView
+from pgbouncer_operator.reconcile.projections import ChildView, PodView, PoolView, ServerView, SliceView
+from pgbouncer_operator.reconcile.servers import Servers
 from pgbouncer_operator.reconcile.slices import Slices
-from pgbouncer_operator.reconcile.triggers import Key, pool_of
+from pgbouncer_operator.reconcile.triggers import AnyKey, Key, ServerKey, pool_of
 from pgbouncer_operator.reconcile.workloads import AutoscalerView, Reference, WorkloadView
 
 CHILDREN = (
@@ -24,22 +25,24 @@ CHILDREN = (
     resources.DEPLOYMENTS,
 )
 # Pools first: what else is kept depends on them.
-WATCHED = (resources.CONNECTION_POOLS, *CHILDREN, resources.PODS, resources.ENDPOINT_SLICES)
+WATCHED = (resources.CONNECTION_POOLS, resources.POSTGRES_SERVERS, *CHILDREN, resources.PODS, resources.ENDPOINT_SLICES)
 OURS = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY},{naming.LABEL_POOL}"
-View = PoolView | ChildView | PodView | SliceView | WorkloadView | AutoscalerView
+View = PoolView | ServerView | ChildView | PodView | SliceView | WorkloadView | AutoscalerView
 
 
 def selector(resource: Resource) -> str:
     """The label selector that makes the API server send only what is ours."""
     if resource is resources.ENDPOINT_SLICES:
         return naming.LABEL_SERVICE
-    return "" if resource is resources.CONNECTION_POOLS else OURS
+    return "" if resource in (resources.CONNECTION_POOLS, resources.POSTGRES_SERVERS) else OURS
 
 
 def project(resource: Resource, body: Mapping[str, Any]) -> View:
     """The projection of an object of that kind."""
     if resource is resources.CONNECTION_POOLS:
         return projections.pool(body)
+    if resource is resources.POSTGRES_SERVERS:
+        return projections.server(body)
     if resource is resources.ENDPOINT_SLICES:
         return projections.endpoint_slice(body)
     return projections.pod(body) if resource is resources.PODS else projections.child(body)
@@ -50,8 +53,18 @@ def _by_pool(view: ChildView | PodView) -> Iterable[Hashable]:
 
 
 def _by_what_it_names(view: PoolView) -> Iterable[Hashable]:
-    services = (view.backend,) if view.backend else ()
-    return (*services, _clients_in(view.namespace)) if view.clients else services
+    found: list[Hashable] = [("address", view.address)]
+    if view.backend:
+        found.append(view.backend)
+    if view.clients:
+        found.append(_clients_in(view.namespace))
+    if view.server:
+        found.append(_at(view.server))
+    return found
+
+
+def _at(server: Key) -> Hashable:
+    return ("pools", "at", server)
 
 
 def _clients_in(namespace: str) -> Hashable:
@@ -69,6 +82,7 @@ class World:
     )
     slices: Slices = field(default_factory=Slices)
     clients: Following = field(default_factory=Following)
+    servers: Servers = field(default_factory=Servers)
 
     @property
     def synced(self) -> bool:
@@ -80,6 +94,10 @@ class World:
         known = (self.pools.get(key) for key in self.pools.keys())  # noqa: SIM118  a Store is no mapping
         return [(view.namespace, view.name, json.loads(view.status)) for view in known if view is not None]
 
+    def members(self, server: Key) -> tuple[PoolView, ...]:
+        """The pools that refer to a PostgresServer."""
+        return self.pools.find(_at(server))
+
     def put(self, view: View) -> bool:
         """Take news of an object; say whether it matters."""
         match view:
@@ -90,7 +108,9 @@ class World:
             case ChildView():
                 return self.children[view.kind].put(view)
             case SliceView():
-                return self.slices.put(view, wanted=bool(self.pools.find((view.namespace, view.service))))
+                return self.slices.put(view, wanted=bool(self._at_service((view.namespace, view.service))))
+            case ServerView():
+                return self.servers.store.put(view)
             case WorkloadView() | AutoscalerView():
                 return self.clients.put(view)
 
@@ -100,28 +120,53 @@ class World:
             return self.slices.remove(view)
         if isinstance(view, WorkloadView | AutoscalerView):
             return self.clients.remove(view)
+        if isinstance(view, ServerView):
+            return self.servers.store.remove((view.namespace, view.name), view.uid, view.resource_version)
         return self._store(view).remove((view.namespace, view.name), view.uid, view.resource_version)
 
-    def concerned(self, view: View) -> tuple[Key, ...]:
-        """The pools that an object is about."""
+    def concerned(self, view: View) -> tuple[AnyKey, ...]:
+        """The pools and servers that an object is about."""
         if isinstance(view, SliceView):
-            return tuple((pool.namespace, pool.name) for pool in self.pools.find((view.namespace, view.service)))
+            return self._at_service((view.namespace, view.service))
+        if isinstance(view, ServerView):
+            return self._about((view.namespace, view.name), view.address)
         if isinstance(view, WorkloadView | AutoscalerView):
             return tuple((pool.namespace, pool.name) for pool in self.pools.find(_clients_in(view.namespace)))
         key = pool_of(view)
         return () if key is None else (key,)
 
-    async def sync(self, kube: Kube, namespaces: tuple[str, ...]) -> set[Key]:
-        """List every kind and give the pools to which anything differs from what was known."""
-        touched: set[Key] = set()
+    def _about(self, server: Key, address: str) -> tuple[AnyKey, ...]:
+        """A server, the pools that refer to it and those that go round it."""
+        pools = {*self.members(server), *self.pools.find(("address", address))} if address else self.members(server)
+        return (ServerKey(*server), *((pool.namespace, pool.name) for pool in pools))
+
+    def _at_service(self, service: Key) -> tuple[Key, ...]:
+        """The pools whose host is a Service, themselves or by their server."""
+        pools = [*self.pools.find(service)]
+        for server in self.servers.store.find(service):
+            pools += self.members((server.namespace, server.name))
+        return tuple((pool.namespace, pool.name) for pool in pools)
+
+    async def sync(self, kube: Kube, namespaces: tuple[str, ...]) -> set[AnyKey]:
+        """List every kind and give the pools and servers to which anything differs from what was known."""
+        touched: set[AnyKey] = set()
         for resource in WATCHED:
-            if resource is not resources.ENDPOINT_SLICES:
+            if resource is resources.POSTGRES_SERVERS:
+                for key in await self.servers.sync(kube, namespaces):
+                    server = self.servers.store.get(key)
+                    touched.update(self._about(key, server.address if server else ""))
+            elif resource is not resources.ENDPOINT_SLICES:
                 touched |= await self._sync(kube, resource, namespaces)
         known_keys = self.pools.keys()
         known_pools = [pool for key in known_keys if (pool := self.pools.get(key)) is not None]
         services = {pool.backend for pool in known_pools if pool.backend}
+        services |= {
+            server.backend
+            for pool in known_pools
+            if pool.server and (server := self.servers.store.get(pool.server)) and server.backend
+        }
         for service in await self.slices.sync(kube, namespaces, services):
-            touched |= {(pool.namespace, pool.name) for pool in self.pools.find(service)}
+            touched |= set(self._at_service(service))
         asked: dict[str, frozenset[Reference]] = {}
         for pool in known_pools:
             if pool.clients:

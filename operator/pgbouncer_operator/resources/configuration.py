@@ -37,7 +37,7 @@ def intent(pool: ConnectionPool, fit: Fit) -> Intent:
         databases=tuple(
             DatabaseIntent(
                 name=each.name,
-                host=spec.backend.host,
+                host=spec.backend.address,
                 port=spec.backend.port,
                 dbname=each.dbname,
                 pool_mode=each.pool_mode.value if each.pool_mode else None,

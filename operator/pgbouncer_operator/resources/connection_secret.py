@@ -108,7 +108,7 @@ def _target(pool: ConnectionPool, entry: ConnectionSecret) -> _Target:
         sslmode = "verify-full" if spec.clients.tls else "disable"
         return _Target(host, spec.service.port, entry.database, sslmode)
     database = next(each for each in spec.databases if each.name == entry.database)
-    return _Target(spec.backend.host, spec.backend.port, database.dbname, spec.backend.tls_mode.value)
+    return _Target(spec.backend.address, spec.backend.port, database.dbname, spec.backend.tls_mode.value)
 
 
 def _authority(target: _Target) -> str:

@@ -32,7 +32,7 @@ class Desired:
 
 def room(pool: ConnectionPool, budget: int | None = None) -> Fit:
     """How many pods fit. budget: server connections that the pool is to hold now, None for all it may."""
-    return fit(_demand(pool, pool.spec.server_connections.max if budget is None else budget))
+    return fit(_demand(pool, pool.spec.server_connections.most if budget is None else budget))
 
 
 def desired(pool: ConnectionPool, platform: Platform, budget: int | None = None) -> Desired:

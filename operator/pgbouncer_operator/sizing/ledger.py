@@ -34,12 +34,19 @@ class PodUse:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """budget: connections of all pods together. floor: least per pod. slots: pods to divide for. static: see Fit."""
+    """budget: connections of all pods together. floor: least per pod. slots: pods to divide for. static: see Fit.
+
+    server and allocation: the PostgresServer that gave the budget, and its round. awaited: what is charged matters to
+    other pools, which wait for it to fall to the budget.
+    """
 
     budget: int
     floor: int
     slots: int
     static: int
+    server: str = ""
+    allocation: int = 0
+    awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +95,16 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
     waiting = tuple(uid for uid in living if not held[uid].cap)
     peers = {pod.uid: pod.address for pod in pods if pod.address}
     peers_seq = grants.peers_seq if peers == grants.peers else seq
-    after = Grants(seq, 0 if waiting else limits.static, held, dict(sorted(peers.items())), peers_seq)
-    return Round(_written(grants, after, _urgent(grants.peers, pods)), sum(map(_charge, held.values())), waiting)
+    static = 0 if waiting else limits.static
+    origin = (limits.server, limits.allocation)
+    after = Grants(seq, static, held, dict(sorted(peers.items())), peers_seq, *origin)
+    urgent = _urgent(grants.peers, pods) or _awaited(grants, after, limits)
+    return Round(_written(grants, after, urgent), sum(map(_charge, held.values())), waiting)
+
+
+def charged(grants: Grants) -> int:
+    """What the pods of a ledger are charged with, as it is written."""
+    return sum(map(_charge, grants.pods.values()))
 
 
 def _charge(grant: Grant) -> int:
@@ -144,6 +159,14 @@ def _urgent(told: Mapping[str, str], pods: Sequence[PodUse]) -> bool:
     if not news or sum(bool(pod.address) for pod in pods) < 2:
         return False
     return any(pod.serves for pod in news) or not any(pod.expected and not pod.address for pod in pods)
+
+
+def _awaited(before: Grants, after: Grants, limits: Limits) -> bool:
+    """Whether a PostgresServer waits for this ledger to say that its pods hold no more than the budget."""
+    if (before.server, before.allocation) != (limits.server, limits.allocation):
+        return True
+    news = charged(before) > limits.budget or before.pods.keys() != after.pods.keys()
+    return limits.awaited and news and charged(after) <= limits.budget
 
 
 def _written(before: Grants, after: Grants, urgent: bool) -> Grants:

@@ -1,0 +1,190 @@
+"""PostgresServer: one server and its budget of connections, which its owner shares out to pools of many namespaces."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from pgbouncer_operator.api.access import ConnectionCount
+from pgbouncer_operator.api.backend import BackendTls
+from pgbouncer_operator.api.conditions import Condition
+from pgbouncer_operator.api.connection_pool import ObjectMeta, problems
+from pgbouncer_operator.api.model import ListMap, Model, Rule
+from pgbouncer_operator.api.status import Count, Name
+from pgbouncer_operator.api.strings import Host, Integer, LabelKey, LabelValue, Namespace
+
+Weight = Annotated[Integer, Field(ge=1, le=1000)]
+
+
+class ServerConnectionBudget(Model):
+    """How many connections the pools may hold together: floor((max - unpooled) * (100 - headroomPercent) / 100)."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.unpooled < self.max",
+            broken=lambda budget: None if budget.unpooled < budget.max else "",
+            message="unpooled leaves nothing for pools: lower it below max",
+            field="unpooled",
+        ),
+    )
+
+    max: ConnectionCount
+    """Connections that the server takes: its max_connections without superuser_reserved_connections, or a role's
+    CONNECTION LIMIT. Required. A change moves the pools' limits, lower ones first; nothing restarts."""
+    unpooled: Annotated[Integer, Field(ge=0, le=10_000)] = 0
+    """Connections that are kept for clients that use no pool: migrations, backups, people. Default: 0. A change
+    moves the pools' limits."""
+    headroom_percent: Annotated[Integer, Field(ge=0, le=90)] = 0
+    """Part of the rest that nobody gets, for statements whose client has gone. Default: 0. A change moves the pools'
+    limits."""
+
+    @property
+    def budget(self) -> int:
+        """Connections that all pools may hold together."""
+        return (self.max - self.unpooled) * (100 - self.headroom_percent) // 100
+
+
+class Consent(StrEnum):
+    """Whose pools may refer to the server."""
+
+    SAME = "Same"
+    ALL = "All"
+    SELECTOR = "Selector"
+
+
+class LabelSelector(Model):
+    """Labels that a namespace must have, all of them."""
+
+    match_labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1, max_length=16)]
+    """Labels and their values. Required, at least one. A change takes effect at once."""
+
+
+class AllowedNamespaces(Model):
+    """Whose pools may refer to the server."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel='(self.from == "Selector") == has(self.selector)',
+            broken=lambda given: None if (given.from_ is Consent.SELECTOR) == (given.selector is not None) else "",
+            message="selector and from: Selector belong together: give both or neither",
+            field="selector",
+        ),
+    )
+
+    from_: Annotated[Consent, Field(alias="from")] = Consent.SAME
+    """Same: pools of the server's own namespace. All: of every namespace. Selector: of namespaces with these labels.
+    Default: Same. What serves goes on when consent ends, on its least connections."""
+    selector: LabelSelector | None = None
+    """Which namespaces, with from: Selector. Default: none. A change takes effect at once; labels of namespaces are
+    read again within ten minutes."""
+
+
+class Share(Model):
+    """What the pools of one namespace may hold together."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.max) || self.guaranteed <= self.max",
+            broken=lambda share: None if share.max is None or share.guaranteed <= share.max else "",
+            message="guaranteed is more than max: lower guaranteed or raise max",
+            field="guaranteed",
+        ),
+    )
+
+    guaranteed: Annotated[Integer, Field(ge=0, le=10_000)] = 0
+    """Connections that its pools get first, whenever they want them. Default: 0. A change moves the pools' limits."""
+    max: ConnectionCount | None = None
+    """Most connections of its pools together. Default: the server's budget. A change moves the pools' limits."""
+    weight: Weight = 10
+    """Its part, beside the others' weights, of what is left after all guarantees. Default: 10. A change moves the
+    pools' limits."""
+
+
+class NamespaceShare(Share):
+    """The share of one namespace."""
+
+    namespace: Namespace
+    """Name of the namespace. Required. A change moves the pools' limits."""
+
+
+class ServerSpec(Model):
+    """What the server is, and who may use how much of it."""
+
+    host: Host
+    """DNS name or IP address of the PostgreSQL server. Required. Pools of other namespaces ask for a name without dots
+    as a Service of this one. A change takes effect by reload of the pools, then every server connection is renewed."""
+    port: Annotated[Integer, Field(ge=1, le=65535)] = 5432
+    """TCP port of the PostgreSQL server. Default: 5432. A change takes effect by reload of the pools."""
+    tls: BackendTls | None = None
+    """TLS towards the server; a CA is read in this namespace and copied to the pools, never a key. Default: encrypted
+    without verification (require). A change takes effect by reload of the pools; another kind of CA rolls them."""
+    connections: ServerConnectionBudget
+    """How many connections the pools may hold together. Required. A change moves the pools' limits."""
+    allowed_namespaces: AllowedNamespaces = AllowedNamespaces()
+    """Whose pools may refer to the server. Default: those of its own namespace. A change takes effect at once."""
+    default_share: Share = Share()
+    """The share of each namespace that shares does not name. Default: no guarantee, up to the budget, weight 10. A
+    change moves the pools' limits."""
+    shares: Annotated[tuple[NamespaceShare, ...], Field(max_length=256), ListMap("namespace")] = ()
+    """Shares by namespace, at most 256; whoever owns the server decides. Default: none. A change moves the pools'
+    limits."""
+
+    def share_of(self, namespace: str) -> Share:
+        """The share that holds for a namespace."""
+        return next((each for each in self.shares if each.namespace == namespace), self.default_share)
+
+
+class PostgresServer(Model):
+    """A PostgreSQL server whose connections are a budget that pools of one or many namespaces share."""
+
+    metadata: ObjectMeta
+    spec: ServerSpec
+
+
+class Allocation(Model):
+    """What one pool may hold. It is charged with the higher of connections and high."""
+
+    pool: Annotated[str, StringConstraints(max_length=320)]
+    """The pool, as namespace/name."""
+    uid: Name = ""
+    """The pool's uid."""
+    connections: Count
+    """Connections that the pool may hold."""
+    high: Count
+    """The most that its pods may still hold: it falls to connections once they have confirmed to hold no more."""
+    seq: Annotated[Integer, Field(ge=0)]
+    """The round in which connections was set."""
+
+
+class ServerStatus(Model):
+    """What the operator shared out."""
+
+    observed_generation: Count | None = None
+    """Generation of the spec that this status is about."""
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] | None = None
+    """Observations by type. Ready is the summary; Stalled means that somebody has to act."""
+    budget: Count | None = None
+    """Connections that all pools may hold together."""
+    allocated: Count | None = None
+    """Connections that pools are charged with now."""
+    pools: Count | None = None
+    """Number of pools that hold a share or wait for one."""
+    seq: Count | None = None
+    """The latest round; it only grows."""
+    allocations: Annotated[tuple[Allocation, ...], Field(max_length=2000), ListMap("pool")] | None = None
+    """What each pool may hold. The operator decides by it; whoever changes it by hand changes the sum."""
+
+
+def parse(body: Mapping[str, Any]) -> PostgresServer:
+    """Read a PostgresServer: the whole object, as JSON values. Raises InvalidSpec with every fault."""
+    try:
+        return PostgresServer.model_validate(body)
+    except ValidationError as error:
+        found = problems(error)
+    raise found
+
+
+def previous(status: Mapping[str, Any]) -> ServerStatus:
+    """Read a status. Raises ValidationError: what was shared out is then unknown, never nothing."""
+    return ServerStatus.model_validate(status)

@@ -1,0 +1,180 @@
+"""A pool at a PostgresServer: the spec that comes of both, and what is said where none comes of them. Pure."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.backend import Backend, BackendTls, CertificateAuthority, KeyReference
+from pgbouncer_operator.api.conditions import Condition, ConditionType, Reason
+from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec, Problem
+from pgbouncer_operator.api.postgres_server import Consent, PostgresServer
+from pgbouncer_operator.reconcile import checks, endpoints
+from pgbouncer_operator.reconcile.allotment import Allotment
+from pgbouncer_operator.reconcile.observed import Membership, Missing, Observed
+from pgbouncer_operator.reconcile.projections import PoolView, ServerView
+from pgbouncer_operator.sizing.fit import Fit
+from pgbouncer_operator.sizing.ledger import charged
+
+LOOK_AGAIN = 1.0  # seconds between two looks at a server that has not said a word about this pool yet
+MOVING = 0.5  # seconds between two looks while other pools wait for this one's pods to give connections back
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is of a server. server: parsed, or what is wrong with it. allowed: None while not known.
+
+    authority: see Membership.
+    """
+
+    view: ServerView
+    server: PostgresServer | InvalidSpec
+    allowed: bool | None
+    authority: str | None
+
+
+def name_of(view: ServerView) -> str:
+    """How a server is called in ledgers and messages."""
+    return f"{view.namespace}/{view.name}"
+
+
+def allowed(server: PostgresServer, namespace: str, labels: dict[str, str] | None) -> bool | None:
+    """Whether pools of that namespace may refer to the server. labels: of the namespace; None: not known."""
+    if namespace == server.metadata.namespace:
+        return True
+    given = server.spec.allowed_namespaces
+    if given.from_ is not Consent.SELECTOR or given.selector is None:
+        return given.from_ is Consent.ALL
+    if labels is None:
+        return None
+    return all(labels.get(key) == value for key, value in given.selector.match_labels.items())
+
+
+def budgeted(server: ServerView) -> tuple[InvalidSpec, Membership]:
+    """The answer to a pool that names the host of a server whose connections are a budget."""
+    message = (
+        f"this host and port are those of PostgresServer {name_of(server)}, whose connections are shared by a budget. "
+        f"Replace backend.host by backend.serverRef: {{name: {server.name}, namespace: {server.namespace}}}."
+    )
+    return _refused(name_of(server), Reason.SERVER_IS_BUDGETED, message)
+
+
+def resolve(
+    pool: ConnectionPool, view: PoolView, found: Found | None
+) -> tuple[ConnectionPool | InvalidSpec, Membership]:
+    """The pool as if it had named host, port, TLS and maximum itself. found: None where there is no such server.
+
+    Only the server's own word lets a pool in: an allocation, be it of nothing.
+    """
+    name = "/".join(view.server or ())
+    if found is None:
+        message = f"PostgresServer {name} does not exist, or not in a namespace that the operator watches."
+        return _refused(name, Reason.SERVER_NOT_FOUND, f"{message} Create it, or correct backend.serverRef.")
+    if isinstance(found.server, InvalidSpec):
+        return _refused(name, Reason.SERVER_INVALID, f"PostgresServer {name} cannot be used: {found.server}")
+    entry = found.view.allocations.entries.get(f"{view.namespace}/{view.name}")
+    if entry is None or entry.uid != view.uid:
+        if found.allowed is False:
+            message = f"PostgresServer {name} does not allow pools of namespace {view.namespace}."
+            return _refused(name, Reason.SERVER_NOT_SHARED, f"{message} Its owner sets allowedNamespaces.")
+        return _refused(name, Reason.PENDING, f"PostgresServer {name} has not given this pool connections yet.")
+    member = Membership(name, entry, found.authority, welcome=found.allowed is not False)
+    spec = pool.spec.model_copy(
+        update={
+            "backend": _backend(pool, found.server),
+            "server_connections": pool.spec.server_connections.model_copy(update={"max": most(pool, found.server)}),
+        }
+    )
+    return pool.model_copy(update={"spec": spec}), member
+
+
+def most(pool: ConnectionPool, server: PostgresServer) -> int:
+    """The most the pool may ever hold: what it asks for, or else what its namespace may."""
+    limit = server.spec.share_of(pool.metadata.namespace).max or max(1, server.spec.connections.budget)
+    return pool.spec.server_connections.max or limit
+
+
+def waits(seen: Observed) -> bool:
+    """Whether this look knows too little: the server has not answered, or what we know of it is old news."""
+    member = seen.membership
+    if member is None:
+        return False
+    if member.obstacle is not None:
+        return member.obstacle.reason is Reason.PENDING
+    known = seen.ledger.grants if seen.ledger else None
+    return bool(known and member.entry and known.server == member.server and known.allocation > member.entry.seq)
+
+
+def look_again(seen: Observed) -> float | None:
+    """Seconds to the next look while others wait for what this pool's pods still hold; None: nobody does."""
+    entry = seen.membership.entry if seen.membership else None
+    if entry is None or entry.high <= entry.connections or seen.ledger is None:
+        return None
+    return MOVING if charged(seen.ledger.grants) > entry.connections else None
+
+
+def documents(seen: Observed) -> dict[str, str]:
+    """The server's CA for the pool's ConfigMap; the one that is there while it cannot be read."""
+    if seen.membership is None or not isinstance(seen.spec, ConnectionPool) or _own(seen.spec) is None:
+        return {}
+    text = seen.membership.authority
+    if text is None:
+        child = seen.children.get(("ConfigMap", naming.config_map(seen.view.name)))
+        text = child.unpack().get("data", {}).get(naming.CA_KEY) if child else None
+    return {naming.CA_KEY: text} if text else {}
+
+
+def budget(seen: Observed, fit: Fit, given: Allotment | None) -> Condition:
+    """Do the pods wanted fit into what the server lets the pool hold?"""
+    member, kind = seen.membership, ConditionType.WITHIN_BUDGET
+    if member is None or given is None or given.granted is None or not isinstance(seen.spec, ConnectionPool):
+        return checks.budget(fit)
+    if not member.welcome:
+        message = f"PostgresServer {member.server} does not allow this namespace any more: the pool keeps its least."
+        return checks.condition(kind, checks.FALSE, Reason.SERVER_NOT_SHARED, message)
+    if fit.shortage is None or given.granted >= given.size:
+        return checks.budget(fit)
+    wanted = seen.spec.spec.replicas
+    message = (
+        f"{wanted} wanted, {fit.replicas} fit: PostgresServer {member.server} gives this pool {given.granted} "
+        f"connections, and {wanted} pods need at least {wanted * fit.floor}. Raise its budget or the share of "
+        f"namespace {seen.view.namespace}, or lower replicas."
+    )
+    reason = Reason.REPLICAS_CLAMPED if fit.replicas else Reason.BUDGET_EXCEEDED
+    return checks.condition(kind, checks.FALSE, reason, message)
+
+
+def authority_body(member: Membership) -> dict[str, Any]:
+    """The pool's ConfigMap as the look at certificates takes it: with the CA that it is about to carry."""
+    text = member.authority or ""
+    return {
+        "metadata": {"resourceVersion": hashlib.sha256(text.encode()).hexdigest()[:8]},
+        "data": {naming.CA_KEY: text} if text else {},
+    }
+
+
+def with_service(view: PoolView, found: Found | None) -> PoolView:
+    """The pool's view with the Service behind its server, whose failovers it has to follow."""
+    return replace(view, backend=found.view.backend) if found else view
+
+
+def _own(pool: ConnectionPool) -> KeyReference | None:
+    """The reference to the CA in the pool's own ConfigMap, None without one."""
+    ca = pool.spec.backend.ca
+    own = ca.config_map_key_ref if ca else None
+    return own if own and own.name == naming.config_map(pool.metadata.name) else None
+
+
+def _backend(pool: ConnectionPool, server: PostgresServer) -> Backend:
+    spec = server.spec
+    tls, host = spec.tls, spec.host
+    if tls is not None and tls.ca is not None and not tls.ca.system:
+        own = KeyReference(name=naming.config_map(pool.metadata.name), key=naming.CA_KEY)
+        tls = BackendTls(mode=tls.mode, ca=CertificateAuthority(config_map_key_ref=own))
+    if pool.metadata.namespace != server.metadata.namespace and (found := endpoints.service(host, "")) and not found[0]:
+        host = f"{host}.{server.metadata.namespace}.svc"
+    return Backend(host=host, port=spec.port, tls=tls)
+
+
+def _refused(server: str, reason: Reason, message: str) -> tuple[InvalidSpec, Membership]:
+    return InvalidSpec([Problem("spec.backend", message)]), Membership(server, obstacle=Missing(reason, message))

@@ -1,0 +1,178 @@
+"""Reconciling PostgresServers beside pools, and telling the one when news of the other concern it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.connection_pool import InvalidSpec
+from pgbouncer_operator.api.postgres_server import PostgresServer
+from pgbouncer_operator.kube import errors
+from pgbouncer_operator.kube.client import Kube
+from pgbouncer_operator.kube.resources import POSTGRES_SERVERS
+from pgbouncer_operator.reconcile import projections, server_round
+from pgbouncer_operator.reconcile.observe import parsed
+from pgbouncer_operator.reconcile.projections import ChildView, PoolView, ServerView
+from pgbouncer_operator.reconcile.reconcile import Reconciler
+from pgbouncer_operator.reconcile.server_round import Asked, Holding, Member
+from pgbouncer_operator.reconcile.servers import AUTHORITY_LASTS, REFUSED_LAST
+from pgbouncer_operator.reconcile.triggers import AnyKey, Key, ServerKey
+from pgbouncer_operator.reconcile.world import World
+
+AGAIN = 0.1  # seconds to the next look when somebody else wrote first
+MOVING = 5.0  # seconds to the next look while connections move; the pools' news come sooner
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """What was made of a pool's object, and of which."""
+
+    view: PoolView
+    server: str
+    asked: Asked | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Supply:
+    """What was made of a pool's ledger and pods, and of which."""
+
+    ledger: ChildView | None
+    pods: frozenset[str]
+    holding: Holding
+
+
+@dataclass(slots=True)
+class ServerReconciler:
+    """Shares out one server at a time. Level-triggered; what it remembers is only what it has already read.
+
+    clock: monotonic seconds; today: RFC 3339 in UTC.
+    """
+
+    kube: Kube
+    world: World
+    clock: Callable[[], float]
+    today: Callable[[], str]
+    _demands: dict[Key, _Demand] = field(default_factory=dict)
+    _supplies: dict[Key, _Supply] = field(default_factory=dict)
+
+    async def reconcile(self, key: ServerKey) -> tuple[float | None, set[Key]]:
+        """Seconds until the next look, and the pools to look at. ApiError: not known how far we came."""
+        view = self.world.servers.store.get(key.plain)
+        if view is None or view.deleting:
+            return None, set()
+        server = self.world.servers.server(view)
+        shared, problem, again, before = view.allocations, "", AUTHORITY_LASTS, self._authority(view)
+        if not isinstance(server, InvalidSpec):
+            problem = await self.world.servers.know_authority(self.kube, server, self.clock()) or ""
+            members = await self._members(view, server)
+            again = REFUSED_LAST if problem or not all(each.welcome for each in members) else again
+            view = self.world.servers.store.get(key.plain) or view  # after awaiting: the newest
+            shared = server_round.shared_out(view, server, members, self._emptied(view))
+        news = {name for name, each in shared.entries.items() if view.allocations.entries.get(name) != each}
+        body = server_round.patch(view, server_round.told(view, server, shared, problem, self.today()))
+        if body is not None:
+            try:
+                answer = await self.kube.merge_patch(POSTGRES_SERVERS, body, subresource="status")
+            except errors.Conflict:
+                return AGAIN, set()
+            except errors.NotFound:
+                return None, set()
+            self.world.put(projections.server(answer))
+        pools = {_key(name) for name in news}
+        if self._authority(view) != before:
+            pools |= {(each.namespace, each.name) for each in self.world.members(key.plain)}
+        moving = any(each.high > each.connections for each in shared.entries.values())
+        return min(again, MOVING) if moving else again, pools
+
+    def contribution(self, key: Key) -> tuple[set[ServerKey], object]:
+        """The servers that a pool concerns, and what of it matters to them."""
+        servers = self.world.servers.of_pool(key)
+        view = self.world.pools.get(key)
+        if view is not None and view.server:
+            servers.add(ServerKey(*view.server))
+        if not servers:
+            self._demands.pop(key, None)
+            self._supplies.pop(key, None)
+            return servers, None
+        if view is None:
+            return servers, bool(self.world.pods.find(key)) or self._deployed(key)
+        found = self.world.servers.found(view)
+        server = found.server if found else None
+        asked = self._asked(view, server) if isinstance(server, PostgresServer) else None
+        return servers, (view.uid, view.server, asked, self._holding(view))
+
+    async def _members(self, view: ServerView, server: PostgresServer) -> list[Member]:
+        pools = self.world.members((view.namespace, view.name))
+        for namespace in sorted({each.namespace for each in pools}):
+            await self.world.servers.know_namespace(self.kube, server, namespace, self.clock())
+        members = []
+        for pool in pools:
+            found = self.world.servers.found(pool)
+            if found is not None and found.allowed is not None and not pool.deleting:
+                members.append(Member(pool, self._asked(pool, server), self._holding(pool), found.allowed))
+        return members
+
+    def _asked(self, view: PoolView, server: PostgresServer) -> Asked | None:
+        key, of = (view.namespace, view.name), server.model_dump_json()
+        known = self._demands.get(key)
+        if known is None or known.view is not view or known.server != of:
+            known = self._demands[key] = _Demand(view, of, server_round.asks(parsed(view), view.status, server))
+        return known.asked
+
+    def _holding(self, view: PoolView) -> Holding:
+        key = (view.namespace, view.name)
+        ledger = self.world.children["ConfigMap"].get((view.namespace, naming.grants_config_map(view.name)))
+        if ledger is not None and ledger.owner != view.uid:
+            ledger = None
+        pods = frozenset(pod.uid for pod in self.world.pods.find(key) if not pod.finished)
+        known = self._supplies.get(key)
+        if known is None or known.ledger is not ledger or known.pods != pods:
+            known = self._supplies[key] = _Supply(ledger, pods, server_round.holds(ledger, pods))
+        return known.holding
+
+    def _emptied(self, view: ServerView) -> frozenset[str]:
+        """Of the pools with an allocation, those that cannot hold anything any more."""
+        keys = map(_key, view.allocations.entries)
+        return frozenset("/".join(key) for key in keys if not self.world.pods.find(key) and not self._deployed(key))
+
+    def _deployed(self, key: Key) -> bool:
+        return self.world.children["Deployment"].get((key[0], naming.deployment(key[1]))) is not None
+
+    def _authority(self, view: ServerView) -> str | None:
+        return self.world.servers.authority((view.namespace, view.name))
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    """Takes pools and servers from one queue. wake: brings a key into it."""
+
+    pools: Reconciler
+    servers: ServerReconciler
+    wake: Callable[[AnyKey], None]
+    _contributions: dict[Key, object] = field(default_factory=dict)
+
+    async def reconcile(self, key: AnyKey) -> float | None:
+        """Seconds until the next look, None when there is nothing to look at."""
+        if isinstance(key, ServerKey):
+            again, pools = await self.servers.reconcile(key)
+            for pool in pools:
+                self.wake(pool)
+            return again
+        try:
+            return await self.pools.reconcile(key)
+        finally:
+            self._tell(key)
+
+    def _tell(self, key: Key) -> None:
+        """Wake the pool's server when it asks for more or less, or holds another number, than it did."""
+        servers, contribution = self.servers.contribution(key)
+        if not servers:
+            self._contributions.pop(key, None)
+        elif key not in self._contributions or self._contributions[key] != contribution:
+            self._contributions[key] = contribution
+            for server in servers:
+                self.wake(server)
+
+
+def _key(name: str) -> Key:
+    namespace, _, pool = name.partition("/")
+    return namespace, pool

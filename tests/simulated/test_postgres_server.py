@@ -1,0 +1,262 @@
+"""A budget that pools of several namespaces share: who gets what, who waits, and never more than there is."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.simulated.apiserver.records import Object
+from tests.simulated.operators import Cluster, cluster, pool
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, NAMESPACES, POSTGRES_SERVERS
+
+PORT = 18310
+SERVER = "platform/rds"
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    async with cluster(tmp_path, monkeypatch) as made:
+        yield made
+
+
+def server(budget: int = 60, **spec: Any) -> Object:
+    body = {"host": "postgres", "connections": {"max": budget}, "allowedNamespaces": {"from": "All"}}
+    metadata = {"namespace": "platform", "name": "rds"}
+    return {"apiVersion": naming.API_VERSION, "kind": naming.SERVER_KIND, "metadata": metadata, "spec": body | spec}
+
+
+def member(name: str, most: int | None = None, **spec: Any) -> Object:
+    limits = {} if most is None else {"max": most}
+    reference = {"serverRef": {"name": "rds", "namespace": "platform"}}
+    return pool(name, backend=reference, serverConnections=limits, **spec)
+
+
+def status(world: Cluster) -> Object:
+    found: Object = world.api.storage.peek(POSTGRES_SERVERS, "platform", "rds").get("status") or {}
+    return found
+
+
+def allocated(world: Cluster) -> dict[str, int]:
+    return {each["pool"].partition("/")[2]: each["connections"] for each in status(world).get("allocations") or ()}
+
+
+def moving(world: Cluster) -> bool:
+    return any(each["high"] > each["connections"] for each in status(world).get("allocations") or ())
+
+
+def respec(world: Cluster, resource: Any, namespace: str, name: str, **spec: Any) -> None:
+    world.api.edit(resource, (namespace, name), lambda body: body["spec"].update(spec))
+
+
+def held(world: Cluster) -> int:
+    """What all pods may open at this moment, those that drain included."""
+    return sum(agent.cap for agent in world.agents.by_uid.values() if world.api.storage.exists("pods", agent.key))
+
+
+@contextlib.asynccontextmanager
+async def never_above(world: Cluster, budget: int) -> AsyncIterator[None]:
+    """While this lasts, neither pods nor allocations may be above the budget."""
+    peak = 0
+
+    async def sample() -> None:
+        nonlocal peak
+        while True:
+            charged = sum(max(each["connections"], each["high"]) for each in status(world).get("allocations") or ())
+            peak = max(peak, held(world), charged)
+            await asyncio.sleep(0.01)
+
+    sampling = asyncio.ensure_future(sample())
+    try:
+        yield
+    finally:
+        sampling.cancel()
+    assert 0 < peak <= budget
+
+
+async def test_pools_share_a_servers_budget_and_nobody_holds_more(world: Cluster) -> None:
+    world.api.create(server(60))
+    for name in ("one", "two", "three"):
+        world.api.create(member(name))
+    async with never_above(world, 60), world.operator(PORT):
+        await world.until_ready("one", "two", "three")
+        await world.until(lambda: allocated(world) == {"one": 20, "two": 20, "three": 20}, "equal shares")
+        await world.until(lambda: held(world) == 60, "all of the budget in use")
+        intent = world.api.storage.peek(CONFIG_MAPS, "default", naming.config_map("one"))["data"][naming.INTENT_KEY]
+        assert '"host": "postgres.platform.svc"' in intent
+
+
+async def test_connections_go_from_one_pool_to_another_by_shrink_confirm_grow(world: Cluster) -> None:
+    world.api.create(server(40))
+    world.api.create(member("one", 40))
+    world.api.create(member("two", 4))
+    async with never_above(world, 40), world.operator(PORT + 1):
+        await world.until(lambda: allocated(world) == {"one": 36, "two": 4}, "the first shares")
+        await world.until(lambda: held(world) == 40, "all in use")
+        respec(world, CONNECTION_POOLS, "default", "one", serverConnections={"max": 10})
+        respec(world, CONNECTION_POOLS, "default", "two", serverConnections={"max": 40})
+        await world.until(lambda: allocated(world) == {"one": 10, "two": 30} and not moving(world), "the others")
+        await world.until(lambda: held(world) == 40, "handed over")
+        await world.until_ready("one", "two")
+        await world.settled()
+
+
+async def test_a_newcomer_waits_until_the_others_have_given_back(world: Cluster) -> None:
+    world.api.create(server(30))
+    world.api.create(member("one"))
+    async with never_above(world, 30), world.operator(PORT + 2):
+        await world.until(lambda: held(world) == 30, "one has all")
+        world.api.create(member("two"))
+        await world.until_ready("one", "two")
+        await world.until(lambda: allocated(world) == {"one": 15, "two": 15}, "halves")
+        await world.until(lambda: held(world) == 30, "both use theirs")
+
+
+async def test_a_silent_pod_keeps_its_charge_and_nobody_grows_by_it(world: Cluster) -> None:
+    world.api.create(server(40))
+    world.api.create(member("one", 36))
+    world.api.create(member("two", 4))
+    async with never_above(world, 40), world.operator(PORT + 3):
+        await world.until(lambda: held(world) == 40, "all in use")
+        for agent in world.agents.of("default", "one"):
+            agent.silent = True
+        respec(world, CONNECTION_POOLS, "default", "one", serverConnections={"max": 10})
+        respec(world, CONNECTION_POOLS, "default", "two", serverConnections={"max": 40})
+        await world.until(lambda: allocated(world).get("one") == 10, "it is to shrink")
+        await world.settled(1.0)
+        assert allocated(world)["two"] == 4
+        for agent in world.agents.of("default", "one"):
+            agent.silent = False
+        await world.until(lambda: allocated(world)["two"] == 30, "it has shrunk")
+
+
+async def test_a_deleted_pool_is_charged_until_its_last_pod_is_gone(world: Cluster) -> None:
+    world.api.create(server(30))
+    world.api.create(member("one", 20))
+    async with never_above(world, 30), world.operator(PORT + 4):
+        await world.until(lambda: held(world) == 20, "one has its own")
+        world.api.create(member("two", 30))
+        await world.until(lambda: allocated(world) == {"one": 15, "two": 15}, "halves")
+        await world.until(lambda: held(world) == 30, "in use")
+        world.api.delete(CONNECTION_POOLS, ("default", "one"))
+        await world.until(lambda: allocated(world) == {"two": 30}, "the other has all")
+        assert not world.agents.of("default", "one")
+
+
+async def test_what_does_not_fit_is_refused_and_what_serves_goes_on(world: Cluster) -> None:
+    world.api.create(server(6))
+    world.api.create(member("old", 6))
+    async with never_above(world, 6), world.operator(PORT + 5):
+        await world.until_ready("old")
+        world.api.create(member("young", replicas=4))
+        await world.until(
+            lambda: world.condition("young", "WithinBudget").get("reason") == "BudgetExceeded", "it is told"
+        )
+        assert not world.agents.of("default", "young")
+        assert world.ready("old")
+        respec(world, POSTGRES_SERVERS, "platform", "rds", connections={"max": 6, "unpooled": 0, "headroomPercent": 0})
+        await world.settled(1.0)
+    async with world.operator(PORT + 6):
+        respec(world, POSTGRES_SERVERS, "platform", "rds", connections={"max": 60})
+        await world.until_ready("young")
+
+
+async def test_a_budget_that_is_lowered_and_raised_is_followed(world: Cluster) -> None:
+    world.api.create(server(60))
+    for name in ("one", "two"):
+        world.api.create(member(name))
+    async with world.operator(PORT + 7):
+        await world.until(lambda: held(world) == 60, "all in use")
+        respec(world, POSTGRES_SERVERS, "platform", "rds", connections={"max": 40})
+        await world.until(lambda: held(world) == 40 and not moving(world), "less")
+        async with never_above(world, 40):
+            await world.settled(0.5)
+        respec(world, POSTGRES_SERVERS, "platform", "rds", connections={"max": 50})
+        await world.until(lambda: held(world) == 50, "more")
+
+
+async def test_an_operator_that_is_killed_leaves_nothing_that_its_successor_gives_twice(world: Cluster) -> None:
+    world.api.create(server(40))
+    world.api.create(member("one", 36))
+    world.api.create(member("two", 4))
+    async with never_above(world, 40):
+        async with world.operator(PORT + 8):
+            await world.until(lambda: held(world) == 40, "all in use")
+            respec(world, CONNECTION_POOLS, "default", "one", serverConnections={"max": 10})
+            respec(world, CONNECTION_POOLS, "default", "two", serverConnections={"max": 40})
+            await world.until(lambda: allocated(world).get("one") == 10, "on its way")
+        async with world.operator(PORT + 9, identity="second"):
+            await world.until(lambda: allocated(world) == {"one": 10, "two": 30}, "handed over")
+            await world.until(lambda: held(world) == 40, "all in use again")
+
+
+async def test_consent_is_by_the_namespaces_labels(world: Cluster) -> None:
+    selector = {"from": "Selector", "selector": {"matchLabels": {"db": "rds"}}}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
+    world.api.create(namespace)
+    world.api.create(server(20, allowedNamespaces=selector))
+    world.api.create(member("shop"))
+    async with world.operator(PORT + 10):
+        await world.until(lambda: world.condition("shop", "Stalled").get("reason") == "ServerNotShared", "refused")
+        assert not world.agents.of("default", "shop")
+        world.api.edit(NAMESPACES, ("", "default"), lambda body: body["metadata"].update(labels={"db": "rds"}))
+        await world.until_ready("shop")
+        assert not world.condition("shop", "Stalled")
+
+
+async def test_a_server_that_is_not_there_is_told_and_found_when_it_comes(world: Cluster) -> None:
+    world.api.create(member("shop"))
+    async with world.operator(PORT + 11):
+        await world.until(lambda: world.condition("shop", "Stalled").get("reason") == "ServerNotFound", "told")
+        world.api.create(server(20))
+        await world.until_ready("shop")
+
+
+async def test_a_pool_that_goes_round_the_budget_is_refused_and_serves_on(world: Cluster) -> None:
+    world.api.create(pool("sly", backend={"host": "postgres.platform.svc.cluster.local"}))
+    async with world.operator(PORT + 12):
+        await world.until_ready("sly")
+        before = [agent.digest for agent in world.agents.of("default", "sly")]
+        world.api.create(server(20))
+        await world.until(lambda: world.condition("sly", "Stalled").get("reason") == "ServerIsBudgeted", "told")
+        respec(world, CONNECTION_POOLS, "default", "sly", poolMode="session")
+        await world.settled(1.0)
+        assert [agent.digest for agent in world.agents.of("default", "sly")] == before
+        assert SERVER in world.condition("sly", "Stalled")["message"]
+
+
+async def test_the_servers_ca_is_copied_to_its_pools_and_a_renewed_one_too(
+    world: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgbouncer_operator.reconcile.servers.AUTHORITY_LASTS", 0.5)
+    monkeypatch.setattr("pgbouncer_operator.reconcile.server_reconcile.AUTHORITY_LASTS", 0.5)
+    metadata = {"namespace": "platform", "name": "rds-ca"}
+    world.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.pem": "FIRST"}})
+    world.api.create(server(20, tls={"ca": {"configMapKeyRef": {"name": "rds-ca", "key": "ca.pem"}}}))
+    world.api.create(member("shop"))
+
+    def copied() -> str | None:
+        data: Object = world.api.storage.peek(CONFIG_MAPS, "default", naming.config_map("shop"))["data"]
+        return data.get(naming.CA_KEY)
+
+    async with world.operator(PORT + 13):
+        await world.until_ready("shop")
+        assert copied() == "FIRST"
+        world.api.edit(CONFIG_MAPS, ("platform", "rds-ca"), lambda body: body["data"].update({"ca.pem": "SECOND"}))
+        await world.until(lambda: copied() == "SECOND", "the new one")
+
+
+async def test_at_rest_nothing_is_written(world: Cluster) -> None:
+    world.api.create(server(30))
+    for name in ("one", "two"):
+        world.api.create(member(name))
+    async with world.operator(PORT + 14):
+        await world.until_ready("one", "two")
+        await world.until(lambda: held(world) == 30, "all in use")
+        await world.settled(2.0)
+        before = len(world.writes())
+        await asyncio.sleep(3.0)
+        assert world.writes(0)[before:] == []
