@@ -20,6 +20,7 @@ SERVER = "platform/rds"
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     async with cluster(tmp_path, monkeypatch) as made:
+        made.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
         yield made
 
 
@@ -195,8 +196,6 @@ async def test_an_operator_that_is_killed_leaves_nothing_that_its_successor_give
 
 async def test_consent_is_by_the_namespaces_labels(world: Cluster) -> None:
     selector = {"from": "Selector", "selector": {"matchLabels": {"db": "rds"}}}
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
-    world.api.create(namespace)
     world.api.create(server(20, allowedNamespaces=selector))
     world.api.create(member("shop"))
     async with world.operator(PORT + 10):

@@ -190,11 +190,16 @@ def merge(old: Iterable[Condition], new: Iterable[Condition], now: str) -> tuple
     `now` is RFC 3339 in UTC. A condition that is not in `new` goes away.
     """
     before = {condition.type: condition for condition in old}
-    order = list(ConditionType)
 
     def timed(condition: Condition) -> Condition:
         known = before.get(condition.type)
         kept = known is not None and known.status == condition.status and known.last_transition_time
         return condition.model_copy(update={"last_transition_time": kept or now})
 
-    return tuple(timed(condition) for condition in sorted(new, key=lambda condition: order.index(condition.type)))
+    return ordered(timed(condition) for condition in new)
+
+
+def ordered(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
+    """Conditions in the order of their types, in which they are written."""
+    order = list(ConditionType)
+    return tuple(sorted(conditions, key=lambda condition: order.index(condition.type)))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError, WithJsonSchema
 
-from pgbouncer_operator.api.conditions import Condition
+from pgbouncer_operator.api.conditions import Condition, ordered
 from pgbouncer_operator.api.model import ListMap, Model
 from pgbouncer_operator.api.strings import Integer, LongText, Text
 
@@ -169,4 +169,7 @@ def previous(body: Mapping[str, Any]) -> PoolStatus:
         found = PoolStatus.model_validate(body.get("status") or {})
     except ValidationError:
         return PoolStatus()
-    return PoolStatus() if found.observed_generation is None else found
+    if found.observed_generation is None:
+        return PoolStatus()
+    # The API server merges the list by type and may give it back in another order, which is no news.
+    return found.model_copy(update={"conditions": ordered(found.conditions)}) if found.conditions else found
