@@ -8,9 +8,13 @@ from pgbouncer_operator.reconcile.following import FOLLOWED
 from pgbouncer_operator.reconcile.world import WATCHED
 
 POOLS = f"{naming.GROUP}/{naming.PLURAL}"
+SERVERS = f"{naming.GROUP}/{naming.SERVER_PLURAL}"
 OPERATOR = {
     POOLS: {"list", "watch"},
     f"{POOLS}/status": {"patch"},
+    SERVERS: {"list", "watch"},
+    f"{SERVERS}/status": {"patch"},
+    "namespaces": {"get"},
     "configmaps": {"list", "watch", "create", "get", "patch", "update"},
     "services": {"list", "watch", "create", "get", "patch"},
     "policy/poddisruptionbudgets": {"list", "watch", "create", "get", "patch"},

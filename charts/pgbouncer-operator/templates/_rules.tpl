@@ -4,11 +4,15 @@ Objects are created by POST and written by server-side apply, which is the verb 
 */ -}}
 {{- define "pgbouncer-operator.rules" -}}
 - apiGroups: [pgbouncer-operator.io]
-  resources: [connectionpools]
+  resources: [connectionpools, postgresservers]
   verbs: [list, watch]
 - apiGroups: [pgbouncer-operator.io]
-  resources: [connectionpools/status]
+  resources: [connectionpools/status, postgresservers/status]
   verbs: [patch]
+# The labels of a namespace whose pools refer to a PostgresServer with a selector; never a list of all.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
 {{- if .Values.rbac.finalizers }}
 - apiGroups: [pgbouncer-operator.io]
   resources: [connectionpools/finalizers]
