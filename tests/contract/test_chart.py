@@ -261,10 +261,10 @@ def test_a_common_or_pod_label_cannot_take_the_pods_from_their_deployment() -> N
     assert deployment["selector"]["matchLabels"].items() <= deployment["template"]["metadata"]["labels"].items()
 
 
-def test_the_definition_is_installed_and_kept_and_is_the_one_in_crds() -> None:
-    published = yaml.safe_load((ROOT / "crds" / f"{naming.PLURAL}.{naming.GROUP}.yaml").read_text())
-    answer = rendered()
-    (definition,) = answer.kind("CustomResourceDefinition")
+@pytest.mark.parametrize("plural", [naming.PLURAL, naming.SERVER_PLURAL])
+def test_the_definition_is_installed_and_kept_and_is_the_one_in_crds(plural: str) -> None:
+    published = yaml.safe_load((ROOT / "crds" / f"{plural}.{naming.GROUP}.yaml").read_text())
+    definition = rendered().one("CustomResourceDefinition", f"{plural}.{naming.GROUP}")
 
     assert definition["spec"] == published["spec"]
     assert definition["metadata"]["name"] == published["metadata"]["name"]
@@ -274,8 +274,9 @@ def test_the_definition_is_installed_and_kept_and_is_the_one_in_crds() -> None:
 
 def test_the_definition_can_be_left_out_or_go_with_the_chart() -> None:
     assert not rendered("crds.enabled=false").kind("CustomResourceDefinition")
-    (definition,) = rendered("crds.keep=false").kind("CustomResourceDefinition")
-    assert "annotations" not in definition["metadata"]
+    definitions = rendered("crds.keep=false").kind("CustomResourceDefinition")
+    assert len(definitions) == 2
+    assert not any("annotations" in each["metadata"] for each in definitions)
 
 
 @pytest.mark.parametrize("values", [(), ("watchNamespaces={shop}",)])

@@ -137,11 +137,17 @@ def test_who_may_view_or_edit_a_namespace_may_view_or_edit_its_pools() -> None:
         POOLS: {"get", "list", "watch"},
         f"{POOLS}/status": {"get"},
         f"{POOLS}/scale": {"get"},
+        SERVERS: {"get", "list", "watch"},
+        f"{SERVERS}/status": {"get"},
     }
     assert roles(f"{RELEASE}-edit") == {"edit", "admin"}
     assert granted(answer, name=f"{RELEASE}-edit") == {
         POOLS: {"create", "delete", "deletecollection", "patch", "update"},
         f"{POOLS}/scale": {"patch", "update"},
+    }
+    assert roles(f"{RELEASE}-admin") == {"admin"}
+    assert granted(answer, name=f"{RELEASE}-admin") == {
+        SERVERS: {"create", "delete", "deletecollection", "patch", "update"}
     }
 
 

@@ -1,0 +1,97 @@
+"""The definition of PostgresServer: structural, bounded, described, small, and of one mind with the models."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.contract.test_crd import ALLOWED, VALIDATIONS, nodes
+
+from pgbouncer_operator.api import crd, crd_server
+from pgbouncer_operator.api.connection_pool import InvalidSpec
+from pgbouncer_operator.api.postgres_server import parse
+
+DOCUMENT = crd_server.render()
+SCHEMA = DOCUMENT["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+PARTS = [*nodes(SCHEMA["properties"]["spec"], "spec"), *nodes(SCHEMA["properties"]["status"], "status")]
+FIELDS = [(path, node) for path, node in PARTS if not path.endswith(("[]", "{}"))]
+CRDS = Path(__file__).parents[2] / "crds"
+
+
+def server(**spec: Any) -> dict[str, Any]:
+    body = {"host": "main.example.com", "connections": {"max": 100}}
+    return {"metadata": {"name": "rds", "namespace": "platform"}, "spec": body | spec}
+
+
+def faults(**spec: Any) -> list[str]:
+    with pytest.raises(InvalidSpec) as refused:
+        parse(server(**spec))
+    return [f"{each.field}: {each.message}" for each in refused.value.problems]
+
+
+def test_the_text_is_plain_yaml_below_30_kilobytes() -> None:
+    text = (CRDS / crd_server.FILE).read_text()
+    assert yaml.safe_load(text) == DOCUMENT
+    assert text == crd.to_yaml(DOCUMENT)
+    assert len(text.encode()) < 30_000
+
+
+@pytest.mark.parametrize(("path", "node"), PARTS, ids=[path for path, _ in PARTS])
+def test_every_part_is_structural_and_bounded(path: str, node: dict[str, Any]) -> None:
+    assert set(node) <= ALLOWED
+    if node.get("type") == "string" and "enum" not in node:
+        assert "maxLength" in node
+    if node.get("type") == "array":
+        assert "maxItems" in node
+    if "additionalProperties" in node:
+        assert "maxProperties" in node
+
+
+@pytest.mark.parametrize(("path", "node"), FIELDS, ids=[path for path, _ in FIELDS])
+def test_every_field_is_described_and_tells_its_default(path: str, node: dict[str, Any]) -> None:
+    assert len(node["description"]) >= 20
+    if path.startswith("spec.") and "default" in node and not isinstance(node["default"], (dict, list)):
+        assert f"Default: {node['default']}" in node["description"]
+
+
+@pytest.mark.parametrize(("path", "node"), FIELDS, ids=[path for path, _ in FIELDS])
+def test_no_text_of_the_spec_takes_a_line_break(path: str, node: dict[str, Any]) -> None:
+    if not path.startswith("spec") or node.get("type") != "string" or "enum" in node:
+        return
+    rules = "\n".join(entry["rule"] for entry in node.get(VALIDATIONS, []))
+    barriers = [node.get("pattern", ""), *re.findall(r'self\.matches\(r"(.*?)"\)', rules)]
+    assert any(barrier and not re.search(barrier, "a\nb") for barrier in barriers)
+
+
+def test_every_column_shows_a_field_that_exists() -> None:
+    known = {path for path, _ in PARTS}
+    for column in DOCUMENT["spec"]["versions"][0]["additionalPrinterColumns"]:
+        path = column["jsonPath"].partition("[?")[0].removeprefix(".")
+        assert path in known or path == "metadata.creationTimestamp"
+
+
+def test_the_budget_is_what_is_left_without_unpooled_and_headroom() -> None:
+    spec = parse(server(connections={"max": 400, "unpooled": 30, "headroomPercent": 10})).spec
+    assert spec.connections.budget == 333
+
+
+def test_a_namespace_has_its_own_share_or_the_default() -> None:
+    share = {"namespace": "shop", "guaranteed": 20, "max": 60, "weight": 30}
+    spec = parse(server(shares=[share], defaultShare={"max": 40})).spec
+    assert (spec.share_of("shop").guaranteed, spec.share_of("shop").max) == (20, 60)
+    assert (spec.share_of("bank").guaranteed, spec.share_of("bank").max, spec.share_of("bank").weight) == (0, 40, 10)
+
+
+def test_what_makes_no_sense_is_refused_with_the_field_and_the_remedy() -> None:
+    assert faults(connections={"max": 5, "unpooled": 5}) == [
+        "spec.connections.unpooled: unpooled leaves nothing for pools: lower it below max"
+    ]
+    assert faults(connections={}) == ["spec.connections.max: is required: add it"]
+    assert faults(defaultShare={"guaranteed": 5, "max": 4}) == [
+        "spec.defaultShare.guaranteed: guaranteed is more than max: lower guaranteed or raise max"
+    ]
+    assert faults(allowedNamespaces={"from": "Selector"}) == [
+        "spec.allowedNamespaces.selector: selector and from: Selector belong together: give both or neither"
+    ]
+    assert faults(host="a\nb")[0].startswith("spec.host: must be one DNS name")
