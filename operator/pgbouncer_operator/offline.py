@@ -8,11 +8,15 @@ import yaml
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api import crd as definition
+from pgbouncer_operator.api import crd_server
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.parameters import Audience, ParameterRule, ParameterType
+from pgbouncer_operator.api.postgres_server import PostgresServer
+from pgbouncer_operator.api.postgres_server import parse as parse_server
 from pgbouncer_operator.pgbouncer import grants, hba, ini, parameters, userlist
 from pgbouncer_operator.pgbouncer.composition import Composition, Login, entries
 from pgbouncer_operator.pgbouncer.grants import Grants
+from pgbouncer_operator.reconcile import membership
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources import connection_secret
 from pgbouncer_operator.resources.deployment import Platform
@@ -34,11 +38,20 @@ class Result:
 def check(manifest: str) -> Result:
     """One line for each pool that is right, one sentence for each fault."""
     lines, problems = [], []
+    servers = _servers(manifest)
+    for key, server in servers.items():
+        if isinstance(server, InvalidSpec):
+            problems += [f"{'/'.join(key)}: {problem}" for problem in server.problems]
+        else:
+            lines.append(f"{'/'.join(key)}: ok, pools share {server.spec.connections.budget} server connections\n")
     for body in _pools(manifest):
         name = _name(body)
-        pool = _read(body)
+        pool = _resolved(_read(body), servers)
         if isinstance(pool, InvalidSpec):
             problems += [f"{name}: {problem}" for problem in pool.problems]
+            continue
+        if pool.spec.backend.host is None:
+            lines.append(f"{name}: ok, its connections are its share of a PostgresServer\n")
             continue
         wanted = desired(pool, _platform(""))
         if wanted.fit.shortage:
@@ -53,8 +66,12 @@ def check(manifest: str) -> Result:
 def render(manifest: str, image: str) -> Result:
     """Every object as YAML, then the files of one pod as comments; logins and passwords are placeholders."""
     parts, problems = [], []
+    servers = _servers(manifest)
     for body in _pools(manifest):
-        pool = _read(body)
+        pool = _resolved(_read(body), servers)
+        if isinstance(pool, ConnectionPool) and pool.spec.backend.host is None:
+            problems.append(f"{_name(body)}: put the PostgresServer that it refers to into the manifest, too.")
+            continue
         if isinstance(pool, InvalidSpec):
             problems += [f"{_name(body)}: {problem}" for problem in pool.problems]
             continue
@@ -108,8 +125,8 @@ def files(wanted: Desired) -> dict[str, str]:
 
 
 def crd() -> str:
-    """The CustomResourceDefinition as YAML."""
-    return definition.to_yaml(definition.render(parameter_rules()))
+    """The CustomResourceDefinitions as YAML."""
+    return "".join(definition.to_yaml(each) for each in (definition.render(parameter_rules()), crd_server.render()))
 
 
 def parameter_rules() -> tuple[ParameterRule, ...]:
@@ -132,6 +149,32 @@ def _pools(manifest: str) -> Iterator[Mapping[str, Any]]:
     for body in yaml.safe_load_all(manifest):
         if isinstance(body, Mapping) and body.get("kind") == naming.KIND:
             yield body
+
+
+def _servers(manifest: str) -> dict[tuple[str, str], PostgresServer | InvalidSpec]:
+    """The PostgresServers of the manifest by namespace and name."""
+    found: dict[tuple[str, str], PostgresServer | InvalidSpec] = {}
+    for body in yaml.safe_load_all(manifest):
+        if isinstance(body, Mapping) and body.get("kind") == naming.SERVER_KIND:
+            given = body.get("metadata")
+            metadata = {"namespace": "default", **(given if isinstance(given, Mapping) else {})}
+            key = (str(metadata["namespace"]), _name(body))
+            try:
+                found[key] = parse_server({**body, "metadata": metadata})
+            except InvalidSpec as error:
+                found[key] = error
+    return found
+
+
+def _resolved(
+    pool: ConnectionPool | InvalidSpec, servers: Mapping[tuple[str, str], PostgresServer | InvalidSpec]
+) -> ConnectionPool | InvalidSpec:
+    """The pool with what its server adds, as if it had all it may have; as it is where the server is not there."""
+    reference = pool.spec.backend.server_ref if isinstance(pool, ConnectionPool) else None
+    if isinstance(pool, InvalidSpec) or reference is None:
+        return pool
+    server = servers.get((reference.namespace or pool.metadata.namespace, reference.name))
+    return pool if server is None or isinstance(server, InvalidSpec) else membership.effective(pool, server)
 
 
 def _read(body: Mapping[str, Any]) -> ConnectionPool | InvalidSpec:

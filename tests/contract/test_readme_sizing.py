@@ -2,9 +2,10 @@
 
 import re
 
-from tests.contract.test_readme import MANIFESTS, POOL, SPEC, section
+from tests.contract.test_readme import MANIFESTS, POOL, section
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.api.postgres_server import ServerSpec
 from pgbouncer_operator.api.tuning import SizingMode
 from pgbouncer_operator.reconcile.advice import Subject
 from pgbouncer_operator.reconcile.specification import read
@@ -16,8 +17,8 @@ SECTION = section("Sizes that follow")
 
 
 def test_what_is_not_yet_there_is_not_in_the_api() -> None:
-    assert "`PostgresServer`" in section("Not yet")
-    assert "serverRef" not in SPEC["properties"]["backend"]["properties"]
+    assert "`monitoring`" in section("Not yet")
+    assert "monitoring" not in ServerSpec.model_fields
 
 
 def test_every_advice_and_every_mode_is_named() -> None:

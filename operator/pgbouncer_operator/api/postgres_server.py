@@ -148,7 +148,7 @@ class Allocation(Model):
     pool: Annotated[str, StringConstraints(max_length=320)]
     """The pool, as namespace/name."""
     uid: Name = ""
-    """The pool's uid."""
+    """The pool's uid, which another pool of its name has not."""
     connections: Count
     """Connections that the pool may hold."""
     high: Count

@@ -79,13 +79,14 @@ def resolve(
             return _refused(name, Reason.SERVER_NOT_SHARED, f"{message} Its owner sets allowedNamespaces.")
         return _refused(name, Reason.PENDING, f"PostgresServer {name} has not given this pool connections yet.")
     member = Membership(name, entry, found.authority, welcome=found.allowed is not False)
-    spec = pool.spec.model_copy(
-        update={
-            "backend": _backend(pool, found.server),
-            "server_connections": pool.spec.server_connections.model_copy(update={"max": most(pool, found.server)}),
-        }
-    )
-    return pool.model_copy(update={"spec": spec}), member
+    return effective(pool, found.server), member
+
+
+def effective(pool: ConnectionPool, server: PostgresServer) -> ConnectionPool:
+    """The pool with the server's host, port and TLS, and a maximum."""
+    limits = pool.spec.server_connections.model_copy(update={"max": most(pool, server)})
+    spec = pool.spec.model_copy(update={"backend": _backend(pool, server), "server_connections": limits})
+    return pool.model_copy(update={"spec": spec})
 
 
 def most(pool: ConnectionPool, server: PostgresServer) -> int:
