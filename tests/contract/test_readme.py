@@ -118,7 +118,8 @@ def test_the_certificate_is_the_one_that_pools_name_and_names_their_hosts() -> N
 
 
 def test_every_other_manifest_has_the_shape_of_its_kind() -> None:
-    known = {naming.KIND: naming.API_VERSION, "Deployment": "apps/v1", "HorizontalPodAutoscaler": "autoscaling/v2"}
+    known = {naming.KIND: naming.API_VERSION, naming.SERVER_KIND: naming.API_VERSION}
+    known |= {"Deployment": "apps/v1", "HorizontalPodAutoscaler": "autoscaling/v2"}
     for body in MANIFESTS:
         assert body["apiVersion"] == known[body["kind"]]
         assert body["metadata"]["name"]
