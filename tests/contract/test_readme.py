@@ -168,7 +168,8 @@ def test_the_chart_is_installed_as_the_tests_install_it() -> None:
     assert words[words.index("-n") + 1] == deploy.NAMESPACE
     assert "--create-namespace" in words
     assert f"helm uninstall {deploy.RELEASE} -n {deploy.NAMESPACE}" in readme.commands()
-    assert f"kubectl delete crd {naming.PLURAL}.{naming.GROUP}" in readme.commands()
+    definitions = " ".join(f"{each}.{naming.GROUP}" for each in (naming.PLURAL, naming.SERVER_PLURAL))
+    assert f"kubectl delete crd {definitions}" in readme.commands()
 
 
 def test_the_registry_pushed_to_is_the_registry_installed_from() -> None:
