@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.process import agentdb, agentpod, rootfs, servers
-from tests.process.agentload import Load
+from tests.process.agentload import Comers, Load
 from tests.process.agentpod import Pod, eventually, free_port
 from tests.process.servers import Postgres
 
@@ -212,6 +212,22 @@ def writes(pod: Pod) -> bool:
     """Whether a new client's transactions may write: PgBouncer gives it what it has kept of the server's settings."""
     with contextlib.closing(pod.connect("shop", "shop", PASSWORD)) as client:
         return client.execute("show transaction_read_only").fetchone() == ("off",)
+
+
+def test_a_server_out_of_slots_is_told_though_clients_that_fail_at_once_never_wait(pod: Pod) -> None:
+    with servers.postgres() as server, Comers(pod, 4) as clients:
+        agentdb.role(server, "shop", PASSWORD)
+        assert verdict(pod, intent(server.port))["ok"] is True
+        eventually("clients are served", lambda: clients.served > 20)
+        server.sql("alter role shop connection limit 0")
+        server.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'shop'")
+        found = eventually("it is told", lambda: not (b := pod.state()["backend"])["ok"] and b, 20)
+        assert (found["reason"], found["message"]) == (
+            "BackendIsFull",
+            'database shop, user shop: too many connections for role "shop"',
+        )
+        server.sql("alter role shop connection limit -1")
+        eventually("there is room again", lambda: pod.state()["backend"]["ok"], 20)
 
 
 def test_a_pool_that_never_could_write_stands_before_a_replica_and_is_well(pod: Pod, postgres: Postgres) -> None:

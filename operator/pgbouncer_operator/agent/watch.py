@@ -19,6 +19,7 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
 RETURN_PAUSE_SECONDS = 2.0  # for a server that is away: looking whether it is back costs it nothing
 USED_PAUSE_SECONDS = 10.0  # a failover may leave every connection working, and none able to write
+LATELY_SECONDS = 30.0  # after which connections that are gone may as well have been closed for being idle
 WRITERS = "writers"
 UNTESTED = Backend()
 # PgBouncer's words for a login that it cut itself, which it hands to whoever comes next: PostgreSQL said nothing.
@@ -36,14 +37,19 @@ class Last:
     pause: float = FIRST_PAUSE_SECONDS
 
 
-def due(last: Last, subject: str, figures: Figures, now: float) -> bool:
-    """Whether to test now. Never at rest: a server that works and is idle is left alone."""
+def due(last: Last, subject: str, figures: Figures, now: float, used: float) -> bool:
+    """Whether to test now. Never at rest: a server that works and is idle is left alone.
+
+    used: when transactions were last seen to be done. A pool that was used since the last test and holds no connection
+    at all has lost them: clients whose logins fail at once are never seen to wait.
+    """
     if subject != last.subject:
         return True
     starved = figures.waiting > 0 and figures.busy == 0  # open ones may be logins that nobody answers
     if not last.found.ok or starved:
         return now >= last.ended + last.pause
-    return figures.busy > 0 and now >= last.ended + USED_PAUSE_SECONDS
+    lost = figures.open == 0 and used > last.ended and now < used + LATELY_SECONDS
+    return (figures.busy > 0 or lost) and now >= last.ended + USED_PAUSE_SECONDS
 
 
 def after(last: Last, subject: str, found: Backend, now: float) -> Last:
@@ -63,6 +69,8 @@ class Watch:
         self._last = Last()
         self._thread: threading.Thread | None = None
         self._doubted = False
+        self._done: int | None = None
+        self._used = float("-inf")
         self._writers = _writers(settings)
         self._credentials = ""
 
@@ -87,11 +95,13 @@ class Watch:
     def look(self, running: Candidate, mounts: Mounts, figures: Figures) -> None:
         """Start a test when one is due and none runs."""
         if self.testing:
+            self._done = None
             return
         about = subject(running)
-        if not self._doubted and not due(self._last, about, figures, time.monotonic()):
+        self._count(figures)
+        if not self._doubted and not due(self._last, about, figures, time.monotonic(), self._used):
             return
-        self._doubted = False
+        self._doubted, self._done = False, None
         # An open connection says nothing of a new password. Without clients nobody misses it, so a new one is made;
         # with clients it stays: it serves them whichever of Secret and role was changed first.
         rotated = running.composition.credentials != self._credentials
@@ -102,6 +112,13 @@ class Watch:
             target=self._run, args=(about, test, places, fresh), name="backend", daemon=True
         )
         self._thread.start()
+
+    def _count(self, figures: Figures) -> None:
+        """Notice transactions; a test's own are not counted, since what was done before it is forgotten with it."""
+        done = figures.totals.transactions if figures.totals else None
+        if done is not None and self._done is not None and done > self._done:
+            self._used = time.monotonic()
+        self._done = done
 
     def _run(self, about: str, test: backend.Test, places: Callable[[str, str], str], fresh: tuple[str, ...]) -> None:
         with contextlib.suppress(Unreachable, CommandRefused):

@@ -8,6 +8,7 @@ from pgbouncer_operator.agent.watch import Last, after, due
 
 OK, REFUSED = Backend(BackendReason.OK), Backend(BackendReason.REFUSED_LOGIN, "no")
 AWAY = Backend(BackendReason.UNREACHABLE, "gone")
+NEVER = float("-inf")
 REST, STARVED, BUSY = Figures(), Figures(waiting=3), Figures(open=5, busy=5, waiting=3)
 
 CASES = [
@@ -17,18 +18,21 @@ CASES = [
     ("a pool at work may have lost its writer", Last("a", OK, 0.0), "a", BUSY, 10.0, True),
     ("but that is asked now and then only", Last("a", OK, 0.0), "a", BUSY, 9.9, False),
     ("clients wait and nothing is open", Last("a", OK, 0.0), "a", STARVED, 1.0, True),
+    ("a pool in use has lost all it had", Last("a", OK, 0.0), "a", REST, 10.0, True, 9.0),
+    ("but that is asked now and then only too", Last("a", OK, 0.0), "a", REST, 9.9, False, 9.0),
+    ("it was not used since the last test", Last("a", OK, 5.0), "a", REST, 20.0, False, 4.0),
+    ("it was not used lately, and so closed them as idle", Last("a", OK, 0.0), "a", REST, 600.0, False, 9.0),
     ("what failed is tested again", Last("a", REFUSED, 0.0, pause=4.0), "a", REST, 4.0, True),
     ("but not before its pause", Last("a", REFUSED, 0.0, pause=4.0), "a", REST, 3.9, False),
 ]
 
 
-@pytest.mark.parametrize(
-    ("last", "subject", "figures", "now", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
-)
+@pytest.mark.parametrize("case", [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_the_backend_is_tested_after_changes_and_while_something_is_wrong(
-    last: Last, subject: str, figures: Figures, now: float, expected: bool
+    case: tuple[Last, str, Figures, float, bool, float],
 ) -> None:
-    assert due(last, subject, figures, now) is expected
+    last, subject, figures, now, expected, *used = case
+    assert due(last, subject, figures, now, *(used or (NEVER,))) is expected
 
 
 def test_pauses_grow_to_ten_seconds_while_the_same_thing_stays_wrong() -> None:
