@@ -39,6 +39,14 @@ def start(here: Namespace, name: str, *arguments: str, certificate: str = "") ->
     here.kubectl("rollout", "status", f"deployment/{name}", "--timeout=120s")
 
 
+def restart(here: Namespace, max_connections: int, name: str = "postgres") -> None:
+    """The server with room for so many, and without its data; until it answers."""
+    argument = {"op": "replace", "path": "/spec/template/spec/containers/0/args/1"}
+    patch = json.dumps([{**argument, "value": f"max_connections={max_connections}"}])
+    here.kubectl("patch", "deployment", name, "--type=json", "--patch", patch)
+    here.kubectl("rollout", "status", f"deployment/{name}", "--timeout=120s")
+
+
 def standby(here: Namespace, name: str, of: str = "postgres") -> None:
     """A server that streams from the first one; until it answers."""
     allow = "echo host replication all all scram-sha-256 >> $PGDATA/pg_hba.conf"

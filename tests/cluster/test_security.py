@@ -15,7 +15,7 @@ from tests.localcluster.problem import Problem
 
 from pgbouncer_operator import naming
 
-POOL = "guarded"
+POOL, ELSEWHERE = "guarded", "default"
 CANARY = "canary 7f3a/91+c0ffee@safe?"
 ROLE = f"CREATE ROLE bird LOGIN PASSWORD '{CANARY}'; GRANT ALL ON DATABASE shop TO bird;"
 TAMPERED = '{"spec": {"maxUnavailable": 2}}'
@@ -23,7 +23,7 @@ Right = tuple[str, str, str]  # group, resource, verb
 
 
 @pytest.fixture(scope="module")
-def guarded(here: Namespace) -> Namespace:
+def guarded(here: Namespace) -> Iterator[Namespace]:
     """A pool whose user's password is the canary, through every stage of its life: made, changed, wrong, mended."""
     here.kubectl(
         "exec", "-i", "deployment/postgres", "--", "psql", "-h", "/tmp", "-U", "postgres", "-Xqd", "shop", text=ROLE
@@ -49,7 +49,22 @@ def guarded(here: Namespace) -> Namespace:
     operators.forget_lease(here.site)
     here.patch(POOL, replicas=2)
     here.wait_ready(POOL)
-    return here
+    follow(here)
+    yield here
+    here.site.kubectl("delete", "-n", ELSEWHERE, naming.SERVER_KIND, "shared")
+
+
+def follow(here: Namespace) -> None:
+    """A pool that follows workloads of every kind, on a server of another namespace that knows its own by labels."""
+    ours = {"matchLabels": {"kubernetes.io/metadata.name": here.name}}
+    spec = {"host": "nowhere.invalid", "connections": {"max": 9}}
+    consent = {"allowedNamespaces": {"from": "Selector", "selector": ours}}
+    owner = {"apiVersion": naming.API_VERSION, "kind": naming.SERVER_KIND, "metadata": {"name": "shared"}}
+    here.site.kubectl("apply", "-n", ELSEWHERE, "-f", "-", text=json.dumps({**owner, "spec": spec | consent}))
+    asked = {"backend": {"serverRef": {"namespace": ELSEWHERE, "name": "shared"}}}
+    workloads = {"clients": {"workloads": [{"selector": {"matchLabels": {"app": "nobody"}}}]}}
+    here.apply(pool("member", 6, **asked, **workloads))
+    here.wait_condition("member", "BackendReachable", "False", "HostNotResolved")
 
 
 def obstacle(here: Namespace, verb: str) -> None:

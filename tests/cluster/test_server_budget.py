@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from tests.cluster import operators, programs, server
+from tests.cluster import operators, programs, server, servers
 from tests.cluster.pools import Namespace, pool
 from tests.localcluster import traffic
 
@@ -53,6 +53,7 @@ def rebudget(here: Namespace, budget: int) -> None:
 
 @pytest.fixture(scope="module")
 def ready(here: Namespace) -> Iterator[Namespace]:
+    servers.restart(here, max_connections=100)
     # The role's limit is the fence: a connection above the budget would fail, and the load would say so.
     server.sql(here, f"ALTER ROLE shop CONNECTION LIMIT {BUDGET}")
     spec = {"host": "postgres", "connections": {"max": BUDGET}}

@@ -65,7 +65,7 @@ class AllowedNamespaces(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel='(self.from == "Selector") == has(self.selector)',
+            cel='(has(self.from) && self.from == "Selector") == has(self.selector)',
             broken=lambda given: None if (given.from_ is Consent.SELECTOR) == (given.selector is not None) else "",
             message="selector and from: Selector belong together: give both or neither",
             field="selector",

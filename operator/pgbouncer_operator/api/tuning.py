@@ -27,7 +27,7 @@ class Sizing(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel='self.mode != "Workloads" || has(self.perClientReplica)',
+            cel='!has(self.mode) || self.mode != "Workloads" || has(self.perClientReplica)',
             broken=lambda sizing: (
                 "" if sizing.mode is SizingMode.WORKLOADS and sizing.per_client_replica is None else None
             ),

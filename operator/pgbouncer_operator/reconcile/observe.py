@@ -122,6 +122,9 @@ class Observer:
         for name in seen.made:
             secrets[name] = _written(await self._read("Secret", seen.view.namespace, name))
         reading = Reading(seen.now, _asked(seen, pool), missing, _mounted(seen), version, seen.view.refresh)
+        contents = {handle: _content(login) for handle, login in by_user.items() if isinstance(login, Login)}
+        reading = replace(reading, contents=contents)
+        reading = replace(reading, owed=owed(seen.memory.reading, reading))
         credentials = Credentials(by_user, version, authorities.authorities(pool, bodies))
         seen = replace(seen, credentials=credentials, secrets=secrets)
         return seen.remember(reading=reading)
@@ -177,6 +180,22 @@ def should_read(seen: Observed, asked: str) -> bool:
     # A refused login is often mended in the Secret, of which kubelet would tell the pods after a minute or more.
     refused = any(state.backend.ok is False and state.backend.reason == "BackendRefusedLogin" for state in states)
     return changed or lacking or refused or seen.now - reading.at > READ_AGAIN
+
+
+def owed(before: Reading | None, now: Reading) -> dict[tuple[str, str], str]:
+    """What pods still have mounted of Secrets that have another content now.
+
+    kubelet watches Secrets apart from pods: a pod that is told at once may be given the old content once more.
+    """
+    if before is None or before.asked != now.asked:
+        return {}
+    changed = {handle for handle, each in now.contents.items() if before.contents.get(handle, each) != each}
+    old = {key: value for key, value in now.mounted.items() if before.mounted.get(key) == value}
+    return {key: value for key, value in old.items() if key[1] in changed or before.owed.get(key) == value}
+
+
+def _content(login: Login) -> str:
+    return hashlib.sha256(f"{login.username}\0{login.password}".encode()).hexdigest()
 
 
 def _acquainted(seen: Observed) -> Observed:

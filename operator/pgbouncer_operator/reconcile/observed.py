@@ -107,6 +107,8 @@ class Reading:
     a changed Secret.
     version: of the Secrets then, for pods that are told for the first time while they are not read.
     refresh: the pool's annotation then; another value asks for a read.
+    contents: by handle, a hash of login and password, kept here only. owed: by (pod uid, handle), what was mounted of a
+    Secret whose content has changed since: kubelet has yet to bring the new one.
     """
 
     at: float
@@ -115,6 +117,8 @@ class Reading:
     mounted: Mapping[tuple[str, str], str]
     version: str = ""
     refresh: str = ""
+    contents: Mapping[str, str] = field(default_factory=dict, repr=False)
+    owed: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +269,13 @@ class Observed:
             self.membership,
             self.memory.demand and self.memory.demand.essence,
         )
+
+    def owes(self, uid: str) -> bool:
+        """Whether that pod still has the content of a Secret mounted that is known to have changed."""
+        state, reading = self.states.get(uid), self.memory.reading
+        if state is None or reading is None:
+            return False
+        return any(reading.owed.get((uid, handle)) == each.generation for handle, each in state.users.items())
 
     def remember(self, **changes: Any) -> "Observed":
         """The same look with a changed memory."""

@@ -72,7 +72,7 @@ def _value(seen: Observed, pod: PodView, digest: str, grants: Grants) -> str | N
     if pod.config != digest or not due <= seq_told <= seq or told != news:
         return f"{seq}-{news}-0"
     state = seen.states.get(pod.uid)
-    if state is None or (follows(state, digest, due) and obeyed(seen.pause, state)):
+    if state is None or (follows(state, digest, due) and obeyed(seen.pause, state) and not seen.owes(pod.uid)):
         return None
     known = seen.memory.poked.get(pod.uid)
     patience = TROUBLED_PATIENCE if any(each.reason in DELIVERED for each in state.problems) else PATIENCE

@@ -50,7 +50,7 @@ def report(seen: Observed, outlook: Outlook, phases: tuple[tuple[Step, ...], ...
     """The plan with status and events added, where they differ from what is already told."""
     found = _conditions(seen, outlook)
     conditions = merge(seen.status.conditions or (), _dated(seen, found), seen.today)
-    pending = any(phases) or not _settled(seen, found)
+    pending = any(phases) or not _settled(seen, found) or any(seen.owes(pod.uid) for pod in seen.living)
     told = PoolStatus(observed_generation=seen.view.generation, conditions=conditions)
     memory = seen.memory
     if outlook.wanted is not None and outlook.capacity is not None and outlook.allotment is not None:

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from tests.unit.reconcile.looks import SEQ, healthy, pod, saying, wanted
+from tests.unit.reconcile.looks import SEQ, decide, healthy, pod, saying, settled, wanted
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.pgbouncer.grants import Grant, Grants
-from pgbouncer_operator.reconcile.observed import Credentials, Observed
+from pgbouncer_operator.reconcile.observed import Credentials, Observed, Reading
 from pgbouncer_operator.reconcile.pokes import PATIENCE, TROUBLED_PATIENCE, pokes, told_seq
 
 DIGEST = wanted().intent.digest
@@ -75,6 +75,16 @@ def test_a_new_refresh_annotation_pokes_once_and_its_removal_does_not() -> None:
     again = values(replace(obeyed, view=replace(seen.view, refresh="2")))
     assert again["a"] not in {told["a"], f"{SEQ}--0"}
     assert values(replace(asked, credentials=Credentials({}, "v2")))["a"].startswith(f"{SEQ}-v2.r")
+
+
+def test_a_pod_that_was_given_the_old_content_of_a_secret_is_told_again() -> None:
+    seen = healthy()
+    generation = seen.states["a"].users["shop"].generation  # type: ignore[union-attr]
+    reading = Reading(990.0, "", None, {}, owed={("a", "shop"): generation})
+    assert set(values(seen.remember(reading=reading))) == {"a"}
+    assert not decide(settled(seen.remember(reading=reading))).at_rest
+    brought = replace(reading, owed={("a", "shop"): "another"})
+    assert values(seen.remember(reading=brought)) == {}
 
 
 def test_terminating_pods_are_told_nothing() -> None:

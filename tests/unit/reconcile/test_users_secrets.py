@@ -9,7 +9,7 @@ from tests.unit.reconcile.looks import SPEC, healthy, pool, saying
 
 from pgbouncer_operator.api.access import User
 from pgbouncer_operator.api.conditions import Reason
-from pgbouncer_operator.reconcile.observe import READ_AGAIN, _acquainted, _login, should_read
+from pgbouncer_operator.reconcile.observe import READ_AGAIN, _acquainted, _login, owed, should_read
 from pgbouncer_operator.reconcile.observed import Missing, Observed, Reading
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources.connection_secret import Login, secret_inputs
@@ -146,3 +146,15 @@ def test_a_certificate_that_changes_in_a_pod_is_read_again_for_the_connection_se
 def test_nothing_new_to_remember_leaves_the_look_as_it_is() -> None:
     known = after_a_read()
     assert _acquainted(known) is known
+
+
+def test_a_pod_owes_the_content_that_a_secret_has_had_since_until_kubelet_brings_it() -> None:
+    mounted = {("a", "shop"): "1", ("b", "shop"): "1", ("a", "blog"): "7"}
+    before = Reading(0.0, "asked", None, mounted, contents={"shop": "old", "blog": "same"})
+    now = replace(before, contents={"shop": "new", "blog": "same"}, mounted={**mounted, ("b", "shop"): "2"})
+    assert owed(before, now) == {("a", "shop"): "1"}, "b has it, and blog's is the same"
+    again = replace(now, owed=owed(before, now))
+    assert owed(again, again) == {("a", "shop"): "1"}, "a later read of the same changes nothing"
+    assert owed(again, replace(again, mounted={("a", "shop"): "2"})) == {}
+    assert owed(None, now) == {}, "after a restart nobody knows what was before: kubelet brings it by itself"
+    assert owed(before, replace(now, asked="another reference")) == {}, "that rolls the pods"
