@@ -6,6 +6,7 @@ such command has its reason here, and what is done instead; tests/contract/test_
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from tests.localcluster import demo, images
 from tests.localcluster.deploy import CHART
 
 SECONDS = 180  # until a command must have ended
+# kube-proxy lets the first pods of a Service in up to minSyncPeriod (1 s) after they are Ready and refuses until then:
+# https://kubernetes.io/docs/reference/networking/virtual-ips/. A reader is slower than that, this test is not.
+PROXY_SECONDS = 10
 # The image that README proves a pool with, and what stands for it in a cluster that cannot pull: the same psql.
 PSQL = "postgres:18"
 NOT_RUN = {
@@ -80,13 +84,25 @@ def run(command: str, directory: Path, environment: Mapping[str, str]) -> str:
     return done.stdout
 
 
+def run_behind_proxy(command: str, directory: Path, environment: Mapping[str, str]) -> str:
+    """What a command prints; tried again while the Service that it needs refuses for want of news from kube-proxy."""
+    deadline = time.monotonic() + PROXY_SECONDS
+    while True:
+        try:
+            return run(command, directory, environment)
+        except AssertionError as problem:
+            if "Connection refused" not in str(problem) or time.monotonic() > deadline:
+                raise
+
+
 @pytest.fixture(scope="module")
 def printed(here: Namespace, directory: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
     """What each command of README printed, by the command as README has it."""
     told = {}
     for command in readme.commands():
         if command not in NOT_RUN:
-            told[command] = run(to_run(command).replace(PSQL, here.site.reference("clients")), directory, environment)
+            runnable = to_run(command).replace(PSQL, here.site.reference("clients"))
+            told[command] = run_behind_proxy(runnable, directory, environment)
     return told
 
 
