@@ -121,9 +121,9 @@ class Observer:
         secrets: dict[str, WrittenSecret | None] = {entry.name: None for entry in connection_secrets(pool)}
         for name in seen.made:
             secrets[name] = _written(await self._read("Secret", seen.view.namespace, name))
-        reading = Reading(seen.now, _asked(seen, pool), missing, _mounted(seen), version, seen.view.refresh)
         contents = {handle: _content(login) for handle, login in by_user.items() if isinstance(login, Login)}
-        reading = replace(reading, contents=contents)
+        asked, mounted = _asked(seen, pool), mounted_last(seen)
+        reading = Reading(seen.now, asked, missing, mounted, version, seen.view.refresh, contents)
         reading = replace(reading, owed=owed(seen.memory.reading, reading))
         credentials = Credentials(by_user, version, authorities.authorities(pool, bodies))
         seen = replace(seen, credentials=credentials, secrets=secrets)
@@ -187,9 +187,11 @@ def owed(before: Reading | None, now: Reading) -> dict[tuple[str, str], str]:
 
     kubelet watches Secrets apart from pods: a pod that is told at once may be given the old content once more.
     """
-    if before is None or before.asked != now.asked:
+    if before is None:
         return {}
-    changed = {handle for handle, each in now.contents.items() if before.contents.get(handle, each) != each}
+    # Another reference of a Secret rolls the pods: what those on their way have mounted stays as it is.
+    same = before.asked == now.asked
+    changed = {handle for handle, each in now.contents.items() if same and before.contents.get(handle, each) != each}
     old = {key: value for key, value in now.mounted.items() if before.mounted.get(key) == value}
     return {key: value for key, value in old.items() if key[1] in changed or before.owed.get(key) == value}
 
@@ -215,6 +217,14 @@ def _mounted(seen: Observed) -> dict[tuple[str, str], str]:
             found |= {(uid, handle): finding.generation for handle, finding in state.users.items()}
             found |= {(uid, f"/{volume}"): generation for volume, generation in state.certificates.items()}
     return found
+
+
+def mounted_last(seen: Observed) -> dict[tuple[str, str], str]:
+    """What pods have mounted; for one that does not answer just now, what it had when it last did."""
+    reading = seen.memory.reading
+    silent = {pod.uid for pod in seen.pods if seen.states.get(pod.uid) is None}
+    before = {key: value for key, value in reading.mounted.items() if key[0] in silent} if reading else {}
+    return before | _mounted(seen)
 
 
 def _written(body: Object | None) -> WrittenSecret | None:

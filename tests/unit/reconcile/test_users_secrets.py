@@ -9,7 +9,7 @@ from tests.unit.reconcile.looks import SPEC, healthy, pool, saying
 
 from pgbouncer_operator.api.access import User
 from pgbouncer_operator.api.conditions import Reason
-from pgbouncer_operator.reconcile.observe import READ_AGAIN, _acquainted, _login, owed, should_read
+from pgbouncer_operator.reconcile.observe import READ_AGAIN, _acquainted, _login, mounted_last, owed, should_read
 from pgbouncer_operator.reconcile.observed import Missing, Observed, Reading
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources.connection_secret import Login, secret_inputs
@@ -158,3 +158,15 @@ def test_a_pod_owes_the_content_that_a_secret_has_had_since_until_kubelet_brings
     assert owed(again, replace(again, mounted={("a", "shop"): "2"})) == {}
     assert owed(None, now) == {}, "after a restart nobody knows what was before: kubelet brings it by itself"
     assert owed(before, replace(now, asked="another reference")) == {}, "that rolls the pods"
+    assert owed(again, replace(again, asked="another database")) == {("a", "shop"): "1"}, "owed before, and still"
+
+
+def test_a_pod_that_does_not_answer_while_a_secret_changes_owes_it_too() -> None:
+    """Found by a thousand changes under load: /state took too long once, and the pod kept the old password."""
+    before = after_a_read()
+    silent = replace(before, states={**before.states, "b": None})
+    known = mounted_last(before)
+    assert known["b", "shop"]
+    assert mounted_last(silent.remember(reading=Reading(999.0, asked(), None, known))) == known
+    gone = replace(silent, pods=tuple(pod for pod in silent.pods if pod.uid != "b"))
+    assert ("b", "shop") not in mounted_last(gone.remember(reading=Reading(999.0, asked(), None, known)))
