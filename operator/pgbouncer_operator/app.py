@@ -68,23 +68,22 @@ class _Operator:
 
     async def run(self) -> None:
         """Serve health, then lead as long as we hold the lease."""
-        kube = await self._connect()
         vitals = Vitals()
         self.metrics.queue_length.set_function(lambda: len(self.queue))
         self.metrics.pools.set_function(lambda: len(self.world.pools))
         self.metrics.statuses = self.world.statuses
         self.metrics.leader.set_function(lambda: vitals.synced)
-        server = HealthServer(self.settings.http_port, vitals, self.metrics)
-        await server.start()
-        leading = asyncio.ensure_future(self._elect(kube, vitals))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, leading.cancel)
-        try:
+        async with contextlib.AsyncExitStack() as closing:
+            kube = await self._connect()
+            closing.push_async_callback(kube.close)
+            server = HealthServer(self.settings.http_port, vitals, self.metrics)
+            closing.push_async_callback(server.stop)
+            await server.start()
+            leading = asyncio.ensure_future(self._elect(kube, vitals))
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, leading.cancel)
             with contextlib.suppress(asyncio.CancelledError):
                 await leading
-        finally:
-            await server.stop()
-            await kube.close()
 
     async def _connect(self) -> Kube:
         limits = Limits(observe=self.metrics.called)
@@ -106,16 +105,18 @@ class _Operator:
     async def _lead(self, kube: Kube, vitals: Vitals) -> None:
         """List everything, then watch and work until cancelled."""
         loop = asyncio.get_running_loop()
-        agents = Agents.open()
-        workers = self._workers(kube, agents)
-        vitals.workers = workers
-        self.world.clients.enabled = self.settings.client_workloads
-        await self._sync(kube)
-        vitals.synced = True
-        watcher = Watcher(self._watch(), _Inbox(self, loop, project).deliver, random.Random())
-        watcher.start()
-        vitals.watching = lambda: watcher.alive
-        try:
+        async with contextlib.AsyncExitStack() as closing:
+            agents = Agents.open()
+            closing.push_async_callback(agents.close)
+            workers = self._workers(kube, agents)
+            vitals.workers = workers
+            self.world.clients.enabled = self.settings.client_workloads
+            await self._sync(kube)
+            vitals.synced = True
+            watcher = Watcher(self._watch(), _Inbox(self, loop, project).deliver, random.Random())
+            watcher.start()
+            closing.push_async_callback(asyncio.to_thread, watcher.stop, 5.0)
+            vitals.watching = lambda: watcher.alive
             for known in self.world.servers.store.keys():  # noqa: SIM118  a Store is no mapping
                 self.queue.add(ServerKey(*known), Lane.RESYNC)
             for key in tuple(self.world.pools.keys()):
@@ -124,9 +125,6 @@ class _Operator:
                 group.create_task(workers.run(), name="workers")
                 group.create_task(self._resync(kube), name="resync")
                 group.create_task(self._follow(_Inbox(self, loop, following.project)), name="clients")
-        finally:
-            await asyncio.to_thread(watcher.stop, 5.0)
-            await agents.close()
 
     def _workers(self, kube: Kube, agents: Agents) -> Workers[AnyKey]:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -185,6 +186,16 @@ async def test_what_happens_while_the_watches_are_cut_is_not_lost(world: Cluster
             world.api.expire_watches(plural)
         world.api.faults.remove(gap)
         await world.until_ready("late")
+
+
+async def test_a_leader_that_stops_while_it_lists_leaves_no_connection_open(
+    world: Cluster, unused_tcp_port: int, recwarn: pytest.WarningsRecorder
+) -> None:
+    world.api.faults.add(Fault(faults.Hang(), verb="list", plural="connectionpools", times=None))
+    async with world.operator(unused_tcp_port):
+        await world.until(lambda: bool(world.leader()), "it leads")
+    gc.collect()  # an aiohttp session that nobody has closed says so as it goes
+    assert not [str(each.message) for each in recwarn if each.category is ResourceWarning]
 
 
 async def test_a_standby_takes_over_from_a_leader_that_stops(
