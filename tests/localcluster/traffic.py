@@ -3,6 +3,7 @@
 import json
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -137,9 +138,13 @@ def _follow(running: Running, number: int) -> None:
 
 @dataclass(slots=True)
 class Census:
-    """PostgreSQL's own count of the login's sessions, ten times a second: every value, in order."""
+    """PostgreSQL's own count of the login's sessions, ten times a second: every value, in order.
+
+    at: when each was heard (monotonic seconds).
+    """
 
     counts: list[int] = field(default_factory=list)
+    at: list[float] = field(default_factory=list)
     process: "subprocess.Popen[str] | None" = None
 
     @property
@@ -151,6 +156,10 @@ class Census:
     def now(self) -> int:
         """The latest count."""
         return self.counts[-1] if self.counts else 0
+
+    def since(self, moment: float) -> list[tuple[float, int]]:
+        """When and how many, from that moment on (monotonic seconds)."""
+        return [(at, count) for at, count in zip(list(self.at), list(self.counts), strict=False) if at >= moment]
 
     def stop(self) -> None:
         """Count no more."""
@@ -194,6 +203,7 @@ def census(site: Site, namespace: str, server: str = "deployment/postgres") -> C
         with process.stdout as lines:
             for line in lines:
                 if line.strip().isdecimal():
+                    found.at.append(time.monotonic())
                     found.counts.append(int(line))
 
     threading.Thread(target=collect, daemon=True).start()
