@@ -170,11 +170,15 @@ class Census:
                 self.process.stdin.close()
 
 
-COUNT = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop' AND backend_type = 'client backend' \\watch 0.1\n"
+COUNT = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop' AND backend_type = 'client backend'"
+EVERY = " \\watch 0.1\n"
 
 
-def census(site: Site, namespace: str, server: str = "deployment/postgres") -> Census:
-    """Start counting, in one session of the superuser, for whom PostgreSQL keeps slots."""
+def census(site: Site, namespace: str, server: str = "deployment/postgres", only: str = "") -> Census:
+    """Start counting, in one session of the superuser, for whom PostgreSQL keeps slots.
+
+    only: a condition in SQL, to count not all of the login's sessions.
+    """
     found = Census()
     command = [
         "kubectl",
@@ -195,7 +199,7 @@ def census(site: Site, namespace: str, server: str = "deployment/postgres") -> C
     )
     process = found.process
     assert process.stdin is not None
-    process.stdin.write(COUNT)
+    process.stdin.write(COUNT + (f" AND {only}" if only else "") + EVERY)
     process.stdin.flush()
 
     def collect() -> None:
