@@ -99,5 +99,6 @@ class Watch:
         for name, body in zip(self.pools, ledgers, strict=True):
             pods = json.loads(body["data"][naming.GRANTS_KEY])["pods"].values()
             caps = [each["cap"] for each in pods if each["cap"]]
-            self.granted[name] = min([*caps, self.granted.get(name, max(caps, default=0))])
+            if caps:
+                self.granted[name] = min([*caps, self.granted.get(name, caps[0])])
         self.looks += 1

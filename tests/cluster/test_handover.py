@@ -55,10 +55,11 @@ def test_connections_are_handed_over_promptly(ready: Namespace, say: Callable[[s
         counted.stop()
     failed = sum(each["failed"] + each["refused"] for each in accounts)
     held, told = [each.held for each in took], [each.told for each in took]
+    p50, p95 = programs.median(held), programs.percentile(held, 0.95)
     say(
         f"{HANDOVERS} times {MANY - FEW} connections from one saturated pool to another: held by the taker, as "
-        f"PostgreSQL counts, p50 {programs.median(held):.2f} s, p95 {programs.percentile(held, 0.95):.2f} s; told by the server's "
-        f"status p50 {programs.median(told):.2f} s, p95 {programs.percentile(told, 0.95):.2f} s; "
+        f"PostgreSQL counts, p50 {p50:.2f} s, p95 {p95:.2f} s; told by the server's status p50 "
+        f"{programs.median(told):.2f} s, p95 {programs.percentile(told, 0.95):.2f} s; "
         f"{failed} of {sum(each['committed'] for each in accounts)} transactions failed; "
         f"PostgreSQL counted at most {counted.peak} of {BUDGET}"
     )

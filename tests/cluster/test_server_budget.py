@@ -92,7 +92,7 @@ def test_no_turmoil_brings_the_pools_of_a_server_above_its_budget(ready: Namespa
 def kept(watch: budgets.Watch) -> None:
     """Every pool had what its wanted pods need at least, every pod its floor, and the budget was never given twice."""
     assert watch.looks > 10
-    assert set(watch.allocated) == set(POOLS)
+    assert set(watch.allocated) == set(watch.granted) == set(POOLS)
     assert min(watch.allocated.values()) >= FLOOR * (PODS + 1)
     assert min(watch.granted.values()) >= FLOOR
     assert watch.charged <= BUDGET
