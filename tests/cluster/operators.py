@@ -47,15 +47,20 @@ def processes(uids: Iterable[str]) -> list[Process]:
 
 def kill_process(uids: Iterable[str], program: str) -> int:
     """SIGKILL the processes of these pods that run a program (its path, or a part of its arguments); how many."""
-    killed = 0
+    return signal_process(uids, program, signal.SIGKILL)
+
+
+def signal_process(uids: Iterable[str], program: str, number: signal.Signals) -> int:
+    """The same with any signal."""
+    told = 0
     for victim in processes(uids):
         if program in victim.command or victim.command[0].startswith(program):
             try:
-                os.kill(victim.pid, signal.SIGKILL)
+                os.kill(victim.pid, number)
             except ProcessLookupError:
                 continue  # it went with its parent
-            killed += 1
-    return killed
+            told += 1
+    return told
 
 
 def pods(site: Site) -> list[Object]:

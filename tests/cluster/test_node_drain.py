@@ -1,14 +1,12 @@
 """A node is drained while no operator runs: its pods move, clients notice nothing, and the way back is a short one."""
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.cluster import operators, programs
-from tests.cluster.pools import PAUSE, Namespace, Object, pool
-from tests.localcluster import addresses, traffic
-from tests.localcluster.fixture import second_node
+from tests.cluster import nodes, operators, programs
+from tests.cluster.pools import Namespace, Object, pool
+from tests.localcluster import traffic
 from tests.localcluster.waiting import until
 
 from pgbouncer_operator import naming
@@ -18,19 +16,14 @@ PODS, MOVED, MOST = 3, 2, 12
 STATIC = MOST // (PODS + 1)
 DRAIN = {"timeoutSeconds": 10, "transactionSeconds": 10}
 LOAD = ("--clients", "12", "--reconnecting", "4", "--lifetime", "4", "--think", "0.05")
-DRAIN_SECONDS = 180
-OPTIONS = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--timeout={DRAIN_SECONDS}s")
-FIRST = addresses.NODE_NAME
+FIRST = nodes.FIRST
 
 
 @pytest.fixture(scope="module")
 def node(here: Namespace) -> Iterator[str]:
     """A second node. What ran before it was there, PostgreSQL and the operator, is on the first."""
-    with second_node([built.archive for built in here.site.built.values()]) as name:
-        try:
-            yield name
-        finally:
-            only(here, FIRST, name)
+    with nodes.another(here) as name:
+        yield name
 
 
 @pytest.fixture
@@ -38,12 +31,6 @@ def counted(here: Namespace) -> Iterator[traffic.Census]:
     found = traffic.census(here.site, here.name)
     yield found
     found.stop()
-
-
-def only(here: Namespace, *nodes: str) -> None:
-    """Let new pods start on these nodes and on no other."""
-    for name in (FIRST, addresses.SECOND.name):
-        here.kubectl("uncordon" if name in nodes else "cordon", name)
 
 
 def on(here: Namespace, node: str, name: str) -> set[str]:
@@ -62,47 +49,23 @@ def cap(here: Namespace, pod: Object) -> int:
     return int(json.loads(here.kubectl("get", "--raw", path))["cap"])
 
 
-def drain(here: Namespace, node: str) -> "subprocess.Popen[str]":
-    """Begin to drain the node, as an administrator does."""
-    command = ["kubectl", "drain", node, *OPTIONS]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(here.site.env)
-    )
-
-
-def ended(draining: "subprocess.Popen[str]", meanwhile: Callable[[], None]) -> str:
-    """Look again and again until the drain has ended; what it said."""
-
-    def missing() -> str:
-        meanwhile()
-        return "the end of the drain" if draining.poll() is None else ""
-
-    try:
-        until(missing, DRAIN_SECONDS, PAUSE)
-    finally:
-        draining.kill()
-    said, _ = draining.communicate()
-    assert draining.returncode == 0, said
-    return said
-
-
 def test_a_drained_nodes_pods_move_without_an_operator_and_no_transaction_fails(
     here: Namespace, node: str, counted: traffic.Census, say: Callable[[str], None]
 ) -> None:
-    only(here, FIRST)
+    nodes.only(here, FIRST)
     here.apply(pool(POOL, MOST, replicas=1, drain=DRAIN))
     here.wait_ready(POOL)
     with programs.load(here, f"{POOL}-connection", *LOAD) as running:
-        only(here, node)
+        nodes.only(here, node)
         here.patch(POOL, replicas=PODS)
         here.wait_ready(POOL)
-        only(here, FIRST, node)
+        nodes.only(here, FIRST, node)
         before = {pod["metadata"]["uid"] for pod in here.pods(POOL)}
         moved = on(here, node, POOL)
         assert (len(before), len(moved)) == (PODS, MOVED)
         serving: list[int] = []
         with operators.absent(here.site):
-            ended(drain(here, node), lambda: serving.append(here.serving(POOL)))
+            nodes.ended(nodes.drain(here, node), lambda: serving.append(here.serving(POOL)))
             here.wait(lambda: here.serving(POOL) == PODS, "pods in the place of those evicted")
             newborn = {pod["metadata"]["uid"]: pod for pod in here.pods(POOL)}
             shares = sorted(cap(here, pod) for uid, pod in newborn.items() if uid not in before)
@@ -129,14 +92,14 @@ def test_a_drained_nodes_pods_move_without_an_operator_and_no_transaction_fails(
 
 
 def test_the_only_pod_of_a_pool_does_not_block_a_drain(here: Namespace, node: str) -> None:
-    only(here, node)
+    nodes.only(here, node)
     here.apply(pool(ALONE, MOST, replicas=1, drain=DRAIN))
     here.wait_ready(ALONE)
     (only_pod,) = on(here, node, ALONE)
-    only(here, FIRST, node)
+    nodes.only(here, FIRST, node)
 
     with operators.absent(here.site):
-        ended(drain(here, node), lambda: None)
+        nodes.ended(nodes.drain(here, node))
         here.wait(lambda: here.serving(ALONE) == 1, "a pod in the place of the only one")
 
     assert remaining(here, node) == []

@@ -3,15 +3,13 @@
 For comparison the same run with a size that was fixed for five, and with one that only reacts to what is measured.
 """
 
-import copy
 import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
-from tests.cluster import programs
+from tests.cluster import programs, workloads
 from tests.cluster.pools import KIND, Namespace, Object, pool
 from tests.localcluster import traffic
 from tests.localcluster.waiting import let_pass, until
@@ -20,7 +18,6 @@ from pgbouncer_operator import naming
 
 FEW, MANY, MOST = 5, 20, 24
 CLIENTS = "web"
-ARGUMENTS = ("--clients", "2", "--think", "0.1", "--work", "0.03", "--seconds", str(programs.LONG_SECONDS))
 WATCHED = 20.0  # seconds of the account after the last client is ready
 WORKLOADS: Object = {"clients": {"workloads": [{"kind": "Deployment", "name": CLIENTS}]}}
 MODES: dict[str, Object] = {
@@ -40,23 +37,6 @@ class Course:
     worst: float
 
 
-def clients(here: Namespace, secret: str, replicas: int) -> Object:
-    """A Deployment whose pods work through the pool, ready as soon as they run."""
-    body = traffic.Traffic(CLIENTS, 1, ARGUMENTS, secret).manifest(0, here.site.reference("clients"))
-    spec: dict[str, Any] = copy.deepcopy(body["spec"]) | {"restartPolicy": "Always"}
-    labels = {"app": CLIENTS}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": CLIENTS},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": spec},
-        },
-    }
-
-
 def confirmed(here: Namespace, name: str) -> int:
     """Connections that the pool's pods may hold, by their own word."""
     caps = 0
@@ -64,10 +44,6 @@ def confirmed(here: Namespace, name: str) -> int:
         path = f"/api/v1/namespaces/{here.name}/pods/{pod['metadata']['name']}:{naming.AGENT_PORT}/proxy/state"
         caps += int(json.loads(here.site.kubectl("get", "--raw", path))["cap"])
     return caps
-
-
-def ready(here: Namespace) -> int:
-    return int(here.get("deployment", CLIENTS)["status"].get("readyReplicas", 0))
 
 
 def size(here: Namespace, name: str) -> int:
@@ -83,22 +59,18 @@ def scaled(here: Namespace, name: str) -> Course:
     while all_ready is None and time.monotonic() < deadline:
         if capacity is None and confirmed(here, name) >= MANY:
             capacity = time.monotonic() - began
-        if ready(here) == MANY:
+        if workloads.ready(here, CLIENTS) == MANY:
             all_ready = time.monotonic() - began
-    assert all_ready is not None, f"only {ready(here)} of {MANY} clients became ready"
+    assert all_ready is not None, f"only {workloads.ready(here, CLIENTS)} of {MANY} clients became ready"
     let_pass(WATCHED)
     return Course(all_ready, capacity, waits(here))
 
 
 def waits(here: Namespace) -> float:
     """The worst p99 that any pod of the clients has seen, in seconds."""
-    worst = 0.0
-    for pod in here.all("pods", f"app={CLIENTS}"):
-        said = here.kubectl("logs", pod["metadata"]["name"], "--tail=1").strip()
-        account = json.loads(said) if said.startswith("{") else {}
-        assert not account.get("failed"), account
-        worst = max(worst, account.get("p99") or 0.0)
-    return worst
+    accounts = workloads.accounts(here, CLIENTS)
+    assert not [each for each in accounts if each["failed"]]
+    return max((each["p99"] or 0.0 for each in accounts), default=0.0)
 
 
 @pytest.fixture(params=list(MODES))
@@ -111,11 +83,10 @@ def name(request: pytest.FixtureRequest, here: Namespace) -> Iterator[str]:
     here.patch(chosen, **MODES[chosen])  # demand goes on from the size in force
     here.wait_ready(chosen)
     programs.prepare(here, f"{chosen}-connection")
-    here.apply(clients(here, f"{chosen}-connection", FEW))
-    until(lambda: "" if ready(here) == FEW else f"{FEW} clients at work", 120)
+    here.apply(workloads.deployment(here, CLIENTS, f"{chosen}-connection", FEW))
+    until(lambda: "" if workloads.ready(here, CLIENTS) == FEW else f"{FEW} clients at work", 120)
     yield chosen
-    here.kubectl("delete", "deployment", CLIENTS, "--wait=true")
-    here.wait(lambda: not here.all("pods", f"app={CLIENTS}"), "no client is left")
+    workloads.remove(here, CLIENTS)
     here.delete(chosen)
 
 
@@ -132,7 +103,7 @@ def test_capacity_is_in_place_before_the_last_new_client_is_ready(
     when = "never" if course.capacity is None else f"after {course.capacity:.1f} s"
     say(
         f"{name}: {FEW} to {MANY} clients, the last ready after {course.ready:.1f} s; {MANY} connections allowed "
-        f"{when}; worst p99 {1000 * course.worst:.0f} ms; PostgreSQL counted at most {counted.peak}"
+        f"{when}; a client's worst p99 {1000 * course.worst:.0f} ms; PostgreSQL counted at most {counted.peak}"
     )
     assert 0 < counted.peak <= MOST
     if name == "workloads":

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -137,9 +138,13 @@ def _follow(running: Running, number: int) -> None:
 
 @dataclass(slots=True)
 class Census:
-    """PostgreSQL's own count of the login's sessions, ten times a second: every value, in order."""
+    """PostgreSQL's own count of the login's sessions, ten times a second: every value, in order.
+
+    at: when each was heard (monotonic seconds).
+    """
 
     counts: list[int] = field(default_factory=list)
+    at: list[float] = field(default_factory=list)
     process: "subprocess.Popen[str] | None" = None
 
     @property
@@ -152,6 +157,10 @@ class Census:
         """The latest count."""
         return self.counts[-1] if self.counts else 0
 
+    def since(self, moment: float) -> list[tuple[float, int]]:
+        """When and how many, from that moment on (monotonic seconds)."""
+        return [(at, count) for at, count in zip(list(self.at), list(self.counts), strict=False) if at >= moment]
+
     def stop(self) -> None:
         """Count no more."""
         if self.process is not None:
@@ -161,11 +170,15 @@ class Census:
                 self.process.stdin.close()
 
 
-COUNT = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop' AND backend_type = 'client backend' \\watch 0.1\n"
+COUNT = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop' AND backend_type = 'client backend'"
+EVERY = " \\watch 0.1\n"
 
 
-def census(site: Site, namespace: str, server: str = "deployment/postgres") -> Census:
-    """Start counting, in one session of the superuser, for whom PostgreSQL keeps slots."""
+def census(site: Site, namespace: str, server: str = "deployment/postgres", only: str = "") -> Census:
+    """Start counting, in one session of the superuser, for whom PostgreSQL keeps slots.
+
+    only: a condition in SQL, to count not all of the login's sessions.
+    """
     found = Census()
     command = [
         "kubectl",
@@ -186,7 +199,7 @@ def census(site: Site, namespace: str, server: str = "deployment/postgres") -> C
     )
     process = found.process
     assert process.stdin is not None
-    process.stdin.write(COUNT)
+    process.stdin.write(COUNT + (f" AND {only}" if only else "") + EVERY)
     process.stdin.flush()
 
     def collect() -> None:
@@ -194,6 +207,7 @@ def census(site: Site, namespace: str, server: str = "deployment/postgres") -> C
         with process.stdout as lines:
             for line in lines:
                 if line.strip().isdecimal():
+                    found.at.append(time.monotonic())
                     found.counts.append(int(line))
 
     threading.Thread(target=collect, daemon=True).start()

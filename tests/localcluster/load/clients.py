@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import psycopg
 from load.account import Account
+from psycopg import sql
 
 CONNECT_SECONDS = 60
 CONNECTING_AT_ONCE = 40
@@ -50,6 +51,7 @@ class Load:
     lifetime: float
     statements: bool
     hold: bool
+    work_by: str
 
 
 class Client:
@@ -119,7 +121,8 @@ class Client:
         self.stage = "inside"
         await connection.execute(INSERT, key)
         if self.load.work:
-            await connection.execute("SELECT pg_sleep(%s)", (self.load.work,))
+            function = sql.Identifier(self.load.work_by)
+            await connection.execute(sql.SQL("SELECT {}(%s)").format(function), (self.load.work,))
         await connection.execute(READ, key)
         self.stage = "commit"
         await connection.execute("COMMIT", prepare=False)
@@ -149,6 +152,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--think", type=float, default=0.5, help="mean seconds between two transactions of a client")
     parser.add_argument("--work", type=float, default=0, help="seconds of work in the server in each transaction")
+    parser.add_argument("--work-by", default="pg_sleep", help="function in the server that takes those seconds")
     parser.add_argument(
         "--lifetime", type=float, default=-1, help="seconds after which a client connects anew; -1 never"
     )
@@ -175,6 +179,7 @@ def main() -> int:
         lifetime=given.lifetime,
         statements=given.statements,
         hold=given.hold,
+        work_by=given.work_by,
     )
     account = asyncio.run(drive(load))
     return 1 if account.failed or account.refused else 0
