@@ -54,6 +54,7 @@ class Observer:
         """Everything one reconcile needs; None when there is no such pool. ApiError when a read fails: unknown."""
         view = self.world.pools.get(key)
         if view is None:
+            self.world.ended.pop(key, None)
             return None
         children = self._children(key, view.uid)
         pods = self.world.pods.find(key)
@@ -83,6 +84,7 @@ class Observer:
             clients=self.world.clients.seen(view.namespace, view.clients),
             membership=member,
         )
+        seen = replace(seen, ended=self.world.ended_of(key, seen.ledger.grants.pods if seen.ledger else ()))
         if not self.read_secrets or isinstance(seen.spec, InvalidSpec) or view.deleting:
             return seen
         if not should_read(seen, _asked(seen, seen.spec)):

@@ -123,7 +123,7 @@ class ServerReconciler:
         ledger = self.world.children["ConfigMap"].get((view.namespace, naming.grants_config_map(view.name)))
         if ledger is not None and ledger.owner != view.uid:
             ledger = None
-        pods = frozenset(pod.uid for pod in self.world.pods.find(key) if not pod.finished)
+        pods = frozenset(pod.uid for pod in self.world.pods.find(key) if not pod.ended)
         known = self._supplies.get(key)
         if known is None or known.ledger is not ledger or known.pods != pods:
             known = self._supplies[key] = _Supply(ledger, pods, server_round.holds(ledger, pods))
