@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from tests.simulated.apiserver.records import Object
 from tests.simulated.operators import Cluster, cluster, pool
+from tests.simulated.test_postgres_server import allocated, member, server
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.kube.resources import CONFIG_MAPS, PODS
+from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, PODS
+from pgbouncer_operator.reconcile import server_reconcile
 from pgbouncer_operator.sizing import ledger
 
 MOST = 20
@@ -109,6 +111,28 @@ async def test_a_pod_that_ends_as_it_should_leaves_nothing(
         world.api.delete(PODS, gone.key)
         await world.until(lambda: held(world) == MOST and entry(world, gone.uid) is None, "the others have all")
         assert all("gone" not in each for each in document(world)["pods"].values())
+
+
+async def test_the_share_of_a_deleted_pool_is_kept_while_sessions_of_its_lost_pod_may_be_left(
+    world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_reconcile, "OUTLIVES", 3600)
+    world.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
+    async with world.operator(unused_tcp_port):
+        world.api.create(server(MOST))
+        world.api.create(member("shop", MOST))
+        await world.until_ready("shop")
+        await world.until(lambda: held(world) == MOST, "all is given")
+        uid, _ = vanish(world)
+        await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
+        world.api.delete(CONNECTION_POOLS, ("default", "shop"))
+        world.api.create(member("next", MOST))
+        await world.until(lambda: not world.agents.of("default", "shop"), "no pod is left")
+        await world.settled()
+        assert allocated(world)["shop"] == MOST
+        monkeypatch.setattr(server_reconcile, "OUTLIVES", 0)
+        await world.until(lambda: "shop" not in allocated(world), "the deleted pool's share is free")
+        await world.until_ready("next")
 
 
 async def test_a_pool_says_what_a_pod_without_a_grant_waits_for(

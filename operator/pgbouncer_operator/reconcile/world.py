@@ -75,7 +75,8 @@ def _clients_in(namespace: str) -> Hashable:
 class World:
     """The stores. Not thread-safe: they belong to the loop of the workers.
 
-    ended: by pool, uids of pods that are known to have ended before their objects went.
+    ended: by pool, uids of pods that are known to have ended before their objects went. lost: pools with a share of a
+    server, of which a pod went without a sign of its end; it is the server's look that forgets them.
     """
 
     pools: Store[PoolView] = field(default_factory=lambda: Store(_by_what_it_names))
@@ -87,6 +88,7 @@ class World:
     clients: Following = field(default_factory=Following)
     servers: Servers = field(default_factory=Servers)
     ended: dict[Key, set[str]] = field(default_factory=dict)
+    lost: set[Key] = field(default_factory=set)
 
     @property
     def synced(self) -> bool:
@@ -126,9 +128,18 @@ class World:
             return self.clients.remove(view)
         if isinstance(view, ServerView):
             return self.servers.store.remove((view.namespace, view.name), view.uid, view.resource_version)
-        if isinstance(view, PodView) and (view.ended or not view.placed) and (key := pool_of(view)):
-            self.ended.setdefault(key, set()).add(view.uid)
+        if isinstance(view, PodView):
+            self._bury(view)
         return self._store(view).remove((view.namespace, view.name), view.uid, view.resource_version)
+
+    def _bury(self, view: PodView) -> None:
+        key = pool_of(view)
+        if key is None:
+            return
+        if view.ended or not view.placed:
+            self.ended.setdefault(key, set()).add(view.uid)
+        elif self.servers.of_pool(key):
+            self.lost.add(key)
 
     def ended_of(self, key: Key, uids: Container[str]) -> frozenset[str]:
         """Those of the pool's ended pods that are among `uids`; the others are of no more use and forgotten."""

@@ -133,6 +133,14 @@ def test_a_successor_waits_for_the_sessions_of_lost_pods_where_these_may_be_all_
     assert caps(allocate(waits.grants, [told], limits(slots=1, now=NOW + OUTLIVES + 1))) == {"c": 20}
 
 
+def test_a_pod_that_is_lost_before_it_was_served_is_offered_no_static_share() -> None:
+    before = ledger(seq=6, static=0, a=(14, 5, 14), c=(0, 6, 6))
+    found = allocate(before, [follows("a", 14, 6)], limits(slots=1))
+    assert (found.grants.static, found.charged) == (0, 20)
+    over = allocate(found.grants, [follows("a", 14, 7)], limits(slots=1, now=NOW + OUTLIVES + 1))
+    assert (over.grants.static, caps(over)) == (6, {"a": 20})
+
+
 def test_a_tombstone_of_a_time_to_come_ends_by_our_own_clock() -> None:
     before = replace(NONE, seq=5, pods={"b": Grant(10, 5, 10, gone=NOW + 10**9)})
     assert allocate(before, [], limits()).grants.pods["b"].gone == NOW
