@@ -84,7 +84,8 @@ class Observer:
             clients=self.world.clients.seen(view.namespace, view.clients),
             membership=member,
         )
-        seen = replace(seen, ended=self.world.ended_of(key, seen.ledger.grants.pods if seen.ledger else ()))
+        known = {pod.uid for pod in pods}.union(seen.ledger.grants.pods if seen.ledger else ())
+        seen = replace(seen, ended=self.world.ended_of(key, known))
         if not self.read_secrets or isinstance(seen.spec, InvalidSpec) or view.deleting:
             return seen
         if not should_read(seen, _asked(seen, seen.spec)):

@@ -206,8 +206,8 @@ class Observed:
     states: by pod uid, None where the agent did not answer: unknown, never absent. now: monotonic; today: RFC 3339.
     endpoints: ready addresses of the Service that is the backend, None while unknown. pause: asked for by the spec.
     clients: replicas of the client workloads, None while unknown or when the spec names none.
-    membership: what its PostgresServer says, None where it has none. ended: pods of the ledger whose objects have gone
-    after the pods had.
+    membership: what its PostgresServer says, None where it has none. ended: pods of the ledger, or of this very look,
+    whose objects have gone after the pods had.
     """
 
     view: PoolView

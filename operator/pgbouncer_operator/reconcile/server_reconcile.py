@@ -54,7 +54,7 @@ class ServerReconciler:
     today: Callable[[], str]
     _demands: dict[Key, _Demand] = field(default_factory=dict)
     _supplies: dict[Key, _Supply] = field(default_factory=dict)
-    _lost: dict[Key, float] = field(default_factory=dict)  # since when, by our clock
+    _lost: dict[Key, tuple[int, float]] = field(default_factory=dict)  # how many pods, and since when by our clock
 
     async def reconcile(self, key: ServerKey) -> tuple[float | None, set[Key]]:
         """Seconds until the next look, and the pools to look at. ApiError: not known how far we came."""
@@ -138,12 +138,13 @@ class ServerReconciler:
 
     def _remembered(self, key: Key) -> bool:
         """Whether a pod may have left sessions behind: of a pool that is deleted no ledger tells of them."""
-        if key not in self.world.lost:
-            return False
-        if self.clock() - self._lost.setdefault(key, self.clock()) <= OUTLIVES:
+        pods = self.world.lost.get(key, 0)
+        if self._lost.get(key, (0, 0.0))[0] != pods:
+            self._lost[key] = (pods, self.clock())
+        if pods and self.clock() - self._lost[key][1] <= OUTLIVES:
             return True
-        self.world.lost.discard(key)
-        del self._lost[key]
+        self.world.lost.pop(key, None)
+        self._lost.pop(key, None)
         return False
 
     def _deployed(self, key: Key) -> bool:

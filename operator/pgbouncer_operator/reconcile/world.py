@@ -75,8 +75,8 @@ def _clients_in(namespace: str) -> Hashable:
 class World:
     """The stores. Not thread-safe: they belong to the loop of the workers.
 
-    ended: by pool, uids of pods that are known to have ended before their objects went. lost: pools with a share of a
-    server, of which a pod went without a sign of its end; it is the server's look that forgets them.
+    ended: by pool, uids of pods that are known to have ended before their objects went. lost: how many went without a
+    sign of their end, by pool with a share of a server; it is the server's look that forgets them.
     """
 
     pools: Store[PoolView] = field(default_factory=lambda: Store(_by_what_it_names))
@@ -88,7 +88,7 @@ class World:
     clients: Following = field(default_factory=Following)
     servers: Servers = field(default_factory=Servers)
     ended: dict[Key, set[str]] = field(default_factory=dict)
-    lost: set[Key] = field(default_factory=set)
+    lost: dict[Key, int] = field(default_factory=dict)
 
     @property
     def synced(self) -> bool:
@@ -139,7 +139,7 @@ class World:
         if view.ended or not view.placed:
             self.ended.setdefault(key, set()).add(view.uid)
         elif self.servers.of_pool(key):
-            self.lost.add(key)
+            self.lost[key] = self.lost.get(key, 0) + 1
 
     def ended_of(self, key: Key, uids: Container[str]) -> frozenset[str]:
         """Those of the pool's ended pods that are among `uids`; the others are of no more use and forgotten."""

@@ -1,16 +1,21 @@
 """Which looks lead to tombstones, and which pods are known to have ended."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
-from tests.unit.reconcile.looks import condition, decide, healthy, pod, settled
+from tests.unit.reconcile.looks import condition, decide, healthy, pod, pool, settled
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import ConditionType
 from pgbouncer_operator.kube import resources
+from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
-from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.reconcile import projections
+from pgbouncer_operator.reconcile.agents import Agents
+from pgbouncer_operator.reconcile.observe import Observer
+from pgbouncer_operator.reconcile.observed import Memory, Observed
+from pgbouncer_operator.reconcile.server_reconcile import ServerReconciler
 from pgbouncer_operator.reconcile.steps import Plan
 from pgbouncer_operator.reconcile.world import World, project
 
@@ -86,3 +91,46 @@ def test_what_the_ledger_knows_no_more_is_forgotten() -> None:
     world.remove(project(resources.PODS, body("ended", terminated={})))
     assert world.ended_of(POOL, {"another"}) == frozenset()
     assert not world.ended
+
+
+class Asking:
+    """Asks pods that are gone by the time when they have answered."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def ask(self, pods: list[projections.PodView]) -> dict[str, None]:
+        for each in pods:
+            self.world.remove(project(resources.PODS, body(each.uid, terminated={})))
+        return {each.uid: None for each in pods}
+
+
+async def test_a_pod_that_ends_in_the_first_look_at_it_gets_no_entry_that_nobody_could_explain() -> None:
+    world = World()
+    world.slices.allowed = False
+    world.put(projections.pool(pool()))
+    world.put(project(resources.PODS, body("newborn", running={})))
+    observer = Observer(
+        cast(Kube, None), cast(Agents, Asking(world)), world, lambda: 1.0, lambda: "2026-01-01T00:00:00Z", False
+    )
+    seen = await observer.look(POOL, Memory())
+    assert seen is not None
+    assert ([each.uid for each in seen.pods], seen.ended) == (["newborn"], {"newborn"})
+    assert all(each.key[1] != naming.grants_config_map("shop") for each in decide(seen).steps)
+    await observer.look(POOL, Memory())
+    assert not world.ended
+
+
+def test_a_server_remembers_each_lost_pod_for_as_long_as_the_first() -> None:
+    now, world = [0.0], World()
+    servers = ServerReconciler(cast(Kube, None), world, lambda: now[0], lambda: "")
+    assert not servers._remembered(POOL)
+    world.lost[POOL] = 1
+    assert servers._remembered(POOL)
+    now[0], world.lost[POOL] = OUTLIVES - 1.0, 2
+    assert servers._remembered(POOL)
+    now[0] += OUTLIVES
+    assert servers._remembered(POOL)
+    now[0] += 0.1
+    assert not servers._remembered(POOL)
+    assert (world.lost, servers._lost) == ({}, {})
