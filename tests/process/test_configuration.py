@@ -13,6 +13,7 @@ from tests.property.pgbouncer_strategies import compositions
 
 from pgbouncer_operator.pgbouncer import ini, stats
 from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls
+from pgbouncer_operator.pgbouncer.session import SETTINGS
 
 pytestmark = [
     pytest.mark.process,
@@ -123,12 +124,13 @@ def test_the_stats_user_reaches_no_database(bouncer: Bouncer, postgres: Postgres
         bouncer.connect(user=STATS_USER, password="guess", dbname="shop")
 
 
-def test_every_server_connection_notices_abandoned_statements(bouncer: Bouncer, postgres: Postgres) -> None:
+def test_every_server_connection_notices_soon_that_its_other_end_is_gone(bouncer: Bouncer, postgres: Postgres) -> None:
     postgres.role("abandon", "pw")
     bouncer.write(composition(bouncer, postgres, ini.Login("abandon", "pw")))
     bouncer.start()
     with bouncer.connect(user="abandon", password="pw", dbname="shop") as client:
-        assert client.execute("SHOW client_connection_check_interval").fetchone() == ("1s",)
+        for name, value in SETTINGS.items():
+            assert client.execute(f"SHOW {name}").fetchone() == (value,), name
 
 
 def test_an_abandoned_statement_ends_on_the_server(bouncer: Bouncer, postgres: Postgres) -> None:

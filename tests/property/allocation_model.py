@@ -195,6 +195,8 @@ class World:
             use = PodUse(pod.uid, pod.terminating, address=pod.address)
             known = replace(use, seq=pod.seq, cap=pod.cap, open=pod.holds)
             uses.append(use if silent >> place & 1 else known)
+        known = pool.ledgers[-1].pods if pool.ledgers else {}
+        uses += [PodUse(uid, terminating=True, ended=True) for uid in known if uid not in pool.pods]
         entry = self._entry(pool, luck // 2 % 8)
         budget = entry.connections if entry else 0
         room = fit(Demand(budget, pool.replicas, 1, {}))

@@ -20,6 +20,7 @@ from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.status import previous
 from pgbouncer_operator.pgbouncer.grants import Grants, GrantsError
+from pgbouncer_operator.pgbouncer.session import OUTLIVES
 from pgbouncer_operator.reconcile import projections
 from pgbouncer_operator.reconcile.ledger_file import ledger
 from pgbouncer_operator.reconcile.observed import Credentials, Memory, Observed, Reading, Refusal, WrittenSecret
@@ -28,9 +29,11 @@ from pgbouncer_operator.reconcile.steps import Action, Plan, Step
 from pgbouncer_operator.reconcile.traffic import pause
 from pgbouncer_operator.reconcile.workloads import Clients
 from pgbouncer_operator.resources.connection_secret import Login
+from pgbouncer_operator.sizing.ledger import relief
 
 CANARY = "c4n4ry:/?#pass"
 POOL_UID = "pool-uid"
+EPOCH = 1_767_225_600  # Unix seconds when our clock is 0
 
 
 def merged(live: Mapping[str, Any], patch: Mapping[str, Any]) -> Body:
@@ -49,7 +52,10 @@ def merged(live: Mapping[str, Any], patch: Mapping[str, Any]) -> Body:
 
 @dataclass
 class Cluster:
-    """Everything of one namespace. pool: the ConnectionPool. touched: what writes were made, by kind and name."""
+    """Everything of one namespace. pool: the ConnectionPool.
+
+    ended: uids of pods that the operator has seen end. lost: pods whose objects went without them, and since when.
+    """
 
     pool: Body
     objects: dict[tuple[str, str], Body] = field(default_factory=dict)
@@ -60,6 +66,8 @@ class Cluster:
     made: int = 0
     said: list[str] = field(default_factory=list)
     clients: Clients | None = None
+    ended: set[str] = field(default_factory=set)
+    lost: list[tuple[Pod, float]] = field(default_factory=list)
 
     def new_version(self) -> str:
         self.version += 1
@@ -85,11 +93,12 @@ class Cluster:
             spec: Any = read(self.pool)
         except InvalidSpec as error:
             spec = error
-        today = datetime.fromtimestamp(1_767_225_600 + int(self.now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        today = datetime.fromtimestamp(EPOCH + int(self.now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         seen = Observed(
             view, spec, previous(self.pool), children, pods, states, ledger(grants, pods, states),
             None, None, self.memory, self.now, today, None,
             pause(spec, children.get(("ConfigMap", naming.config_map(view.name))), today), self.clients,
+            ended=frozenset(self.ended),
         )  # fmt: skip
         if not secrets or isinstance(spec, InvalidSpec):
             return seen
@@ -119,11 +128,12 @@ class Cluster:
         self.said += [f"{each.reason} {each.message}" for each in plan.announcements]
         for done, step in enumerate(plan.steps):
             if steps is not None and done >= steps:
-                self.memory = Memory()
-                return
+                break
             if (refusal := self._perform(step)) is not None:
                 memory = replace(memory, refusals={**memory.refusals, step.key: refusal})
         self.memory = memory if steps is None else Memory()
+        if steps is not None:
+            self.ended.clear()
 
     def _perform(self, step: Step) -> Refusal | None:
         body = copy.deepcopy(dict(step.body))
@@ -260,12 +270,25 @@ class Cluster:
             pod.seq = grants.seq  # one that waits says what it has read, too
 
     def leave(self) -> None:
-        """Drains end."""
+        """Drains end, and the operator sees it."""
+        self.ended |= {pod.uid for pod in self.pods if pod.terminating}
         self.pods = [pod for pod in self.pods if not pod.terminating]
 
+    def vanish(self, place: int) -> None:
+        """A pod is deleted by force: PostgreSQL counts its sessions a while longer."""
+        pod = self.pods.pop(place % len(self.pods))
+        self.lost.append((pod, self.now))
+
     def held(self) -> int:
-        """Connections that pods have now."""
-        return sum(pod.holds for pod in self.pods)
+        """Connections that PostgreSQL counts now."""
+        haunting = [pod for pod, since in self.lost if self.now - since <= OUTLIVES]
+        return sum(pod.holds for pod in (*self.pods, *haunting))
+
+    def relief(self) -> float | None:
+        """The time at which the ledger's next tombstone goes."""
+        body = self._ours("ConfigMap", naming.grants_config_map(self.pool["metadata"]["name"]))
+        due = relief(Grants.from_json(body["data"][naming.GRANTS_KEY])) if body is not None else None
+        return None if due is None else float(due - EPOCH)
 
     def secret(self, name: str) -> dict[str, str]:
         """A connection Secret's keys, decoded."""

@@ -21,6 +21,7 @@ STRANGERS = Size(pods=2, budgets=(4,), replicas=1, words=(SILENT, HONEST, CROSSE
 HASTY = Size(pods=2, budgets=(4,), replicas=1, hasty=True)
 CACHES = Size(pods=2, budgets=(4,), replicas=1, back=True)
 LOSSES = Size(pods=2, budgets=(4,), replicas=1, loss=True)
+FORCE = Size(pods=2, budgets=(4,), replicas=1, force=True)
 CHANGES = Size(pods=2, budgets=(4, 2, 5), replicas=1)
 
 
@@ -99,6 +100,15 @@ def take_a_silent_pod_for_an_idle_one_when_the_ledger_is_lost(patch: pytest.Monk
     patch.setattr(ledger_file, "MOST", 1)
 
 
+def drop_a_tombstone_with_the_next_write(patch: pytest.MonkeyPatch) -> None:
+    honest = ledger._lost
+
+    def faulty(grants: Any, pods: Any, now: int) -> Any:
+        return [each for each in honest(grants, pods, now) if not grants.pods[each.uid].gone]
+
+    patch.setattr(ledger, "_lost", faulty)
+
+
 def write_without_resource_version(patch: pytest.MonkeyPatch) -> None:
     """Nothing is planted: the walk lets a late write through."""
 
@@ -120,6 +130,8 @@ FAULTS = {
     "drop the surge": Fault(drop_the_surge, NOBODY),
     "round the static share up": Fault(round_the_static_share_up, NOBODY),
     "offer the static share while somebody waits": Fault(offer_the_static_share_while_somebody_waits_in_vain, CHANGES),
+    "drop a pod with its object": allocation(ledger_mutants.drop_pods_whose_objects_are_gone, FORCE),
+    "drop a tombstone with the next write": Fault(drop_a_tombstone_with_the_next_write, FORCE),
     "take a deleted ledger for an empty one": Fault(take_a_deleted_ledger_for_an_empty_one, LOSSES),
     "take a silent pod for an idle one": Fault(take_a_silent_pod_for_an_idle_one_when_the_ledger_is_lost, LOSSES),
 }

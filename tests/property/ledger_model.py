@@ -1,7 +1,8 @@
 """Pods that are adversarial but lawful, and operators that look, crash and write late: what the ledger must survive.
 
 A pod may hold anything up to the highest cap it has ever applied and not yet given back. It applies ledgers in order of
-their sequence, after any delay, and may skip some. A terminating pod gets nothing new and may lower its own cap.
+their sequence, after any delay, and may skip some. A terminating pod gets nothing new and may lower its own cap. One
+that is deleted by force goes on unseen, and PostgreSQL counts its sessions for as long as they can last.
 Operators look (some pods do not answer), and write later or never, by compare-and-swap; two may be at it.
 """
 
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pgbouncer_operator.pgbouncer.grants import Grants
+from pgbouncer_operator.pgbouncer.session import OUTLIVES
 from pgbouncer_operator.sizing.fit import Demand, Fit, fit
 from pgbouncer_operator.sizing.ledger import Limits, PodUse, Round
 
@@ -22,7 +24,10 @@ class Violation(AssertionError):
 
 @dataclass
 class Pod:
-    """cap: the limit it runs under. holds: connections it has now. given: it lowers its own cap and listens no more."""
+    """cap: the limit it runs under. holds: connections it has now. given: it lowers its own cap and listens no more.
+
+    lost: when its object went without it, 0 while it is there.
+    """
 
     uid: str
     seq: int = 0
@@ -32,6 +37,7 @@ class Pod:
     given: bool = False
     last_seq: int = 10**9  # the newest ledger it can still receive
     address: str = ""
+    lost: int = 0
     peers: Mapping[str, str] = field(default_factory=dict)
 
     def apply(self, ledger: Grants) -> None:
@@ -53,7 +59,10 @@ class Look:
 
 @dataclass
 class World:
-    """One pool. strict: an operator always looks in time, so that no pod helps itself to the static share."""
+    """One pool. strict: an operator always looks in time, so that no pod helps itself to the static share.
+
+    now: Unix seconds. ended: pods that an operator has seen end, for as long as it lives.
+    """
 
     allocate: Allocate
     budget: int
@@ -63,6 +72,8 @@ class World:
     rolling: bool = False
     lowered: bool = False
     born: int = 0
+    now: int = 1_000
+    ended: set[str] = field(default_factory=set)
     pods: dict[str, Pod] = field(default_factory=dict)
     ledgers: list[Grants] = field(default_factory=lambda: [Grants(seq=1, static=0, pods={})])
     looks: dict[int, Look] = field(default_factory=dict)
@@ -74,9 +85,9 @@ class World:
     @property
     def limits(self) -> Limits:
         room = self.fit
-        living = sum(not pod.terminating for pod in self.pods.values())
+        living = sum(not pod.terminating and not pod.lost for pod in self.pods.values())
         slots = max(living, room.replicas + (room.surge if self.rolling else 0))
-        return Limits(self.budget, room.floor, slots, room.static)
+        return Limits(self.budget, room.floor, slots, room.static, now=self.now)
 
     def may_hold(self, pod: Pod) -> int:
         """The most this pod can come to hold by what it has and by what was already written."""
@@ -91,8 +102,10 @@ class World:
         return sum(max(pod.holds, pod.cap) for pod in self.pods.values())
 
     def uses(self, silent: int) -> list[PodUse]:
-        uses = []
+        uses = [PodUse(uid, terminating=True, ended=True) for uid in sorted(self.ended)]
         for place, pod in enumerate(self.pods.values()):
+            if pod.lost:
+                continue
             serves, expected = bool(pod.cap), not pod.address
             use = PodUse(pod.uid, pod.terminating, address=pod.address, serves=serves, expected=expected)
             known = replace(use, seq=pod.seq, cap=pod.cap, open=pod.holds)
@@ -121,7 +134,14 @@ class World:
         newest = self.ledgers[-1]
         for pod in self.pods.values():
             entry = newest.pods.get(pod.uid)
-            if entry is None or not entry.cap or pod.given or pod.terminating or pod.seq < newest.concerning(pod.uid):
+            if (
+                pod.lost
+                or entry is None
+                or not entry.cap
+                or pod.given
+                or pod.terminating
+                or pod.seq < newest.concerning(pod.uid)
+            ):
                 continue
             if pod.cap != entry.cap or pod.peers != newest.peers:
                 raise Violation(f"after {op} nobody tells {pod.uid} of {entry} and {newest.peers}: {pod}")
@@ -141,6 +161,16 @@ class World:
                 self._write(self.looks.pop(one % 2, None))
             case "crash":
                 self.looks.clear()
+                self.ended.clear()
+            case "wait":
+                self._wait(1 + two)
+            case "replicas" | "roll" | "budget":
+                self._spec(kind, two)
+            case _ if pod is not None:
+                self._pod(kind, pod, two)
+
+    def _spec(self, kind: str, two: int) -> None:
+        match kind:
             case "replicas":
                 self.replicas = 1 + two % 5
             case "roll":
@@ -150,8 +180,6 @@ class World:
                 self.lowered |= wanted < self.budget
                 if wanted > self.budget or not self.strict:
                     self.budget = wanted
-            case _ if pod is not None:
-                self._pod(kind, pod, two)
 
     def _pod(self, kind: str, pod: Pod, two: int) -> None:
         if kind != "terminate":
@@ -160,8 +188,12 @@ class World:
             case "terminate":
                 pod.terminating = True
                 pod.last_seq = min(pod.last_seq, self.ledgers[-1].seq)
-            case "gone" if pod.terminating:
+            case "gone" if pod.terminating and not pod.lost:
                 del self.pods[pod.uid]
+                self.ended.add(pod.uid)
+            case "force" if not pod.lost and pod.uid in self.ledgers[-1].pods:
+                pod.lost = self.now
+                pod.last_seq = min(pod.last_seq, self.ledgers[-1].seq)
             case "deliver":
                 self._deliver(pod, two)
             case "give":
@@ -175,6 +207,13 @@ class World:
             case "static" if not self.strict:
                 self._help_itself(pod)
 
+    def _wait(self, seconds: int) -> None:
+        """Time passes; what nobody sees has ended when it has lasted as long as it can."""
+        self.now += seconds
+        over = [pod.uid for pod in self.pods.values() if pod.lost and self.now - pod.lost > OUTLIVES]
+        for uid in over:
+            del self.pods[uid]
+
     def _deliver(self, pod: Pod, two: int) -> None:
         coming = [each for each in self.ledgers if pod.seq < each.seq <= pod.last_seq]
         if coming and not pod.given:
@@ -183,7 +222,7 @@ class World:
     def _help_itself(self, pod: Pod) -> None:
         """After 10 s without a grant: the newest ledger has long been mounted, and no operator is just writing."""
         newest = self.ledgers[-1]
-        if pod.seq == newest.seq and not pod.cap and not pod.given and not self.looks:
+        if pod.seq == newest.seq and not pod.cap and not pod.given and not self.looks and not pod.lost:
             pod.cap = pod.holds = newest.static
 
     def _write(self, look: Look | None) -> None:
@@ -202,8 +241,9 @@ class World:
 
     def calm(self) -> None:
         """Drains end, agents follow at once, an operator looks until nothing changes."""
-        self.pods = {uid: pod for uid, pod in self.pods.items() if not pod.terminating}
+        self.pods = {uid: pod for uid, pod in self.pods.items() if not pod.terminating or pod.lost}
         for _ in range(20):
+            self._wait(OUTLIVES + 1)
             for pod in self.pods.values():
                 pod.address = pod.uid
                 pod.apply(self.ledgers[-1])

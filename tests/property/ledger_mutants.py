@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pgbouncer_operator.pgbouncer.grants import Grant, Grants
+from pgbouncer_operator.pgbouncer.session import OUTLIVES
 from pgbouncer_operator.sizing import ledger
 from pgbouncer_operator.sizing.ledger import Limits, PodUse, Round, allocate
 
@@ -65,6 +66,16 @@ def lose_pods_that_do_not_answer(patch: pytest.MonkeyPatch) -> Allocate:
     return lambda grants, pods, limits: allocate(grants, [each for each in pods if each.seq is not None], limits)
 
 
+def drop_pods_whose_objects_are_gone(patch: pytest.MonkeyPatch) -> Allocate:
+    patch.setattr(ledger, "_lost", lambda *_: [])
+    return allocate
+
+
+def forget_tombstones_too_early(patch: pytest.MonkeyPatch) -> Allocate:
+    patch.setattr(ledger, "OUTLIVES", OUTLIVES - 10)
+    return allocate
+
+
 def round_up(patch: pytest.MonkeyPatch) -> Allocate:
     honest = ledger._targets
 
@@ -92,6 +103,8 @@ MUTANTS: tuple[Plant, ...] = (
     confirm_without_the_sequence,
     confirm_by_the_cap_alone,
     lose_pods_that_do_not_answer,
+    drop_pods_whose_objects_are_gone,
+    forget_tombstones_too_early,
     round_up,
     write_without_a_higher_sequence,
 )

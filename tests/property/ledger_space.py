@@ -5,8 +5,8 @@ made of them, the allocation. How an agent takes a ledger is the real rule too. 
 their worst: a pod holds at once all that it may, and gives back when it likes.
 
 A decision that was made and not written yet stands for all operators that looked and then crashed, paused or lost their
-lead: of the decisions made on one ledger only one can be written. An object that is gone has ended its pod: what a
-force deletion leaves running somewhere is not in here.
+lead: of the decisions made on one ledger only one can be written. A pod that is gone has been seen to end; one that is
+deleted by force goes on unseen until the ledger has remembered it for as long as it must.
 
 Two states are one when they differ only in names of pods, or in numbers of ledgers that nobody compares: see `forget`.
 """
@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.property.ledger_model import Violation
-from tests.property.ledger_states import NEWEST, Grown, Now, Plan, Pod, forget, may_hold, moves
+from tests.property.ledger_states import NEWEST, Entry, Grown, Now, Plan, Pod, forget, may_hold, moves
 
 from pgbouncer_operator.agent.state import Figures, State
 from pgbouncer_operator.pgbouncer.grants import Grant, Grants
@@ -27,6 +27,7 @@ from pgbouncer_operator.reconcile.projections import PodView
 from pgbouncer_operator.sizing import fit, ledger
 from pgbouncer_operator.sizing.ledger import Limits
 
+TODAY = 10**9  # Unix seconds at which a tombstone of 1970 is old, and no other
 SILENT, HONEST, IDLE, CROSSED = "silent", "honest", "idle", "crossed"
 Told = tuple[int, int, int, int] | None  # uid, seq, cap, open
 
@@ -36,7 +37,7 @@ class Size:
     """What is walked. words: what may come back when a pod is asked; crossed is the answer of the next pod.
 
     back: a stale cache may mount an older ledger. loss: somebody deletes the ledger. blind: writes compare nothing.
-    hasty: agents say at RELOAD already that they obey.
+    hasty: agents say at RELOAD already that they obey. force: pods that the ledger knows are deleted by force.
     depth: steps from the beginning; None walks until nothing new is found.
     """
 
@@ -49,6 +50,7 @@ class Size:
     loss: bool = False
     blind: bool = False
     hasty: bool = False
+    force: bool = False
     depth: int | None = None
 
 
@@ -98,7 +100,8 @@ class Space:
     def limits(self, living: int, rolling: bool, budget: int) -> Limits:
         """As capacity.decide has it."""
         room = self.room(budget)
-        return Limits(budget, room.floor, max(living, room.replicas + (room.surge if rolling else 0)), room.static)
+        slots = max(living, room.replicas + (room.surge if rolling else 0))
+        return Limits(budget, room.floor, slots, room.static, now=TODAY)
 
     def after(self, now: Now) -> Iterator[tuple[str, Now, str]]:
         """Each step that can be taken: its name, what comes of it, and what is wrong with it, or nothing."""
@@ -113,14 +116,20 @@ class Space:
         if self.size.loss and now.static is not None:
             pods = tuple(self._forgotten(pod._replace(entry=None, coming=None)) for pod in now.pods)
             yield "the ledger is deleted", now._replace(static=None, ghosts=False, plan=None, pods=pods), ""
-        for place, pod in enumerate(now.pods):
-            before, rest = now.pods[:place], now.pods[place + 1 :]
+        for place in range(len(now.pods)):
+            yield from self._of_pod(now, place)
+
+    def _of_pod(self, now: Now, place: int) -> Iterator[tuple[str, Now, str]]:
+        pod, before, rest = now.pods[place], now.pods[:place], now.pods[place + 1 :]
+        if not pod.lost:
             yield f"{place} is gone", self._gone(now, place), ""
-            for grown in self._moves(pod, now.static):
-                if grown.unasked and pod.entry is None and now.plan is not None:
-                    continue  # who waited that long unseen is alone: no operator is just writing
-                after = now._replace(pods=(*before, grown.pod, *rest))
-                yield f"{place} {grown.name}", after, self._complaint(now, after, place, grown)
+        elif pod.entry and pod.entry[3]:
+            yield f"{place} has been gone for long", self._gone(now, place), ""
+        for grown in self._moves(pod, now.static):
+            if grown.unasked and pod.entry is None and now.plan is not None:
+                continue  # who waited that long unseen is alone: no operator is just writing
+            after = now._replace(pods=(*before, grown.pod, *rest))
+            yield f"{place} {grown.name}", after, self._complaint(now, after, place, grown)
 
     def _gone(self, now: Now, place: int) -> Now:
         pod, plan = now.pods[place], now.plan
@@ -146,10 +155,11 @@ class Space:
 
     def _looks(self, now: Now) -> Iterator[tuple[str, Now, str]]:
         words = [word for word in self.size.words if word != CROSSED or len(now.pods) > 1]
-        for said, rolling in product(product(words, repeat=len(now.pods)), (False, True)):
+        heard = [(SILENT,) if pod.lost else words for pod in now.pods]
+        for said, rolling in product(product(*heard), (False, True)):
             told = tuple(map(answer, range(len(now.pods)), [now.pods] * len(now.pods), said))
             key = (now.static, now.ghosts, now.budget, rolling, told)
-            key = (*key, *((pod.terminating, bool(pod.cap), pod.entry) for pod in now.pods))
+            key = (*key, *((pod.terminating, bool(pod.cap), pod.entry, pod.lost) for pod in now.pods))
             key = key if now.static is not None else (*key, *map(brought, now.pods))
             if key not in self._known:
                 self._known[key] = self._decide(now, told, rolling)
@@ -172,16 +182,18 @@ class Space:
             found = ledger_file.ledger(None, views, states)
             before = found.grants if found else Grants(1, 0, {})
         else:
-            known = {str(place): Grant(*pod.entry) for place, pod in enumerate(now.pods) if pod.entry}
-            before = Grants(NEWEST, now.static, known | ({"gone": Grant(0, 0, 0)} if now.ghosts else {}))
-        living = [each for each in views if not each.terminating]
-        leaving = [each for each in views if each.terminating]
-        uses = capacity._uses(SimpleNamespace(living=living, leaving=leaving, states=states))  # type: ignore[arg-type]
+            known = {str(place): _grant(pod.entry) for place, pod in enumerate(now.pods) if pod.entry}
+            before = Grants(NEWEST, now.static, known | ({"gone": Grant(0, 0, 0, gone=1)} if now.ghosts else {}))
+        seen = [each for each, pod in zip(views, now.pods, strict=True) if not pod.lost]
+        living = [each for each in seen if not each.terminating]
+        leaving = [each for each in seen if each.terminating]
+        look = SimpleNamespace(living=living, leaving=leaving, states=states, pods=seen, ended=frozenset())
+        uses = capacity._uses(look)  # type: ignore[arg-type]
         after = ledger.allocate(before, uses, self.limits(len(living), rolling, now.budget)).grants
         if after is before and now.static is not None:
             return None
         grants = [after.pods.get(each.uid) for each in views]
-        entries = [each and (each.cap, each.seq, each.high) for each in grants]
+        entries = [each and (each.cap, each.seq, each.high, bool(each.gone)) for each in grants]
         return Plan(after.seq, after.static, now.budget), entries
 
     def _overtaken(self, name: str, now: Now, after: Now) -> tuple[str, Now, str]:
@@ -232,6 +244,10 @@ def _heard(uid: str, told: Told) -> agent_state.AgentState | None:
         return None
     who, seq, cap, held = told
     return agent_state.parse(State(str(who), "1", seq=seq, cap=cap, figures=Figures(open=held)).to_json(), uid)
+
+
+def _grant(entry: Entry) -> Grant:
+    return Grant(*entry[:3], gone=TODAY if entry[3] else 0)
 
 
 def view(uid: str, pod: Pod) -> PodView:

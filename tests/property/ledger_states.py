@@ -10,7 +10,7 @@ from pgbouncer_operator.pgbouncer.grants import Grant, Grants
 
 STATIC_AFTER = 10.0
 NEWEST = 20  # the sequence of the ledger as it is written; all that is older is numbered from 1
-Entry = tuple[int, int, int]  # cap, seq, high
+Entry = tuple[int, int, int, bool]  # cap, seq, high, and whether it is a tombstone
 
 
 class Mounted(NamedTuple):
@@ -25,7 +25,8 @@ class Pod(NamedTuple):
     """seq, cap: what its agent has accepted. holds: what PgBouncer may have. said: (seq, cap) as it has verified them.
 
     mounted: the ledger on its disk, read or not. former: an older one, which a stale cache may bring back.
-    entry: what the ledger says of it. coming: what it would say after the decision that is not written yet.
+    entry: what the ledger says of it. coming: what it would say after the decision that is not written yet. lost: its
+    object is gone, and it goes on without anybody who can ask it.
     """
 
     terminating: bool = False
@@ -38,6 +39,7 @@ class Pod(NamedTuple):
     former: Mounted | None = None
     entry: Entry | None = None
     coming: Entry | None = None
+    lost: bool = False
 
 
 class Plan(NamedTuple):
@@ -69,6 +71,8 @@ class Grown(NamedTuple):
 
 def moves(pod: Pod, static: int | None, size: Any) -> Iterator[Grown]:
     """What a pod, its agent and its kubelet can do next. size: see ledger_space.Size."""
+    if size.force and pod.entry is not None and not pod.lost:
+        yield Grown("is deleted by force", pod._replace(lost=True))
     if not pod.terminating:
         yield Grown("is told to go", pod._replace(terminating=True))
     elif not pod.draining and pod.cap:
@@ -131,6 +135,8 @@ def forget(pod: Pod, top: int) -> Pod:
         mounted = former = None
     if mounted and not former and pod.cap and (mounted.seq, mounted.cap) == (pod.seq, pod.cap):
         mounted = None  # read
+    if pod.lost:
+        pod = pod._replace(said=(0, 0))  # nobody hears it
     own = {each[1] for each in (pod.entry, pod.coming) if each} | {top}
     said = max((seq for seq in own if seq <= pod.said[0]), default=0)
     known = own | {pod.seq, said} | {each.seq for each in (mounted, former) if each}
@@ -140,6 +146,6 @@ def forget(pod: Pod, top: int) -> Pod:
     return Pod(
         pod.terminating, pod.draining, rank[pod.seq], pod.cap, pod.holds, (rank[said], pod.said[1] if said else 0),
         mounted and mounted._replace(seq=rank[mounted.seq]), former and former._replace(seq=rank[former.seq]),
-        pod.entry and (pod.entry[0], rank[pod.entry[1]], pod.entry[2]),
-        pod.coming and (pod.coming[0], rank[pod.coming[1]], pod.coming[2]),
+        pod.entry and (pod.entry[0], rank[pod.entry[1]], *pod.entry[2:]),
+        pod.coming and (pod.coming[0], rank[pod.coming[1]], *pod.coming[2:]), pod.lost,
     )  # fmt: skip

@@ -26,6 +26,10 @@ class Pod:
     host: str = ""
 
     @property
+    def uid(self) -> str:
+        return str(self.body["metadata"]["uid"])
+
+    @property
     def terminating(self) -> bool:
         return "deletionTimestamp" in self.body["metadata"]
 

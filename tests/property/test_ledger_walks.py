@@ -58,7 +58,7 @@ def test_walks_are_no_idle_ones() -> None:
     def doubled(*arguments: object) -> Round:
         grants, pods, limits = arguments
         assert isinstance(limits, Limits)
-        twice = Limits(2 * limits.budget, limits.floor, limits.slots, limits.static)
+        twice = Limits(2 * limits.budget, limits.floor, limits.slots, limits.static, now=limits.now)
         return allocate(grants, pods, twice)  # type: ignore[arg-type]
 
     @settings(many, database=None)

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from tests.property.cluster_model import CANARY, POOL_UID, Cluster
 from tests.property.pod_model import BROKEN, REFUSED
+from tests.property.watcher import Watcher
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.reconcile.observed import Memory, Observed
 from pgbouncer_operator.reconcile.plan import plan
 from pgbouncer_operator.reconcile.steps import Action, Plan
 from pgbouncer_operator.resources.deployment import Platform
-from pgbouncer_operator.resources.desired import digest_of
 
 RUNS = 40
 PLATFORM = Platform("pool:1", "IfNotPresent", 5)
@@ -96,9 +96,18 @@ def change_spec(cluster: Cluster, random: Random) -> None:
         cluster.leave()
 
 
+def lose(cluster: Cluster, random: Random) -> None:
+    """Somebody deletes an object of ours. With the ledger goes what is known of pods whose end nobody saw."""
+    key = random.choice(sorted(cluster.objects))
+    if key[0] != "Deployment" and cluster.objects[key]["metadata"].get("ownerReferences"):
+        del cluster.objects[key]
+        if key[1] == naming.grants_config_map("shop"):
+            cluster.lost.clear()
+
+
 def disturb(cluster: Cluster, random: Random) -> None:
     """One thing happens."""
-    moves = ["look"] * 5 + ["follow"] * 5 + ["control"] * 4 + ["crash", "spec", "lose", "silent", "evict"]
+    moves = ["look"] * 5 + ["follow"] * 5 + ["control"] * 4 + ["crash", "spec", "lose", "silent", "evict", "force"]
     happen(random.choice(moves), cluster, random)
 
 
@@ -117,47 +126,14 @@ def happen(move: str, cluster: Cluster, random: Random) -> None:
         case "spec":
             change_spec(cluster, random)
         case "lose" if cluster.objects:
-            key = random.choice(sorted(cluster.objects))
-            if key[0] != "Deployment" and cluster.objects[key]["metadata"].get("ownerReferences"):
-                del cluster.objects[key]
+            lose(cluster, random)
         case "silent":
             look_without_answers(cluster)
         case "evict" if cluster.pods:
             random.choice(cluster.pods).body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        case "force" if cluster.pods:
+            cluster.vanish(random.randrange(8))
     cluster.now += random.choice([0.1, 0.5, 5.0, 40.0])
-
-
-class Watcher:
-    """Holds the promise of the canary: what is worse for one pod is told to no second one, and never becomes current.
-
-    Unless no pod serves any more: then nobody is left who could know.
-    """
-
-    def __init__(self) -> None:
-        self.worse: set[str] = set()
-        self.seen = 0
-
-    def watch(self, cluster: Cluster, seed: int) -> None:
-        """Look at the cluster after something has happened."""
-        body = cluster.objects.get(("ConfigMap", naming.config_map("shop")))
-        living = [pod for pod in cluster.pods if not pod.terminating]
-        if body is None or "data" not in body or not any(pod.ready for pod in living):
-            self.worse.clear()
-            return
-        candidate = digest_of(body["data"].get(naming.CANDIDATE_KEY, ""))
-        self.worse &= {candidate, _current(body)}
-        assert _current(body) not in self.worse, f"seed {seed}: what was worse for a pod became current"
-        well = any(pod.ready and pod.host == "postgres" and pod.digest != candidate for pod in living)
-        refused = {pod.refuses for pod in living}
-        broken = {pod.digest for pod in living if well and pod.host == BROKEN}
-        self.worse |= (refused | broken) & ({candidate} - {""})
-        self.seen += bool(self.worse)
-        for digest in self.worse:
-            assert sum(pod.told == digest for pod in living) < 2, f"seed {seed}: told to another pod"
-
-
-def _current(body: dict[str, Any]) -> str:
-    return digest_of(body["data"][naming.INTENT_KEY])
 
 
 def settle(cluster: Cluster, platform: Platform = PLATFORM) -> int:
@@ -174,7 +150,10 @@ def settle(cluster: Cluster, platform: Platform = PLATFORM) -> int:
         writes = [step for step in found.steps if step.key[0] != naming.KIND]
         if (trial := cluster.memory.trial) and trial.again:
             cluster.now = max(cluster.now, trial.again)  # it is tried again after a pause
-        quiet = 0 if writes or moved or trial else quiet + 1
+        due = cluster.relief()
+        if due is not None and quiet:
+            cluster.now = max(cluster.now, due)
+        quiet = 0 if writes or moved or trial or (due and quiet) else quiet + 1
         if quiet == 3:
             return rounds
     raise AssertionError(f"it does not come to rest: {[str(step) for step in found.steps]}")

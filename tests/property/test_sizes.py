@@ -11,7 +11,11 @@ from pgbouncer_operator.reconcile.workloads import Clients
 
 RUNS, MOST, EACH = 40, 20, 2
 MOVES = (
-    ["look"] * 5 + ["follow"] * 5 + ["control"] * 4 + ["crash", "silent", "evict", "scale", "unknown"] + ["resize"] * 3
+    ["look"] * 5
+    + ["follow"] * 5
+    + ["control"] * 4
+    + ["crash", "silent", "evict", "force", "scale", "unknown"]
+    + ["resize"] * 3
 )
 
 

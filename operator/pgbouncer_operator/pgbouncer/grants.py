@@ -21,12 +21,14 @@ class GrantsError(ValueError):
 class Grant:
     """One pod's right. cap: most server connections it may hold. seq: the ledger's sequence when this cap was set.
 
-    high: highest cap that the pod may still act on; it falls to `cap` once the pod has confirmed.
+    high: highest cap that the pod may still act on; it falls to `cap` once the pod has confirmed. gone: Unix seconds
+    at which the pod was first missed without any sign of its end, 0 while it is there.
     """
 
     cap: int
     seq: int
     high: int
+    gone: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Grants:
 
     def to_json(self) -> str:
         """Pretty JSON with sorted keys and a last newline: the same bytes for the same ledger."""
-        pods = {uid: {"cap": each.cap, "seq": each.seq, "high": each.high} for uid, each in self.pods.items()}
+        pods = {uid: _written(each) for uid, each in self.pods.items()}
         document = {"protocol": PROTOCOL, "seq": self.seq, "static": self.static, "pods": pods}
         if self.peers:
             document |= {"peers": dict(self.peers), "peersSeq": self.peers_seq}
@@ -118,4 +120,14 @@ def _read(document: Document) -> Grants:
 
 
 def _grant(document: Document) -> Grant:
-    return Grant(cap=document.integer("cap", 0), seq=document.integer("seq", 0), high=document.integer("high", 0))
+    return Grant(
+        cap=document.integer("cap", 0),
+        seq=document.integer("seq", 0),
+        high=document.integer("high", 0),
+        gone=document.optional_integer("gone", 0) or 0,
+    )
+
+
+def _written(grant: Grant) -> dict[str, int]:
+    found = {"cap": grant.cap, "seq": grant.seq, "high": grant.high}
+    return found | {"gone": grant.gone} if grant.gone else found

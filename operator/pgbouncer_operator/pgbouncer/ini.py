@@ -9,6 +9,7 @@ import hashlib
 import pgbouncer_operator.pgbouncer.parameters as parameters
 from pgbouncer_operator.pgbouncer.composition import LOOKUP, Composition, Login, Paths, Peer, check
 from pgbouncer_operator.pgbouncer.intent import DatabaseIntent
+from pgbouncer_operator.pgbouncer.session import CONNECT_QUERY
 from pgbouncer_operator.pgbouncer.syntax import CompositionError, Ini, SyntaxProblem, parse, write
 
 __all__ = [
@@ -24,13 +25,6 @@ __all__ = [
     "parse",
     "render",
 ]
-
-# An abandoned statement would run on after PgBouncer has dropped its connection and counts it no more; with this the
-# backend notices within a second. PostgreSQL before 14 has no such setting: then no row is found and nothing done.
-CONNECT_QUERY = (
-    "SELECT pg_catalog.set_config(name, '1s', false) FROM pg_catalog.pg_settings"
-    " WHERE name = 'client_connection_check_interval'"
-)
 
 # Written first: should PgBouncer ever stop at a line, these have been read.
 FIRST = (

@@ -42,7 +42,7 @@ def decide(seen: Observed, wanted: Desired, budget: int) -> Capacity:
 
 
 def _limits(seen: Observed, fit: Fit, budget: int, slots: int) -> Limits:
-    limits = Limits(budget, fit.floor, slots, fit.static)
+    limits = Limits(budget, fit.floor, slots, fit.static, now=seen.unix)
     if seen.membership is None or seen.membership.entry is None:
         return limits
     entry = seen.membership.entry
@@ -53,12 +53,14 @@ def _limits(seen: Observed, fit: Fit, budget: int, slots: int) -> Limits:
 def _uses(seen: Observed) -> list[PodUse]:
     uses = []
     for pod in (*seen.living, *seen.leaving):
-        use = PodUse(pod.uid, pod.terminating, address=pod.address, serves=pod.ready, expected=_expected(pod))
+        going = pod.terminating or pod.finished
+        use = PodUse(pod.uid, going, address=pod.address, serves=pod.ready, expected=_expected(pod))
         state = seen.states.get(pod.uid)
         if state is not None and (state.cap or not pod.ready):  # an agent that just started has confirmed nothing yet
             use = replace(use, seq=state.seq, cap=state.cap, open=state.open)
         uses.append(use)
-    return uses
+    ended = seen.ended | {pod.uid for pod in seen.pods if pod.ended}
+    return [*uses, *(PodUse(uid, terminating=True, ended=True) for uid in sorted(ended))]
 
 
 def _expected(pod: PodView) -> bool:

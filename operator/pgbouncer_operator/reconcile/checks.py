@@ -9,6 +9,7 @@ from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.spec import Traffic
 from pgbouncer_operator.pgbouncer import parameters
 from pgbouncer_operator.pgbouncer.grants import Grants
+from pgbouncer_operator.pgbouncer.session import OUTLIVES
 from pgbouncer_operator.reconcile.agent_state import AgentState
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pokes import follows
@@ -16,6 +17,7 @@ from pgbouncer_operator.reconcile.projections import PodView
 from pgbouncer_operator.reconcile.verdict import REFUSALS
 from pgbouncer_operator.resources.desired import Desired
 from pgbouncer_operator.sizing.fit import Fit
+from pgbouncer_operator.sizing.ledger import kept
 
 # What poolers are called, and the ports that PgBouncer and Supavisor listen on; PostgreSQL's own is 5432.
 POOLERS, POOLER_PORTS = {"pooler", "pgbouncer", "pgcat", "pgpool", "supavisor", "odyssey"}, {6432, 6543}
@@ -182,14 +184,19 @@ def stalled(seen: Observed, parts: list[Condition]) -> Condition | None:
     return None
 
 
-def pods(seen: Observed, fit: Fit) -> Condition | None:
-    """What keeps the wanted pods from being ready; None when they all are."""
+def pods(seen: Observed, fit: Fit, grants: Grants) -> Condition | None:
+    """What keeps the wanted pods from being ready; None when they all are. grants: as the ledger is about to be."""
     ready = sum(pod.ready for pod in seen.living)
     if ready >= fit.replicas and len(seen.living) == fit.replicas:
         return None
     message = f"{ready} of {fit.replicas} pods are ready."
     if len(seen.living) > fit.replicas:
         message = f"{len(seen.living)} pods run, {fit.replicas} wanted: some have yet to leave."
+    if kept(grants):
+        message += (
+            f" {kept(grants)} server connections are kept for up to {OUTLIVES} s for pods whose end nobody saw: "
+            "PostgreSQL may still count their sessions."
+        )
     trouble = next((f" {pod.name}: {pod.trouble}" for pod in seen.living if pod.trouble), "")
     return condition(ConditionType.READY, FALSE, Reason.WAITING_FOR_PODS, message + trouble)
 

@@ -54,6 +54,7 @@ class Observer:
         """Everything one reconcile needs; None when there is no such pool. ApiError when a read fails: unknown."""
         view = self.world.pools.get(key)
         if view is None:
+            self.world.ended.pop(key, None)
             return None
         children = self._children(key, view.uid)
         pods = self.world.pods.find(key)
@@ -83,11 +84,17 @@ class Observer:
             clients=self.world.clients.seen(view.namespace, view.clients),
             membership=member,
         )
+        seen = replace(seen, ended=self._ended(key, seen))
         if not self.read_secrets or isinstance(seen.spec, InvalidSpec) or view.deleting:
             return seen
         if not should_read(seen, _asked(seen, seen.spec)):
             return _acquainted(seen)
         return await self._with_secrets(seen, seen.spec)
+
+    def _ended(self, key: Key, seen: Observed) -> frozenset[str]:
+        """Pods whose end is known; also of those that are looked at for the first time, and in no ledger yet."""
+        known = {pod.uid for pod in seen.pods}.union(seen.ledger.grants.pods if seen.ledger else ())
+        return self.world.ended_of(key, known)
 
     def _children(self, key: Key, uid: str) -> dict[ChildKey, ChildView]:
         found = (child for store in self.world.children.values() for child in store.find(key))

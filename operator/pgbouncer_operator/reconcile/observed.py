@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -205,7 +206,8 @@ class Observed:
     states: by pod uid, None where the agent did not answer: unknown, never absent. now: monotonic; today: RFC 3339.
     endpoints: ready addresses of the Service that is the backend, None while unknown. pause: asked for by the spec.
     clients: replicas of the client workloads, None while unknown or when the spec names none.
-    membership: what its PostgresServer says, None where it has none.
+    membership: what its PostgresServer says, None where it has none. ended: pods of the ledger, or of this very look,
+    whose objects have gone after the pods had.
     """
 
     view: PoolView
@@ -224,6 +226,12 @@ class Observed:
     pause: Pause | None = None
     clients: Clients | None = None
     membership: Membership | None = None
+    ended: frozenset[str] = frozenset()
+
+    @property
+    def unix(self) -> int:
+        """Unix seconds."""
+        return int(datetime.fromisoformat(self.today).timestamp())
 
     @property
     def living(self) -> tuple[PodView, ...]:
@@ -232,8 +240,8 @@ class Observed:
 
     @property
     def leaving(self) -> tuple[PodView, ...]:
-        """Pods that still drain. A finished pod runs nothing and holds nothing."""
-        return tuple(pod for pod in self.pods if pod.terminating and not pod.finished)
+        """Pods that still drain, or may still run although they are said to have failed."""
+        return tuple(pod for pod in self.pods if (pod.terminating or pod.finished) and not pod.ended)
 
     @property
     def missing(self) -> Missing | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
+from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.reconcile import endpoints, membership
 from pgbouncer_operator.reconcile.allotment import allot
 from pgbouncer_operator.reconcile.canary import course
@@ -24,6 +25,7 @@ from pgbouncer_operator.resources.connection_secret import connection_secret, co
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import Body, Desired, desired, dress, redress
 from pgbouncer_operator.resources.grants import grants_config_map
+from pgbouncer_operator.sizing.ledger import relief
 
 RETRY_REFUSED = 5.0  # seconds until a refused write is tried again
 
@@ -64,13 +66,16 @@ def plan(seen: Observed, platform: Platform) -> Plan:
     keys = {step.key for step in (*first, *second)}
     seen = seen.remember(refusals={key: each for key, each in seen.memory.refusals.items() if key in keys})
     phases = tuple(_permitted(seen, phase) for phase in (first, second))
-    return _in_time(seen, report(seen, Outlook(wanted, capacity, way, given), phases))
+    return _in_time(seen, capacity.round.grants, report(seen, Outlook(wanted, capacity, way, given), phases))
 
 
-def _in_time(seen: Observed, made: Plan) -> Plan:
-    """With another look at the latest when the pause ends, or soon while pods do not yet obey it."""
+def _in_time(seen: Observed, grants: Grants, made: Plan) -> Plan:
+    """With another look at the latest when the pause or a tombstone ends, or soon while pods do not yet obey."""
     pausing = look_again(seen.pause, (seen.states.get(pod.uid) for pod in seen.living))
-    soon = min((each for each in (pausing, membership.look_again(seen)) if each is not None), default=None)
+    due = relief(grants)
+    tombstones = None if due is None else float(max(1, due - seen.unix))
+    asked = (pausing, membership.look_again(seen), tombstones)
+    soon = min((each for each in asked if each is not None), default=None)
     if soon is None:
         return made
     return replace(made, at_rest=False, requeue_after=min(soon, made.requeue_after or soon))

@@ -16,6 +16,7 @@ from pgbouncer_operator.reconcile.workloads import Reference, references
 from pgbouncer_operator.sizing.allocation import Allocations, Entry
 
 Body = Mapping[str, Any]
+FINISHED = {"Succeeded", "Failed"}  # phases
 OURS = ("data", "spec", "stringData", "type")  # the parts of a child's body that we set, beside its metadata
 
 
@@ -84,7 +85,7 @@ class ChildView:
 class PodView:
     """A pod of a pool. `trouble` is Kubernetes' own word for why it does not run, empty when it does.
 
-    `placed`: it has a node.
+    `placed`: it has a node. `finished`: it serves no more. `ended`: its kubelet has said that it runs nothing any more.
     """
 
     namespace: str
@@ -101,6 +102,7 @@ class PodView:
     trouble: str
     placed: bool
     reconnect: str
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +202,13 @@ def pod(body: Body) -> PodView:
         address=status.get("podIP", ""),
         terminating="deletionTimestamp" in metadata,
         ready=any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ()),
-        finished=status.get("phase") in {"Succeeded", "Failed"},
+        finished=status.get("phase") in FINISHED,
         config=annotations.get(naming.ANNOTATION_CONFIG, ""),
         poke=annotations.get(naming.ANNOTATION_POKE, ""),
         trouble=_trouble(status),
         placed=bool((body.get("spec") or {}).get("nodeName")),
         reconnect=annotations.get(naming.ANNOTATION_RECONNECT, ""),
+        ended=_ended(status),
     )
 
 
@@ -268,12 +271,23 @@ def _rollout(body: Body) -> Rollout:
     )
 
 
+def _ended(status: Body) -> bool:
+    """Whether no container runs any more. The phase alone says little: pods of lost nodes are marked Failed, too."""
+    states = [(each.get("state") or {}, each.get("lastState")) for each in _containers(status)]
+    ended = all("terminated" in now or not ("running" in now or before) for now, before in states)
+    return ended and status.get("phase") in FINISHED
+
+
+def _containers(status: Body) -> list[Body]:
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
 def _trouble(status: Body) -> str:
     """The first reason that Kubernetes gives: unschedulable, image not found, crash loop, out of memory."""
     for each in status.get("conditions") or ():
         if each["type"] == "PodScheduled" and each["status"] == "False":
             return f"{each.get('reason', '')}: {each.get('message', '')}"
-    for each in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
+    for each in _containers(status):
         waiting = (each.get("state") or {}).get("waiting")
         if waiting and waiting.get("reason") not in {None, "PodInitializing", "ContainerCreating"}:
             return f"container {each['name']}: {waiting['reason']}: {waiting.get('message', '')}"

@@ -91,7 +91,9 @@ def _conditions(seen: Observed, outlook: Outlook) -> list[Condition]:
             checks.configuration(seen, outlook.wanted, outlook.capacity.round.grants),
             checks.backend(seen, outlook.course.trying if outlook.course else frozenset()),
         ]
-        waiting = checks.pods(seen, outlook.wanted.fit) or replacing(seen, outlook.wanted)
+        waiting = checks.pods(seen, outlook.wanted.fit, outlook.capacity.round.grants) or replacing(
+            seen, outlook.wanted
+        )
         asides = [checks.paused(seen), update(seen, outlook.wanted)]
     stalled = checks.stalled(seen, parts)
     ready = _ready(seen, outlook, parts, stalled or waiting)

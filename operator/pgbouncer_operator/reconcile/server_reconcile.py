@@ -9,6 +9,7 @@ from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.resources import POSTGRES_SERVERS
+from pgbouncer_operator.pgbouncer.session import OUTLIVES
 from pgbouncer_operator.reconcile import projections, server_round
 from pgbouncer_operator.reconcile.observe import parsed
 from pgbouncer_operator.reconcile.projections import ChildView, PoolView, ServerView
@@ -53,6 +54,7 @@ class ServerReconciler:
     today: Callable[[], str]
     _demands: dict[Key, _Demand] = field(default_factory=dict)
     _supplies: dict[Key, _Supply] = field(default_factory=dict)
+    _lost: dict[Key, tuple[int, float]] = field(default_factory=dict)  # how many pods, and since when by our clock
 
     async def reconcile(self, key: ServerKey) -> tuple[float | None, set[Key]]:
         """Seconds until the next look, and the pools to look at. ApiError: not known how far we came."""
@@ -80,7 +82,7 @@ class ServerReconciler:
         pools = {_key(name) for name in news}
         if self._authority(view) != before:
             pools |= {(each.namespace, each.name) for each in self.world.members(key.plain)}
-        moving = any(each.high > each.connections for each in shared.entries.values())
+        moving = any(each.high > each.connections or _key(each.pool) in self._lost for each in shared.entries.values())
         return min(again, MOVING) if moving else again, pools
 
     def contribution(self, key: Key) -> tuple[set[ServerKey], object]:
@@ -123,7 +125,7 @@ class ServerReconciler:
         ledger = self.world.children["ConfigMap"].get((view.namespace, naming.grants_config_map(view.name)))
         if ledger is not None and ledger.owner != view.uid:
             ledger = None
-        pods = frozenset(pod.uid for pod in self.world.pods.find(key) if not pod.finished)
+        pods = frozenset(pod.uid for pod in self.world.pods.find(key) if not pod.ended)
         known = self._supplies.get(key)
         if known is None or known.ledger is not ledger or known.pods != pods:
             known = self._supplies[key] = _Supply(ledger, pods, server_round.holds(ledger, pods))
@@ -131,8 +133,19 @@ class ServerReconciler:
 
     def _emptied(self, view: ServerView) -> frozenset[str]:
         """Of the pools with an allocation, those that cannot hold anything any more."""
-        keys = map(_key, view.allocations.entries)
+        keys = [key for key in map(_key, view.allocations.entries) if not self._remembered(key)]
         return frozenset("/".join(key) for key in keys if not self.world.pods.find(key) and not self._deployed(key))
+
+    def _remembered(self, key: Key) -> bool:
+        """Whether a pod may have left sessions behind: of a pool that is deleted no ledger tells of them."""
+        pods = self.world.lost.get(key, 0)
+        if self._lost.get(key, (0, 0.0))[0] != pods:
+            self._lost[key] = (pods, self.clock())
+        if pods and self.clock() - self._lost[key][1] <= OUTLIVES:
+            return True
+        self.world.lost.pop(key, None)
+        self._lost.pop(key, None)
+        return False
 
     def _deployed(self, key: Key) -> bool:
         return self.world.children["Deployment"].get((key[0], naming.deployment(key[1]))) is not None

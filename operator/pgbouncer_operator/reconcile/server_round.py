@@ -63,7 +63,7 @@ def asks(spec: ConnectionPool | InvalidSpec, status: str, server: PostgresServer
 def holds(ledger: ChildView | None, pods: frozenset[str]) -> Holding:
     """What the pods may hold by their ledger; without one that can be read nobody knows, but for a pool without pods.
 
-    pods: uids of all pods of the pool that have not finished.
+    pods: uids of all pods of the pool that may run.
     """
     if ledger is None:
         return Holding(None if pods else 0)

@@ -1,7 +1,7 @@
 """What the operator knows of the cluster: one store for each kind it watches, and the lists that fill them."""
 
 import json
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Container, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +73,11 @@ def _clients_in(namespace: str) -> Hashable:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The stores. Not thread-safe: they belong to the loop of the workers."""
+    """The stores. Not thread-safe: they belong to the loop of the workers.
+
+    ended: by pool, uids of pods that are known to have ended before their objects went. lost: how many went without a
+    sign of their end, by pool with a share of a server; it is the server's look that forgets them.
+    """
 
     pools: Store[PoolView] = field(default_factory=lambda: Store(_by_what_it_names))
     pods: Store[PodView] = field(default_factory=lambda: Store(_by_pool))
@@ -83,6 +87,8 @@ class World:
     slices: Slices = field(default_factory=Slices)
     clients: Following = field(default_factory=Following)
     servers: Servers = field(default_factory=Servers)
+    ended: dict[Key, set[str]] = field(default_factory=dict)
+    lost: dict[Key, int] = field(default_factory=dict)
 
     @property
     def synced(self) -> bool:
@@ -122,7 +128,25 @@ class World:
             return self.clients.remove(view)
         if isinstance(view, ServerView):
             return self.servers.store.remove((view.namespace, view.name), view.uid, view.resource_version)
+        if isinstance(view, PodView):
+            self._bury(view)
         return self._store(view).remove((view.namespace, view.name), view.uid, view.resource_version)
+
+    def _bury(self, view: PodView) -> None:
+        key = pool_of(view)
+        if key is None:
+            return
+        if view.ended or not view.placed:
+            self.ended.setdefault(key, set()).add(view.uid)
+        elif self.servers.of_pool(key):
+            self.lost[key] = self.lost.get(key, 0) + 1
+
+    def ended_of(self, key: Key, uids: Container[str]) -> frozenset[str]:
+        """Those of the pool's ended pods that are among `uids`; the others are of no more use and forgotten."""
+        found = frozenset(uid for uid in self.ended.pop(key, ()) if uid in uids)
+        if found:
+            self.ended[key] = set(found)
+        return found
 
     def concerned(self, view: View) -> tuple[AnyKey, ...]:
         """The pools and servers that an object is about."""

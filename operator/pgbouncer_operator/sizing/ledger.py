@@ -2,7 +2,11 @@
 
 Shrink, confirm that very shrink on the pod, only then grow another. A pod is charged for the most it may still hold:
 its cap, or the higher cap that it has not yet confirmed to have left. Pure: the caller writes the result with
-compare-and-swap before anybody grows, and drops a pod only when its object is gone.
+compare-and-swap before anybody grows.
+
+A pod is dropped when it is known to run nothing any more. One whose object is gone without a sign of that (deleted by
+force, its node removed, or nobody looked) leaves a tombstone: it may run on somewhere, or PostgreSQL still counts its
+sessions. It is charged like one that drains and does not answer, for as long as such sessions can last.
 
 A pod that was given nothing yet may take the ledger's `static` share unasked: an entry with cap 0 charges it with that
 share. While such a pod waits in vain, `static` is 0 and it waits on. Only what a pod took while no operator looked may
@@ -13,13 +17,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pgbouncer_operator.pgbouncer.grants import Grant, Grants
+from pgbouncer_operator.pgbouncer.session import OUTLIVES
 
 
 @dataclass(frozen=True, slots=True)
 class PodUse:
     """A pod that exists, and what it last said of itself. seq, cap and open are None while unknown.
 
-    address: empty before it has one. serves: clients may be there. expected: its address is about to come.
+    address: empty before it has one. serves: clients may be there. expected: its address is about to come. ended: it is
+    known to run nothing any more, whether its object is still there or not. gone: see Grant.
     """
 
     uid: str
@@ -30,6 +36,8 @@ class PodUse:
     address: str = ""
     serves: bool = False
     expected: bool = False
+    ended: bool = False
+    gone: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class Limits:
     """budget: connections of all pods together. floor: least per pod. slots: pods to divide for. static: see Fit.
 
     server and allocation: the PostgresServer that gave the budget, and its round. awaited: what is charged matters to
-    other pools, which wait for it to fall to the budget.
+    other pools, which wait for it to fall to the budget. now: Unix seconds.
     """
 
     budget: int
@@ -47,6 +55,7 @@ class Limits:
     server: str = ""
     allocation: int = 0
     awaited: bool = False
+    now: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +81,13 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
     A terminating pod gets nothing any more and keeps its charge, lowered only by its own word. Pods that hold a grant
     come before pods that wait, and a pod that already has one more keeps it, so that nothing moves without need.
     """
+    ended = {pod.uid for pod in pods if pod.ended}
+    pods = [*(pod for pod in pods if pod.uid not in ended), *_lost(grants, pods, limits.now)]
     # A pod that has seen a higher sequence (somebody spoiled or deleted the ledger since) refuses all up to that one.
     seq = max([grants.seq, *(pod.seq or 0 for pod in pods)]) + 1
-    held = {pod.uid: _standing(grants, pod, limits.static) for pod in pods}
-    leaving = sum(_charge(held[pod.uid]) for pod in pods if pod.terminating)
+    held = {pod.uid: replace(_standing(grants, pod, limits.static), gone=pod.gone) for pod in pods}
     living = [pod.uid for pod in pods if not pod.terminating]
-    targets = _targets(living, held, limits, limits.budget - leaving)
+    targets = _targets(living, held, limits, _available(held, pods, limits.budget))
 
     for uid in living:
         if targets.get(uid, held[uid].cap) < held[uid].cap:
@@ -95,7 +105,8 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
     waiting = tuple(uid for uid in living if not held[uid].cap)
     peers = {pod.uid: pod.address for pod in pods if pod.address}
     peers_seq = grants.peers_seq if peers == grants.peers else seq
-    static = 0 if waiting else limits.static
+    unserved = any(pod.gone and not held[pod.uid].cap for pod in pods)  # it may wait still, somewhere
+    static = 0 if waiting or unserved else limits.static
     origin = (limits.server, limits.allocation)
     after = Grants(seq, static, held, dict(sorted(peers.items())), peers_seq, *origin)
     urgent = _urgent(grants.peers, pods) or _awaited(grants, after, limits)
@@ -105,6 +116,38 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
 def charged(grants: Grants) -> int:
     """What the pods of a ledger are charged with, as it is written."""
     return sum(map(_charge, grants.pods.values()))
+
+
+def kept(grants: Grants) -> int:
+    """The connections that tombstones keep from the living."""
+    return sum(_charge(each) for each in grants.pods.values() if each.gone)
+
+
+def relief(grants: Grants) -> int | None:
+    """When the next tombstone goes, in Unix seconds; None where there is none."""
+    return min((each.gone + OUTLIVES + 1 for each in grants.pods.values() if each.gone), default=None)
+
+
+def _lost(grants: Grants, pods: Sequence[PodUse], now: int) -> list[PodUse]:
+    """The pods of the ledger that nobody sees any more, and whose sessions PostgreSQL may still count.
+
+    A time to come is another operator's wrong clock: it must not hold connections for years.
+    """
+    missed = {uid: min(each.gone or now, now) for uid, each in grants.pods.items()}
+    seen = {pod.uid for pod in pods}
+    return [
+        PodUse(uid, terminating=True, gone=gone)
+        for uid, gone in missed.items()
+        if uid not in seen and now - gone <= OUTLIVES
+    ]
+
+
+def _available(held: Mapping[str, Grant], pods: Sequence[PodUse], budget: int) -> int:
+    """What living pods may share: tombstones keep them from growing, and take nothing from what they hold together."""
+    leaving = sum(_charge(held[pod.uid]) for pod in pods if pod.terminating and not pod.gone)
+    lost = sum(_charge(held[pod.uid]) for pod in pods if pod.gone)
+    standing = sum(held[pod.uid].cap for pod in pods if not pod.terminating)
+    return max(budget - leaving - lost, min(budget - leaving, standing))
 
 
 def _charge(grant: Grant) -> int:
@@ -171,7 +214,7 @@ def _awaited(before: Grants, after: Grants, limits: Limits) -> bool:
 
 def _written(before: Grants, after: Grants, urgent: bool) -> Grants:
     """The ledger to write; `before` itself where no cap changes: a high that stays written too high is safe."""
-    same = {uid: grant.cap for uid, grant in before.pods.items()} == {uid: each.cap for uid, each in after.pods.items()}
-    if same and not urgent and after.static == before.static and after.seq == before.seq + 1:
+    was, now = ({uid: (each.cap, each.gone) for uid, each in these.pods.items()} for these in (before, after))
+    if was == now and not urgent and after.static == before.static and after.seq == before.seq + 1:
         return before
     return replace(after, pods=dict(sorted(after.pods.items())))

@@ -68,7 +68,19 @@ class Node:
         self._api.edit(PODS, (namespace, name), report, "status")
 
     def finish(self, namespace: str, name: str) -> None:
-        """Let a terminating pod's containers end: the pod is gone."""
+        """Let a terminating pod's containers end: the pod says so, and is gone."""
+
+        def report(pod: Object) -> None:
+            pod["status"]["phase"] = "Succeeded"
+            pod["status"]["conditions"] = _conditions(False)
+            for container in pod["status"]["containerStatuses"]:
+                container |= {"ready": False, "started": False, "state": {"terminated": {"exitCode": 0}}}
+
+        self._api.edit(PODS, (namespace, name), report, "status")
+        self._api.delete(PODS, (namespace, name), gracePeriodSeconds=0)
+
+    def vanish(self, namespace: str, name: str) -> None:
+        """Delete a pod by force: its object is gone, and nobody has said that it ended."""
         self._api.delete(PODS, (namespace, name), gracePeriodSeconds=0)
 
     def _hear(self, kind: Kind, change: Change) -> None:

@@ -44,6 +44,9 @@ def test_documents_survive_and_have_stable_bytes():
     assert Grants.from_json(GRANTS.to_json()) == GRANTS
     known = replace(GRANTS, peers={"uid-a": "198.18.0.5", "uid-b": "fd00::1"}, peers_seq=12)
     assert Grants.from_json(known.to_json()) == known
+    tombstone = replace(GRANTS, pods={**GRANTS.pods, "uid-c": Grant(2, 3, 4, gone=1_800_000_000)})
+    assert Grants.from_json(tombstone.to_json()) == tombstone
+    assert "gone" not in GRANTS.to_json()
     assert GRANTS.to_json() == Grants(12, 8, dict(sorted(GRANTS.pods.items()))).to_json()
 
 

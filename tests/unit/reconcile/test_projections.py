@@ -72,8 +72,44 @@ def test_a_container_that_just_waits_its_turn_is_no_trouble(reason: str) -> None
 
 
 @pytest.mark.parametrize(("phase", "finished"), [("Failed", True), ("Succeeded", True), ("Running", False)])
-def test_a_finished_pod_runs_nothing(phase: str, finished: bool) -> None:
+def test_a_finished_pod_serves_no_more(phase: str, finished: bool) -> None:
     assert pod(phase=phase).finished is finished
+
+
+RUNS: dict[str, Any] = {"name": "agent", "state": {"running": {}}}
+OVER: dict[str, Any] = {"name": "agent", "state": {"terminated": {"exitCode": 0}}}
+WAITS: dict[str, Any] = {"name": "agent", "state": {"waiting": {"reason": "PodInitializing"}}, "lastState": {}}
+CRASHED: dict[str, Any] = {
+    "name": "agent",
+    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+    "lastState": OVER["state"],
+}
+
+
+@pytest.mark.parametrize(
+    ("phase", "agent", "pgbouncer", "ended"),
+    [
+        ("Succeeded", OVER, OVER, True),
+        ("Failed", OVER, OVER, True),
+        ("Failed", OVER, WAITS, True),  # a pod that never got so far
+        ("Failed", WAITS, WAITS, True),
+        ("Running", OVER, OVER, False),  # both may be started again
+        ("Failed", RUNS, RUNS, False),  # a pod of a lost node, as the garbage collector marks it
+        ("Failed", OVER, RUNS, False),
+        ("Failed", RUNS, OVER, False),
+        ("Failed", CRASHED, OVER, False),
+        ("Pending", WAITS, WAITS, False),
+    ],
+)
+def test_a_pod_has_ended_when_every_container_of_it_has(
+    phase: str, agent: dict[str, Any], pgbouncer: dict[str, Any], ended: bool
+) -> None:
+    view = pod(phase=phase, initContainerStatuses=[agent], containerStatuses=[pgbouncer])
+    assert view.ended is ended
+
+
+def test_a_pod_that_kubelet_never_took_has_ended() -> None:
+    assert pod(phase="Failed", initContainerStatuses=None, containerStatuses=None).ended
 
 
 def test_a_pod_without_a_status_is_known_by_its_identity() -> None:

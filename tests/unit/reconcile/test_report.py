@@ -137,7 +137,7 @@ def test_a_pod_that_does_not_start_is_told_in_kubernetes_words() -> None:
 
 def just_made() -> Observed:
     """A moment after everything was created: no pod yet, and no status."""
-    seen = replace(healthy(), pods=(), states={})
+    seen = replace(healthy(), pods=(), states={}, ledger=None)
     read = replace(
         seen,
         credentials=Credentials({"shop": Login("app", "c4n4ry")}, "1"),

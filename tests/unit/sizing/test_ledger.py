@@ -3,13 +3,15 @@
 from dataclasses import replace
 
 from pgbouncer_operator.pgbouncer.grants import Grant, Grants
-from pgbouncer_operator.sizing.ledger import Limits, PodUse, Round, allocate
+from pgbouncer_operator.pgbouncer.session import OUTLIVES
+from pgbouncer_operator.sizing.ledger import Limits, PodUse, Round, allocate, kept, relief
 
 NONE = Grants(seq=1, static=0, pods={})
+NOW = 1_800_000_000  # Unix seconds
 
 
-def limits(budget: int = 20, floor: int = 1, slots: int = 2, static: int = 6) -> Limits:
-    return Limits(budget, floor, slots, static)
+def limits(budget: int = 20, floor: int = 1, slots: int = 2, static: int = 6, now: int = NOW) -> Limits:
+    return Limits(budget, floor, slots, static, now=now)
 
 
 def follows(uid: str, cap: int, seq: int, open_now: int | None = None, terminating: bool = False) -> PodUse:
@@ -18,6 +20,10 @@ def follows(uid: str, cap: int, seq: int, open_now: int | None = None, terminati
 
 def silent(uid: str, terminating: bool = False) -> PodUse:
     return PodUse(uid, terminating)
+
+
+def ended(uid: str) -> PodUse:
+    return PodUse(uid, terminating=True, ended=True)
 
 
 def caps(found: Round) -> dict[str, int]:
@@ -59,7 +65,7 @@ def test_four_pods_become_two_and_those_grow_only_when_the_others_are_gone() -> 
     leaving = [follows("c", 5, 5, terminating=True), follows("d", 5, 5, terminating=True)]
     staying = [follows("a", 5, 5), follows("b", 5, 5)]
     assert caps(allocate(before, staying + leaving, limits())) == {"a": 5, "b": 5, "c": 5, "d": 5}
-    assert caps(allocate(before, staying, limits())) == {"a": 10, "b": 10}
+    assert caps(allocate(before, [*staying, ended("c"), ended("d")], limits())) == {"a": 10, "b": 10}
 
 
 def test_a_terminating_pod_frees_what_it_says_it_gave_back_and_no_more() -> None:
@@ -77,12 +83,81 @@ def test_a_terminating_pod_that_never_saw_its_shrink_keeps_the_charge_of_before(
     assert caps(found)["a"] == 10
 
 
-def test_an_unreachable_pod_keeps_its_charge_until_its_object_is_gone() -> None:
+def test_an_unreachable_pod_keeps_its_charge_until_it_has_ended() -> None:
     before = ledger(a=(10, 5, 10), b=(10, 5, 10))
     assert allocate(before, [follows("a", 10, 5), silent("b")], limits()).grants is before
     leaving = allocate(before, [follows("a", 10, 5), silent("b", terminating=True)], limits(slots=1))
     assert caps(leaving)["a"] == 10
-    assert caps(allocate(before, [follows("a", 10, 5)], limits(slots=1))) == {"a": 20}
+    assert caps(allocate(before, [follows("a", 10, 5), ended("b")], limits(slots=1))) == {"a": 20}
+
+
+def test_a_pod_that_is_gone_without_a_sign_of_its_end_is_charged_for_as_long_as_its_sessions_may_last() -> None:
+    before = ledger(a=(10, 5, 10), b=(10, 5, 10))
+    missed = allocate(before, [follows("a", 10, 5)], limits(slots=1))
+    assert missed.grants.pods["b"] == Grant(10, 5, 10, gone=NOW)
+    assert (missed.grants.seq, missed.charged, kept(missed.grants)) == (6, 20, 10)
+    assert relief(missed.grants) == NOW + OUTLIVES + 1
+    later = allocate(missed.grants, [follows("a", 10, 6)], limits(slots=1, now=NOW + OUTLIVES))
+    assert later.grants is missed.grants
+    over = allocate(missed.grants, [follows("a", 10, 6)], limits(slots=1, now=NOW + OUTLIVES + 1))
+    assert caps(over) == {"a": 20}
+    assert (kept(over.grants), relief(over.grants)) == (0, None)
+
+
+def test_the_successor_of_a_lost_pod_starts_on_what_the_others_give_back_before_its_sessions_are_over() -> None:
+    before = ledger(a=(10, 5, 10), b=(10, 5, 10))
+    shrunk = allocate(before, [follows("a", 10, 5), silent("c")], limits())
+    assert caps(shrunk) == {"a": 5, "b": 10, "c": 0}
+    told = PodUse("c", False, 6, 0, 0)
+    served = allocate(shrunk.grants, [follows("a", 5, 6), told], limits(now=NOW + 1))
+    assert caps(served) == {"a": 5, "b": 10, "c": 5}
+    assert served.charged == 20
+    grown = allocate(served.grants, [follows("a", 5, 7), follows("c", 5, 7)], limits(now=NOW + OUTLIVES + 1))
+    assert caps(grown) == {"a": 10, "c": 10}
+
+
+def test_what_pods_took_while_nobody_looked_is_not_taken_from_them_for_pods_that_may_long_have_ended() -> None:
+    before = ledger(seq=5, static=6, old=(10, 5, 10), older=(10, 5, 10))
+    helped = [PodUse(uid, False, 5, 6, 6) for uid in ("a", "b")]
+    found = allocate(before, helped, limits())
+    assert {uid: cap for uid, cap in caps(found).items() if uid in {"a", "b"}} == {"a": 6, "b": 6}
+    again = [follows(uid, 6, found.grants.seq) for uid in ("a", "b")]
+    assert caps(allocate(found.grants, again, limits(now=NOW + OUTLIVES + 1))) == {"a": 10, "b": 10}
+
+
+def test_a_successor_waits_for_the_sessions_of_lost_pods_where_these_may_be_all_there_are() -> None:
+    before = ledger(a=(20, 5, 20))
+    waits = allocate(before, [silent("c")], limits(slots=1))
+    assert (caps(waits), waits.waiting, waits.grants.static) == ({"a": 20, "c": 0}, ("c",), 0)
+    told = PodUse("c", False, waits.grants.seq, 0, 0)
+    assert caps(allocate(waits.grants, [told], limits(slots=1, now=NOW + OUTLIVES + 1))) == {"c": 20}
+
+
+def test_a_pod_that_is_lost_before_it_was_served_is_offered_no_static_share() -> None:
+    before = ledger(seq=6, static=0, a=(14, 5, 14), c=(0, 6, 6))
+    found = allocate(before, [follows("a", 14, 6)], limits(slots=1))
+    assert (found.grants.static, found.charged) == (0, 20)
+    over = allocate(found.grants, [follows("a", 14, 7)], limits(slots=1, now=NOW + OUTLIVES + 1))
+    assert (over.grants.static, caps(over)) == (6, {"a": 20})
+
+
+def test_a_tombstone_of_a_time_to_come_ends_by_our_own_clock() -> None:
+    before = replace(NONE, seq=5, pods={"b": Grant(10, 5, 10, gone=NOW + 10**9)})
+    assert allocate(before, [], limits()).grants.pods["b"].gone == NOW
+
+
+def test_a_pod_that_is_seen_again_has_no_tombstone() -> None:
+    before = ledger(a=(10, 5, 10), b=(10, 5, 10))
+    missed = allocate(before, [follows("a", 10, 5)], limits(slots=1))
+    found = allocate(missed.grants, [follows("a", 10, 6), follows("b", 10, 5)], limits(now=NOW + 1))
+    assert kept(found.grants) == 0
+    assert caps(found) == {"a": 10, "b": 10}
+
+
+def test_a_pod_that_has_ended_while_it_was_looked_at_is_not_charged_by_what_it_said_before() -> None:
+    before = ledger(a=(10, 5, 10), b=(10, 5, 10))
+    found = allocate(before, [follows("a", 10, 5), follows("b", 10, 5, terminating=True), ended("b")], limits(slots=1))
+    assert caps(found) == {"a": 20}
 
 
 def test_a_newborn_waits_while_others_hold_everything_and_may_not_help_itself_meanwhile() -> None:
@@ -101,7 +176,7 @@ def test_while_a_pod_waits_in_vain_the_ledger_offers_no_static_share() -> None:
     waiting = allocate(before, [follows("a", 2, 5), draining, silent("c")], tight)
     assert waiting.waiting == ("c",)
     assert waiting.grants.static == 0
-    served = allocate(waiting.grants, [follows("a", 2, 6), PodUse("c", False, 0, 0, 0)], tight)
+    served = allocate(waiting.grants, [follows("a", 2, 6), PodUse("c", False, 0, 0, 0), ended("b")], tight)
     assert caps(served) == {"a": 2, "c": 2}
     assert served.grants.static == 2
 
@@ -197,6 +272,7 @@ def test_a_pod_alone_needs_no_write_for_its_address() -> None:
 def test_a_pod_that_drains_stays_known_until_it_is_gone() -> None:
     pods = [at(follows("a", 10, 5), "1"), at(follows("b", 10, 5, terminating=True), "2")]
     assert allocate(knowing(a="1", b="2"), pods, limits()).grants.peers == {"a": "1", "b": "2"}
+    assert allocate(knowing(a="1", b="2"), [pods[0], ended("b")], limits(slots=1)).grants.peers == {"a": "1"}
     assert allocate(knowing(a="1", b="2"), pods[:1], limits(slots=1)).grants.peers == {"a": "1"}
 
 

@@ -1,0 +1,151 @@
+"""A pod that is deleted by force, while its PgBouncer and its sessions may go on."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.simulated.apiserver.records import Object
+from tests.simulated.operators import Cluster, cluster, pool
+from tests.simulated.test_postgres_server import allocated, member, server
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, PODS
+from pgbouncer_operator.reconcile import server_reconcile
+from pgbouncer_operator.sizing import ledger
+
+MOST = 20
+SHORT = 3  # seconds: a test cannot wait for PostgreSQL's keepalives
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    monkeypatch.setattr(ledger, "OUTLIVES", SHORT)
+    async with cluster(tmp_path, monkeypatch) as made:
+        yield made
+
+
+def document(world: Cluster) -> Object:
+    text = world.api.get(CONFIG_MAPS, "default", naming.grants_config_map("shop"))["data"][naming.GRANTS_KEY]
+    found: Object = json.loads(text)
+    return found
+
+
+def entry(world: Cluster, uid: str) -> Object | None:
+    found: Object | None = document(world)["pods"].get(uid)
+    return found
+
+
+def vanish(world: Cluster) -> tuple[str, int]:
+    """Delete one of the pool's pods by force: its uid, and the connections that it goes on to hold."""
+    lost = world.agents.of("default", "shop")[0]
+    world.agents.node.vanish(*lost.key)
+    return lost.uid, lost.cap
+
+
+def held(world: Cluster) -> int:
+    """What the pods that are there may hold by their own word."""
+    return sum(agent.cap for agent in world.agents.of("default", "shop"))
+
+
+async def test_the_connections_of_a_pod_deleted_by_force_are_given_away_only_when_its_sessions_are_over(
+    world: Cluster, unused_tcp_port: int
+) -> None:
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool(serverConnections={"max": MOST}))
+        await world.until_ready("shop")
+        await world.until(lambda: held(world) == MOST, "all is given")
+        uid, kept = vanish(world)
+        assert kept == MOST // 2
+        await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
+        most = 0
+
+        def over() -> bool:
+            nonlocal most
+            there = held(world)
+            if entry(world, uid) is None:
+                return there == MOST
+            most = max(most, there)
+            return False
+
+        await world.until(over, "the others have all, once nothing is kept any more")
+        assert 0 < most <= MOST - kept
+        await world.until_ready("shop")
+        assert len(document(world)["pods"]) == 2
+
+
+async def test_a_tombstone_outlives_the_operator_that_made_it(world: Cluster, unused_tcp_port: int) -> None:
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool(serverConnections={"max": MOST}))
+        await world.until_ready("shop")
+        await world.until(lambda: held(world) == MOST, "all is given")
+        uid, _ = vanish(world)
+        await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
+        since = (entry(world, uid) or {})["gone"]
+    async with world.operator(unused_tcp_port, identity="second"):
+        await world.until(lambda: entry(world, uid) is None or entry(world, uid)["gone"] == since, "it stands")  # type: ignore[index]
+        await world.until(lambda: held(world) == MOST and entry(world, uid) is None, "it is dropped in time")
+
+
+async def test_a_pod_that_went_while_nobody_looked_is_kept_in_mind_too(world: Cluster, unused_tcp_port: int) -> None:
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool(serverConnections={"max": MOST}))
+        await world.until_ready("shop")
+        await world.until(lambda: held(world) == MOST, "all is given")
+    uid, _ = vanish(world)
+    async with world.operator(unused_tcp_port, identity="second"):
+        await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
+        await world.until(lambda: held(world) == MOST and entry(world, uid) is None, "it is dropped in time")
+        await world.until_ready("shop")
+
+
+async def test_a_pod_that_ends_as_it_should_leaves_nothing(
+    world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "OUTLIVES", 3600)
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool(serverConnections={"max": MOST}))
+        await world.until_ready("shop")
+        await world.until(lambda: held(world) == MOST, "all is given")
+        gone = world.agents.of("default", "shop")[0]
+        world.api.delete(PODS, gone.key)
+        await world.until(lambda: held(world) == MOST and entry(world, gone.uid) is None, "the others have all")
+        assert all("gone" not in each for each in document(world)["pods"].values())
+
+
+async def test_the_share_of_a_deleted_pool_is_kept_while_sessions_of_its_lost_pod_may_be_left(
+    world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_reconcile, "OUTLIVES", 3600)
+    world.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
+    async with world.operator(unused_tcp_port):
+        world.api.create(server(MOST))
+        world.api.create(member("shop", MOST))
+        await world.until_ready("shop")
+        await world.until(lambda: held(world) == MOST, "all is given")
+        uid, _ = vanish(world)
+        await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
+        world.api.delete(CONNECTION_POOLS, ("default", "shop"))
+        world.api.create(member("next", MOST))
+        await world.until(lambda: not world.agents.of("default", "shop"), "no pod is left")
+        await world.settled()
+        assert allocated(world)["shop"] == MOST
+        monkeypatch.setattr(server_reconcile, "OUTLIVES", 0)
+        await world.until(lambda: "shop" not in allocated(world), "the deleted pool's share is free")
+        await world.until_ready("next")
+
+
+async def test_a_pool_says_what_a_pod_without_a_grant_waits_for(
+    world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool(serverConnections={"max": MOST}, replicas=1))
+        await world.until_ready("shop")
+        await world.until(lambda: held(world) == MOST, "all is given")
+        world.agents.node.ready_at_once = False
+        vanish(world)
+        await world.until(
+            lambda: f"{MOST} server connections are kept" in world.condition("shop", "Ready")["message"],
+            "status says so",
+        )
+        await world.until(lambda: held(world) == MOST, "its successor has all")
