@@ -76,6 +76,11 @@ def test_the_budget_is_what_is_left_without_unpooled_and_headroom() -> None:
     assert spec.connections.budget == 333
 
 
+def test_without_a_maximum_the_budget_is_not_known_here() -> None:
+    assert parse(server(connections={})).spec.connections.budget is None
+    assert parse(server(connections={"unpooled": 5, "headroomPercent": 10})).spec.connections.budget is None
+
+
 def test_a_namespace_has_its_own_share_or_the_default() -> None:
     share = {"namespace": "shop", "guaranteed": 20, "max": 60, "weight": 30}
     spec = parse(server(shares=[share], defaultShare={"max": 40})).spec
@@ -87,7 +92,7 @@ def test_what_makes_no_sense_is_refused_with_the_field_and_the_remedy() -> None:
     assert faults(connections={"max": 5, "unpooled": 5}) == [
         "spec.connections.unpooled: unpooled leaves nothing for pools: lower it below max"
     ]
-    assert faults(connections={}) == ["spec.connections.max: is required: add it"]
+    assert faults(monitoring={}) == ["spec.monitoring.secretRef: is required: add it"]
     assert faults(defaultShare={"guaranteed": 5, "max": 4}) == [
         "spec.defaultShare.guaranteed: guaranteed is more than max: lower guaranteed or raise max"
     ]
