@@ -160,7 +160,8 @@ def told(
 
 def patch(view: ServerView, status: ServerStatus) -> dict[str, Any] | None:
     """The write, by compare and swap; None when status says it already."""
-    if status.wire() == json.loads(view.status):
+    before, told = json.loads(view.status), status.wire()
+    if told == before:
         return None
     metadata = {"namespace": view.namespace, "name": view.name, "uid": view.uid}
     metadata["resourceVersion"] = str(view.resource_version)
@@ -168,7 +169,7 @@ def patch(view: ServerView, status: ServerStatus) -> dict[str, Any] | None:
         "apiVersion": naming.API_VERSION,
         "kind": naming.SERVER_KIND,
         "metadata": metadata,
-        "status": status.wire(),
+        "status": {**dict.fromkeys(before), **told},  # a merge leaves what is not named; null removes it
     }
 
 
