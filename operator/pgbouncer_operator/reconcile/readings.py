@@ -68,6 +68,8 @@ class Readings:
         if monitoring is None:
             self.forget(key)
             return None
+        if authority is None and _own_authority(server):
+            return None  # whom to believe is not known yet; what is wrong with the CA is told
         question = _Question(key[0], _where(server, monitoring, authority), monitoring)
         known = self._answers.get(key)
         if known is not None and known.question != question:
@@ -146,12 +148,15 @@ def _value(data: dict[str, Any], key: str, secret: str) -> str:
 
 
 def _where(server: PostgresServer, monitoring: Monitoring, authority: str | None) -> Server:
-    backend = server.spec.backend
-    system = backend.ca is not None and bool(backend.ca.system)
     return Server(
         host=membership.host(server),
         port=server.spec.port,
         database=monitoring.database,
-        sslmode=backend.tls_mode.value,
-        authority="" if system else authority or "",
+        sslmode=server.spec.backend.tls_mode.value,
+        authority=authority or "",
     )
+
+
+def _own_authority(server: PostgresServer) -> bool:
+    ca = server.spec.backend.ca
+    return ca is not None and not ca.system
