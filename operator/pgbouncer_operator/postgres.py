@@ -91,8 +91,10 @@ async def _ask(server: Server, login: Login) -> tuple[int, int, int, str, bool]:
             options=OPTIONS,
             autocommit=True,
         )
-        async with connection:
+        try:
             row = await (await connection.execute(QUESTION)).fetchone()
+        finally:
+            await connection.close()
     if row is None:
         raise Unanswered("the server answered nothing")
     return row

@@ -1,5 +1,6 @@
 """The operator's own login at a real PostgreSQL: what it reads, whom it refuses, and what of the Secret it tells."""
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -8,7 +9,7 @@ from tests.process import agentdb, servers
 from tests.process.servers import Postgres
 from tests.process.test_agent_backend import authority, certify
 
-from pgbouncer_operator import postgres
+from pgbouncer_operator import log, postgres
 from pgbouncer_operator.postgres import Login, Server, Superuser, Unanswered
 
 pytestmark = pytest.mark.process
@@ -89,6 +90,25 @@ async def test_nobodys_functions_stand_in_for_postgresqls_own(database: Postgres
     database.sql("grant usage on schema trap to public")
     database.sql("alter role watcher set search_path to trap, pg_catalog")
     assert (await postgres.limits(address(database), MONITOR)).maximum in {60, 80}
+
+
+async def test_not_even_a_log_of_everything_names_the_login(
+    database: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, driver = logging.getLogger(), logging.getLogger("psycopg")
+    handlers, level, quiet = root.handlers[:], root.level, driver.level
+    driver.setLevel(logging.DEBUG)  # it is quieter by itself, until some version is not
+    log.configure("debug", "json")
+    try:
+        await refused(address(database), Login("watcher", "wrong words"))
+        await refused(address(database, database="nowhere"))
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        driver.setLevel(quiet)
+    told = capsys.readouterr().err
+    assert "watcher" not in told
+    assert "words" not in told
 
 
 @pytest.mark.parametrize(

@@ -225,3 +225,22 @@ async def test_nothing_of_the_secret_is_told(
     everything = json.dumps(status(world)) + caplog.text + "".join(str(each.__dict__) for each in caplog.records)
     for value in LOGIN.values():
         assert value not in everything
+
+
+async def test_a_pool_that_reaches_the_server_again_has_it_asked_at_once(
+    world: Cluster, postgres: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgbouncer_operator.reconcile.readings.LIMITS_LAST", 600.0)
+    world.api.create(secret())
+    world.api.create(server(**MONITORED))
+    world.api.create(member("shop"))
+    async with world.operator(PORT + 11):
+        await world.until(lambda: held(world) == 60, "the first limits")
+        await world.settled(1.0)
+        assert len(postgres.asked) == 1
+        world.agents.broken.add("postgres.platform.svc")
+        await world.until(lambda: world.condition("shop", "BackendReachable").get("status") == "False", "it is away")
+        postgres.now = Limits(34, 3, "second")
+        world.agents.broken.clear()
+        await world.until(lambda: held(world) == 30, "the limits that it came back with")
+        assert len(postgres.asked) == 2

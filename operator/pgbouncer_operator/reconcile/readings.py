@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 LIMITS_LAST = 55.0  # seconds that an answer counts: a little less than there are between two looks at rest
 FAILED_LAST = 15.0  # the same of a read that failed
-AT_ONCE = 4  # servers that are asked at the same time
+AT_ONCE = 8  # servers that are asked at the same time
 
 Ask = Callable[[Server, Login], Awaitable[Limits]]
 
