@@ -1,8 +1,11 @@
 """The operator's own login at a real PostgreSQL: what it reads, whom it refuses, and what of the Secret it tells."""
 
+import asyncio
+import base64
 import logging
 import os
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 from tests.process import agentdb, servers
@@ -10,7 +13,13 @@ from tests.process.servers import Postgres
 from tests.process.test_agent_backend import authority, certify
 
 from pgbouncer_operator import log, postgres
+from pgbouncer_operator.api.postgres_server import parse
+from pgbouncer_operator.kube.client import Kube
+from pgbouncer_operator.kube.resources import SECRETS
 from pgbouncer_operator.postgres import Login, Server, Superuser, Unanswered
+from pgbouncer_operator.reconcile.readings import LIMITS_LAST, Readings
+from pgbouncer_operator.reconcile.triggers import ServerKey
+from pgbouncer_operator.sizing.limits import Limits
 
 pytestmark = pytest.mark.process
 MONITOR = Login("watcher", "secret words")
@@ -51,6 +60,53 @@ async def test_the_limits_are_what_the_server_has_and_a_restart_with_others_is_s
     assert (second.maximum, second.reserved, second.usable) == (80, 9, 71)
     assert second.started > first.started
     assert agentdb.sessions(database, MONITOR.username) == 0, "the login is for a moment"
+
+
+class Secrets:
+    """The one Secret that is read."""
+
+    async def get(self, resource: object, namespace: str, name: str) -> dict[str, Any]:
+        assert (resource, namespace, name) == (SECRETS, "platform", "pg-monitor")
+        values = {"username": MONITOR.username, "password": MONITOR.password}
+        return {"data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}}
+
+
+async def test_the_operator_is_woken_by_a_restart_with_other_limits_and_by_nothing_else() -> None:
+    with servers.postgres() as server:
+        server.role(MONITOR.username, MONITOR.password)
+        spec = {"host": "127.0.0.1", "port": server.port, "tls": {"mode": "disable"}}
+        spec |= {"monitoring": {"secretRef": {"name": "pg-monitor"}}}
+        object_ = parse({"metadata": {"name": "rds", "namespace": "platform"}, "spec": spec})
+        now, woken = [0.0], asyncio.Queue[ServerKey]()
+        readings = Readings(cast(Kube, Secrets()), lambda: now[0], woken.put_nowait, postgres.limits)
+
+        async def news() -> Limits | None:
+            """What is known once it is another."""
+            assert await asyncio.wait_for(woken.get(), 30) == ServerKey("platform", "rds")
+            found = readings.latest(object_, None)
+            return found.limits if found else None
+
+        async def again() -> None:
+            now[0] += LIMITS_LAST
+            readings.latest(object_, None)
+            await asyncio.gather(*readings._running.values())
+
+        readings.latest(object_, None)
+        first = await news()
+        assert first is not None
+        assert first.usable == 57
+        await again()
+        assert woken.empty(), "the same answer is no news"
+        server.sql("alter system set max_connections = 90")
+        server.stop()
+        await again()
+        assert await news() is None
+        agentdb.restart(server)
+        await again()
+        second = await news()
+        assert second is not None
+        assert second.usable == 87
+        await readings.close()
 
 
 async def test_the_server_is_verified_as_its_tls_says_and_no_file_is_left_open() -> None:

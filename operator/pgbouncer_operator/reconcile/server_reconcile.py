@@ -107,6 +107,7 @@ class ServerReconciler:
             self._supplies.pop(key, None)
             return servers, None
         if view is None:
+            self._down.discard(key)
             return servers, bool(self.world.pods.find(key)) or self._deployed(key)
         found = self.world.servers.found(view)
         server = found.server if found else None
