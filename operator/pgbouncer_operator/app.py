@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pgbouncer_operator import __version__, log, naming
+from pgbouncer_operator import __version__, log, naming, postgres
 from pgbouncer_operator.engine.leader import Elector, LeaseLost, LeaseTiming
 from pgbouncer_operator.engine.ratelimit import Backoff, TokenBucket
 from pgbouncer_operator.engine.workers import WorkerOptions, Workers
@@ -33,6 +33,7 @@ from pgbouncer_operator.reconcile import following
 from pgbouncer_operator.reconcile.agents import Agents
 from pgbouncer_operator.reconcile.apply import Applier
 from pgbouncer_operator.reconcile.observe import Observer
+from pgbouncer_operator.reconcile.readings import Readings
 from pgbouncer_operator.reconcile.reconcile import Reconciler
 from pgbouncer_operator.reconcile.server_reconcile import Dispatcher, ServerReconciler
 from pgbouncer_operator.reconcile.triggers import COALESCE, AnyKey, ServerKey, delay
@@ -72,6 +73,7 @@ class _Operator:
         self.metrics.queue_length.set_function(lambda: len(self.queue))
         self.metrics.pools.set_function(lambda: len(self.world.pools))
         self.metrics.statuses = self.world.statuses
+        self.metrics.servers = self.world.servers.statuses
         self.metrics.leader.set_function(lambda: vitals.synced)
         async with contextlib.AsyncExitStack() as closing:
             kube = await self._connect()
@@ -108,7 +110,9 @@ class _Operator:
         async with contextlib.AsyncExitStack() as closing:
             agents = Agents.open()
             closing.push_async_callback(agents.close)
-            workers = self._workers(kube, agents)
+            readings = Readings(kube, loop.time, lambda key: self.queue.add_after(key, COALESCE), postgres.limits)
+            closing.push_async_callback(readings.close)
+            workers = self._workers(kube, agents, readings)
             vitals.workers = workers
             self.world.clients.enabled = self.settings.client_workloads
             await self._sync(kube)
@@ -126,13 +130,13 @@ class _Operator:
                 group.create_task(self._resync(kube), name="resync")
                 group.create_task(self._follow(_Inbox(self, loop, following.project)), name="clients")
 
-    def _workers(self, kube: Kube, agents: Agents) -> Workers[AnyKey]:
+    def _workers(self, kube: Kube, agents: Agents, readings: Readings) -> Workers[AnyKey]:
         loop = asyncio.get_running_loop()
         events = EventRecorder(kube, TokenBucket(EVENTS_RATE, EVENTS_BURST, loop.time), _utc, EVENTS_QUIET)
         platform = Platform(self.settings.pool_image, self.settings.image_pull_policy, self.settings.endpoint_delay)
         observer = Observer(kube, agents, self.world, loop.time, _stamp, self.settings.connection_secrets)
         pools = Reconciler(observer, Applier(kube, self.world, events), platform)
-        servers = ServerReconciler(kube, self.world, loop.time, _stamp)
+        servers = ServerReconciler(kube, self.world, loop.time, _stamp, readings)
         work = Dispatcher(pools, servers, lambda key: self.queue.add_after(key, COALESCE))
         options = WorkerOptions(
             count=self.settings.workers,

@@ -39,6 +39,8 @@ def configure(level: str, style: str) -> None:
     # Kopf tells of every event it passes on, and aiohttp of every probe: that is not news.
     for noisy in ("kopf", "aiohttp", "kubernetes"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    # It repeats PostgreSQL's words, which name the login; whoever asks a server tells what there is to tell.
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     # It tells at every start that it leaves signals to us.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
 

@@ -14,7 +14,7 @@ from pgbouncer_operator.kube.transport import Call
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-# Pools as they stand in their status: namespace, name, status.
+# Pools, or servers, as they stand in their status: namespace, name, status.
 Statuses = Callable[[], Iterable[tuple[str, str, Mapping[str, Any]]]]
 
 
@@ -52,8 +52,10 @@ class Metrics:
         self.pools = Gauge("pools", "Pools known.", namespace=space, registry=registry)
         self.leader = Gauge("leader", "1 while this process leads.", namespace=space, registry=registry)
         self.statuses: Statuses = tuple
+        self.servers: Statuses = tuple
         self.registry.register(_Process())
         self.registry.register(_Pools(self))
+        self.registry.register(_Servers(self))
 
     def called(self, call: Call) -> None:
         """Count one request."""
@@ -98,6 +100,30 @@ class _Pools(Collector):
             for each in status.get("advice") or ():
                 advised.add_metric([namespace, name, each["reason"]], 1)
         return size, recommended, advised
+
+
+class _Servers(Collector):
+    """The budgets of PostgresServers, and what they are advised, as status tells them."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        labels, stem = ["namespace", "server"], "pgbouncer_operator_server"
+        limit = GaugeMetricFamily(f"{stem}_max_connections", "max_connections, as read from it.", labels=labels)
+        reserved = GaugeMetricFamily(f"{stem}_reserved_connections", "Of those, reserved ones.", labels=labels)
+        budget = GaugeMetricFamily(f"{stem}_budget", "Connections that pools may hold together.", labels=labels)
+        allocated = GaugeMetricFamily(f"{stem}_allocated", "Connections that pools are charged with.", labels=labels)
+        advised = GaugeMetricFamily(f"{stem}_advice", "1 while status gives this advice.", labels=[*labels, "reason"])
+        for namespace, name, status in self._metrics.servers():
+            read = status.get("limits") or {}
+            told = (read.get("maxConnections"), read.get("reserved"), status.get("budget"), status.get("allocated"))
+            for family, value in zip((limit, reserved, budget, allocated), told, strict=True):
+                if value is not None:
+                    family.add_metric([namespace, name], value)
+            for each in status.get("advice") or ():
+                advised.add_metric([namespace, name, each["reason"]], 1)
+        return limit, reserved, budget, allocated, advised
 
 
 class _Process(Collector):

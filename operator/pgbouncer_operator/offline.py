@@ -43,7 +43,7 @@ def check(manifest: str) -> Result:
         if isinstance(server, InvalidSpec):
             problems += [f"{'/'.join(key)}: {problem}" for problem in server.problems]
         else:
-            lines.append(f"{'/'.join(key)}: ok, pools share {server.spec.connections.budget} server connections\n")
+            lines.append(f"{'/'.join(key)}: {_shared(server)}\n")
     for body in _pools(manifest):
         name = _name(body)
         pool = _resolved(_read(body), servers)
@@ -70,7 +70,9 @@ def render(manifest: str, image: str) -> Result:
     for body in _pools(manifest):
         pool = _resolved(_read(body), servers)
         if isinstance(pool, ConnectionPool) and pool.spec.backend.host is None:
-            problems.append(f"{_name(body)}: put the PostgresServer that it refers to into the manifest, too.")
+            problems.append(
+                f"{_name(body)}: put the PostgresServer that it refers to into the manifest, too, with connections.max."
+            )
             continue
         if isinstance(pool, InvalidSpec):
             problems += [f"{_name(body)}: {problem}" for problem in pool.problems]
@@ -174,7 +176,18 @@ def _resolved(
     if isinstance(pool, InvalidSpec) or reference is None:
         return pool
     server = servers.get((reference.namespace or pool.metadata.namespace, reference.name))
-    return pool if server is None or isinstance(server, InvalidSpec) else membership.effective(pool, server)
+    if server is None or isinstance(server, InvalidSpec):
+        return pool
+    share = server.spec.share_of(pool.metadata.namespace).max
+    known = (pool.spec.server_connections.max, share, server.spec.connections.budget)
+    return pool if known == (None, None, None) else membership.effective(pool, server)
+
+
+def _shared(server: PostgresServer) -> str:
+    connections, read = server.spec.connections, server.spec.monitoring
+    if connections.budget is not None:
+        return f"ok, pools share {connections.budget} server connections"
+    return f"ok, pools share what the server takes, {'which is read' if read else 'once connections.max says it'}"
 
 
 def _read(body: Mapping[str, Any]) -> ConnectionPool | InvalidSpec:

@@ -68,14 +68,14 @@ def main(argv: list[str]) -> None:
         assert isinstance(known, PostgresServer)
         found = list(members(view, pools // servers))
         shared = server_round.shared_out(view, known, found, frozenset())
-        server_round.patch(view, server_round.told(view, known, shared, "", TODAY))
+        server_round.patch(view, server_round.told(view, known, shared, server_round.Heard(), TODAY))
     first = time.process_time() - begun
-    status = server_round.told(view, known, shared, "", TODAY).wire()
+    status = server_round.told(view, known, shared, server_round.Heard(), TODAY).wire()
     begun = time.process_time()
     for _ in range(servers):
         view = server(json.loads(json.dumps(status)))
         shared = server_round.shared_out(view, known, found, frozenset())
-        server_round.patch(view, server_round.told(view, known, shared, "", TODAY))
+        server_round.patch(view, server_round.told(view, known, shared, server_round.Heard(), TODAY))
     again = time.process_time() - begun
     print(
         f"{pools} pools on {servers} servers ({naming.SERVER_KIND}): first round {first:.2f} s, later {again:.2f} s CPU"

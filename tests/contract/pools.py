@@ -132,6 +132,9 @@ GOOD: tuple[tuple[str, Object], ...] = (
     ("a size by demand", pool(connections(mode="Demand", min=2))),
     ("a least of all there is", pool(connections(mode="Demand", min=25))),
     ("a size by clients", pool(following({"kind": "Deployment", "name": "web"}, {"name": "web"}, {"selector": {"matchLabels": {"app": "web"}}}, {"kind": "StatefulSet", "selector": {"matchLabels": {"a.b/c": ""}}}))),
+    ("a share of a server, by clients", pool(put(backend={"serverRef": {"name": "rds"}}, serverConnections={"sizing": {"mode": "Workloads", "perClientReplica": 3}}, clients={"workloads": [{"name": "web"}]}))),
+    ("a share of a server and a least", pool(put(backend={"serverRef": {"name": "rds"}}, serverConnections={"sizing": {"mode": "Demand", "min": 3}}))),
+    ("a share of a server and nothing else", pool(lambda spec: (put(backend={"serverRef": {"name": "rds"}})(spec), spec.pop("serverConnections")))),
     ("clients that nothing follows", pool(put(clients={"workloads": [{"name": "web"}]}))),
 )  # fmt: skip
 
@@ -243,6 +246,12 @@ BAD: tuple[Bad, ...] = (
     Bad("a size by clients without clients", pool(connections(mode="Workloads", perClientReplica=3)), "spec.clients", NOBODY_TO_FOLLOW),
     Bad("a size by an empty list of clients", pool(following()), "spec.clients", NOBODY_TO_FOLLOW),
     Bad("a least above the most", pool(connections(min=26)), "spec.serverConnections.sizing", "sizing.min is more than max: lower min or raise max"),
+    Bad("a least of nothing", pool(connections(min=0)), "spec.serverConnections.sizing.min", "must be greater than or equal to 1", "spec.serverConnections.sizing.min in body should be greater than or equal to 1"),
+    Bad("clients that use nothing", pool(put(serverConnections={"max": 25, "sizing": {"perClientReplica": 0}})), "spec.serverConnections.sizing.perClientReplica", "must be greater than or equal to 1", "spec.serverConnections.sizing.perClientReplica in body should be greater than or equal to 1"),
+    Bad("too many workloads", pool(following(*({"name": f"web-{number}"} for number in range(17)))), "spec.clients.workloads", "may have at most 16 entries", "Too many"),
+    Bad("more connections than anybody has", pool(put(serverConnections={"max": 10001})), "spec.serverConnections.max", "must be less than or equal to 10000", "spec.serverConnections.max in body should be less than or equal to 10000"),
+    Bad("a server of no name", pool(put(backend={"serverRef": {}})), "spec.backend.serverRef.name", "is required: add it", "Required value"),
+    Bad("a server with a line break in its name", pool(put(backend={"serverRef": {"name": "a\nb"}})), "spec.backend.serverRef.name", "must match ^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", "should match"),
     Bad("a size by chance", pool(connections(mode="Auto")), "spec.serverConnections.sizing.mode", "must be 'Fixed', 'Workloads' or 'Demand'", 'supported values: "Fixed", "Workloads", "Demand"'),
     Bad("a workload of no name", pool(following({"kind": "Deployment"})), "spec.clients.workloads[0]", NAME_OR_SELECTOR),
     Bad("a workload by name and by labels", pool(following({"name": "web", "selector": {"matchLabels": {"app": "web"}}})), "spec.clients.workloads[0]", NAME_OR_SELECTOR),

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.contract.pools import Bad, Object
+from tests.contract.servers import BAD, GOOD, server
 from tests.contract.test_crd import ALLOWED, VALIDATIONS, nodes
 
 from pgbouncer_operator.api import crd, crd_server
-from pgbouncer_operator.api.connection_pool import InvalidSpec
+from pgbouncer_operator.api.connection_pool import InvalidSpec, Problem
 from pgbouncer_operator.api.postgres_server import parse
 
 DOCUMENT = crd_server.render()
@@ -17,17 +19,6 @@ SCHEMA = DOCUMENT["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 PARTS = [*nodes(SCHEMA["properties"]["spec"], "spec"), *nodes(SCHEMA["properties"]["status"], "status")]
 FIELDS = [(path, node) for path, node in PARTS if not path.endswith(("[]", "{}"))]
 CRDS = Path(__file__).parents[2] / "crds"
-
-
-def server(**spec: Any) -> dict[str, Any]:
-    body = {"host": "main.example.com", "connections": {"max": 100}}
-    return {"metadata": {"name": "rds", "namespace": "platform"}, "spec": body | spec}
-
-
-def faults(**spec: Any) -> list[str]:
-    with pytest.raises(InvalidSpec) as refused:
-        parse(server(**spec))
-    return [f"{each.field}: {each.message}" for each in refused.value.problems]
 
 
 def test_the_text_is_plain_yaml_below_30_kilobytes() -> None:
@@ -76,6 +67,11 @@ def test_the_budget_is_what_is_left_without_unpooled_and_headroom() -> None:
     assert spec.connections.budget == 333
 
 
+def test_without_a_maximum_the_budget_is_not_known_here() -> None:
+    assert parse(server(connections={})).spec.connections.budget is None
+    assert parse(server(connections={"unpooled": 5, "headroomPercent": 10})).spec.connections.budget is None
+
+
 def test_a_namespace_has_its_own_share_or_the_default() -> None:
     share = {"namespace": "shop", "guaranteed": 20, "max": 60, "weight": 30}
     spec = parse(server(shares=[share], defaultShare={"max": 40})).spec
@@ -83,15 +79,26 @@ def test_a_namespace_has_its_own_share_or_the_default() -> None:
     assert (spec.share_of("bank").guaranteed, spec.share_of("bank").max, spec.share_of("bank").weight) == (0, 40, 10)
 
 
-def test_what_makes_no_sense_is_refused_with_the_field_and_the_remedy() -> None:
-    assert faults(connections={"max": 5, "unpooled": 5}) == [
-        "spec.connections.unpooled: unpooled leaves nothing for pools: lower it below max"
-    ]
-    assert faults(connections={}) == ["spec.connections.max: is required: add it"]
-    assert faults(defaultShare={"guaranteed": 5, "max": 4}) == [
-        "spec.defaultShare.guaranteed: guaranteed is more than max: lower guaranteed or raise max"
-    ]
-    assert faults(allowedNamespaces={"from": "Selector"}) == [
-        "spec.allowedNamespaces.selector: selector and from: Selector belong together: give both or neither"
-    ]
-    assert faults(host="a\nb")[0].startswith("spec.host: must be one DNS name")
+@pytest.mark.parametrize(("sentence", "body"), GOOD, ids=[sentence for sentence, _ in GOOD])
+def test_a_good_server_is_accepted(sentence: str, body: Object) -> None:
+    assert parse(body).spec.host, sentence
+
+
+@pytest.mark.parametrize("bad", BAD, ids=[bad.sentence for bad in BAD])
+def test_a_bad_server_is_refused_with_the_field_and_the_remedy(bad: Bad) -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        parse(bad.body)
+    assert refused.value.problems == (Problem(bad.field, bad.message),)
+
+
+def test_every_rule_of_the_definition_has_a_server_that_breaks_it() -> None:
+    """And one whose number is out of each bound; the API server is asked with the same table."""
+    broken = [bad.message for bad in BAD]
+    rules = {entry["message"] for _, node in PARTS for entry in node.get(VALIDATIONS, [])}
+    assert rules <= set(broken)
+    for path, node in FIELDS:
+        if path.startswith("spec") and node.get("type") == "integer":
+            field = path.removeprefix("spec.shares[].")
+            bounds = [bad.message for bad in BAD if bad.field.endswith(field.removeprefix("spec"))]
+            assert f"must be greater than or equal to {node['minimum']}" in bounds, path
+            assert f"must be less than or equal to {node['maximum']}" in bounds, path

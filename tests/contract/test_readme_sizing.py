@@ -5,8 +5,9 @@ import re
 from tests.contract.test_readme import MANIFESTS, POOL, section
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.api.postgres_server import ServerSpec
+from pgbouncer_operator.api import postgres_server
 from pgbouncer_operator.api.tuning import SizingMode
+from pgbouncer_operator.reconcile import server_limits
 from pgbouncer_operator.reconcile.advice import Subject
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources.deployment import Platform
@@ -16,9 +17,13 @@ from pgbouncer_operator.sizing import demand
 SECTION = section("Sizes that follow")
 
 
-def test_what_is_not_yet_there_is_not_in_the_api() -> None:
-    assert "`monitoring`" in section("Not yet")
-    assert "monitoring" not in ServerSpec.model_fields
+def test_every_server_shown_is_valid_and_every_advice_about_one_is_named() -> None:
+    shown = [body for body in MANIFESTS if body["kind"] == naming.SERVER_KIND]
+    budgets = [postgres_server.parse(body).spec.connections.budget for body in shown]
+    assert budgets == [333, None]
+    assert {each.value for each in server_limits.Subject} <= set(
+        re.findall(r"`(\w+)`", section("One budget for many pools"))
+    )
 
 
 def test_every_advice_and_every_mode_is_named() -> None:

@@ -1,6 +1,6 @@
-"""The CRD on a real API server: it is accepted with all its rules, and judges pools as the models do.
+"""The CRDs on a real API server: they are accepted with all their rules, and judge as the models do.
 
-The definition is registered under a group of this file's own, so that no other test or installed chart is disturbed.
+The definitions are registered under a group of this file's own, so that no other test or installed chart is disturbed.
 """
 
 import copy
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.contract import servers
 from tests.contract.pools import BAD, GOOD, SECRET, Bad, Object, pool, put
 from tests.localcluster.fixture import Cluster, cluster
 from tests.localcluster.problem import Problem
@@ -17,7 +18,7 @@ from tests.localcluster.waiting import until
 from tests.unit.api.test_status import FULL
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.api import crd
+from pgbouncer_operator.api import crd, crd_server
 from pgbouncer_operator.offline import parameter_rules
 
 __all__ = ["cluster"]  # pytest finds the fixture by its name here
@@ -26,11 +27,34 @@ pytestmark = pytest.mark.controlplane
 
 GROUP = "rules.example.com"
 RESOURCE = f"{naming.PLURAL}.{GROUP}"
+SERVERS = f"{naming.SERVER_PLURAL}.{GROUP}"
+
+
+SERVER_STATUS: Object = {
+    "observedGeneration": 1,
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "True",
+            "reason": "Shared",
+            "message": "1 pools share 96 connections.",
+            "observedGeneration": 1,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+    ],
+    "limits": {"maxConnections": 100, "reserved": 3, "started": "2026-01-01T00:00:00.000Z"},
+    "advice": [{"reason": "LimitNearSum", "message": "1 are left."}],
+    "budget": 96,
+    "allocated": 20,
+    "pools": 1,
+    "seq": 4,
+    "allocations": [{"pool": "web/shop", "uid": "u", "connections": 20, "high": 20, "seq": 4}],
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The API server with the definition in it."""
+    """The API server with the definitions in it."""
 
     cluster: Cluster
 
@@ -38,7 +62,7 @@ class Server:
         return self.cluster.kubectl(*arguments, input=json.dumps(body) if body else None)
 
     def verdict(self, body: Object) -> list[str]:
-        """Every error that the server has about a pool; nothing is stored."""
+        """Every error that the server has about an object; nothing is stored."""
         try:
             self.kubectl("create", "--dry-run=server", "--validate=ignore", "--filename=-", body=moved(body))
         except Problem as refusal:
@@ -61,21 +85,26 @@ def errors(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def server(cluster: Cluster) -> Iterator[Server]:
-    document = crd.render(parameter_rules())
-    document["metadata"]["name"] = RESOURCE
-    document["spec"]["group"] = GROUP
     here = Server(cluster)
-    here.kubectl("delete", "crd", RESOURCE, "--ignore-not-found")
-    here.kubectl("create", "--filename=-", body=document)
-    here.kubectl("wait", "--for=condition=Established", f"crd/{RESOURCE}", "--timeout=60s")
-    until(lambda: "" if served(here) else f"the API server serves {RESOURCE}", seconds=60)
+    for resource, document in ((RESOURCE, crd.render(parameter_rules())), (SERVERS, crd_server.render())):
+        define(here, resource, document)
     yield here
-    here.kubectl("delete", "crd", RESOURCE)
+    here.kubectl("delete", "crd", RESOURCE, SERVERS)
 
 
-def served(here: Server) -> bool:
+def define(here: Server, resource: str, document: Object) -> None:
+    """Register a definition under the group of this file, and wait until it is served."""
+    document["metadata"]["name"] = resource
+    document["spec"]["group"] = GROUP
+    here.kubectl("delete", "crd", resource, "--ignore-not-found")
+    here.kubectl("create", "--filename=-", body=document)
+    here.kubectl("wait", "--for=condition=Established", f"crd/{resource}", "--timeout=60s")
+    until(lambda: "" if served(here, resource) else f"the API server serves {resource}", seconds=60)
+
+
+def served(here: Server, resource: str) -> bool:
     try:
-        here.kubectl("get", RESOURCE)
+        here.kubectl("get", resource)
     except Problem:
         return False
     return True
@@ -89,8 +118,9 @@ def stored(server: Server) -> Iterator[Server]:
     server.kubectl("delete", RESOURCE, "shop-pool")
 
 
-def test_the_definition_is_accepted_with_every_rule_in_its_cost_budget(server: Server) -> None:
-    conditions = json.loads(server.kubectl("get", "crd", RESOURCE, "--output=json"))["status"]["conditions"]
+@pytest.mark.parametrize("resource", [RESOURCE, SERVERS])
+def test_the_definition_is_accepted_with_every_rule_in_its_cost_budget(server: Server, resource: str) -> None:
+    conditions = json.loads(server.kubectl("get", "crd", resource, "--output=json"))["status"]["conditions"]
     states = {condition["type"]: condition["status"] for condition in conditions}
     assert states["Established"] == "True"
     assert states["NamesAccepted"] == "True"
@@ -102,8 +132,22 @@ def test_the_server_accepts_a_good_pool(server: Server, sentence: str, body: Obj
     assert server.verdict(body) == [], sentence
 
 
+@pytest.mark.parametrize(("sentence", "body"), servers.GOOD, ids=[sentence for sentence, _ in servers.GOOD])
+def test_the_server_accepts_a_good_postgres_server(server: Server, sentence: str, body: Object) -> None:
+    assert server.verdict(body) == [], sentence
+
+
 @pytest.mark.parametrize("bad", BAD, ids=[bad.sentence for bad in BAD])
 def test_the_server_refuses_a_bad_pool_with_the_field_and_the_remedy(server: Server, bad: Bad) -> None:
+    judge(server, bad)
+
+
+@pytest.mark.parametrize("bad", servers.BAD, ids=[bad.sentence for bad in servers.BAD])
+def test_the_server_refuses_a_bad_postgres_server_with_the_field_and_the_remedy(server: Server, bad: Bad) -> None:
+    judge(server, bad)
+
+
+def judge(server: Server, bad: Bad) -> None:
     said = server.verdict(bad.body)
     named = [error for error in said if error.startswith(f"{bad.field}: ")]
     assert any((bad.server or bad.message) in error for error in named), said
@@ -145,6 +189,18 @@ def test_a_full_status_is_accepted_and_shown_in_one_line(stored: Server) -> None
 def test_status_is_kept_whole(stored: Server) -> None:
     report(stored, FULL.wire())
     assert json.loads(stored.kubectl("get", RESOURCE, "shop-pool", "--output=json"))["status"] == FULL.wire()
+
+
+def test_a_postgres_servers_status_is_kept_whole_and_shown_in_one_line(server: Server) -> None:
+    server.kubectl("create", "--filename=-", body=moved(servers.server()))
+    try:
+        report(server, SERVER_STATUS, SERVERS, "rds")
+        assert json.loads(server.kubectl("get", SERVERS, "rds", "--output=json"))["status"] == SERVER_STATUS
+        heads, values = table(server.kubectl("get", SERVERS), "rds")
+    finally:
+        server.kubectl("delete", SERVERS, "rds")
+    assert heads == ["NAME", "READY", "REASON", "MAX", "BUDGET", "ALLOCATED", "POOLS", "AGE"]
+    assert values[:-1] == ["rds", "True", "Shared", "100", "96", "20", "1"]
 
 
 def test_the_scale_subresource_shows_pods_and_selector(stored: Server) -> None:
@@ -189,12 +245,12 @@ def described(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield from described(node["items"])
 
 
-def report(here: Server, status: Object) -> None:
+def report(here: Server, status: Object, resource: str = RESOURCE, name: str = "shop-pool") -> None:
     change = json.dumps({"status": status})
-    here.kubectl("patch", RESOURCE, "shop-pool", "--subresource=status", "--type=merge", f"--patch={change}")
+    here.kubectl("patch", resource, name, "--subresource=status", "--type=merge", f"--patch={change}")
 
 
-def table(text: str) -> tuple[list[str], list[str]]:
+def table(text: str, name: str = "shop-pool") -> tuple[list[str], list[str]]:
     heads, *rows = text.splitlines()
-    (row,) = [row for row in rows if row.startswith("shop-pool ")]
+    (row,) = [row for row in rows if row.startswith(f"{name} ")]
     return heads.split(), row.split()

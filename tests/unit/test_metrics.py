@@ -39,6 +39,22 @@ def test_sizes_and_advice_are_told_by_pool_as_status_has_them() -> None:
     assert b'pool="new"' not in metrics.text()
 
 
+def test_budgets_of_servers_are_told_as_status_has_them() -> None:
+    metrics = Metrics()
+    told = {
+        "limits": {"maxConnections": 100, "reserved": 3},
+        "budget": 97,
+        "allocated": 40,
+        "advice": [{"reason": "LimitNearSum"}],
+    }
+    metrics.servers = lambda: [("platform", "rds", told), ("platform", "new", {})]
+    where = {"namespace": "platform", "server": "rds"}
+    figures = {"max_connections": 100, "reserved_connections": 3, "budget": 97, "allocated": 40}
+    assert {name: sample(metrics, f"server_{name}", **where) for name in figures} == figures
+    assert sample(metrics, "server_advice", **where, reason="LimitNearSum") == 1
+    assert b'server="new"' not in metrics.text()
+
+
 def test_two_operators_in_one_process_do_not_share_counts() -> None:
     first, second = Metrics(), Metrics()
     first.called(Call("get", "pods", 200, 0.1))

@@ -51,6 +51,7 @@ Objects are created by POST and written by server-side apply, which is the verb 
   resources: [events]
   verbs: [create, patch]
 {{- if .Values.connectionSecrets.enabled }}
+# Also a PostgresServer's CA and login, by name; without this rule a Role with get on those Secrets does.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create, delete, get, update]

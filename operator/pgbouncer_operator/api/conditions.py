@@ -30,6 +30,7 @@ class ConditionType(StrEnum):
     BACKEND_REACHABLE = "BackendReachable"
     CREDENTIALS_AVAILABLE = "CredentialsAvailable"
     WITHIN_BUDGET = "WithinBudget"
+    LIMITS_KNOWN = "LimitsKnown"
     PAUSED = "Paused"
     UPDATE_AVAILABLE = "UpdateAvailable"
 
@@ -53,6 +54,7 @@ class Reason(StrEnum):
     AVAILABLE = "Available"
     FITS = "Fits"
     SHARED = "Shared"
+    LIMITS_READ = "LimitsRead"
     SCALED_TO_ZERO = "ScaledToZero"
     FLOWING = "Flowing"
     PAUSED = "Paused"
@@ -92,6 +94,9 @@ class Reason(StrEnum):
     SERVER_NOT_SHARED = "ServerNotShared"
     SERVER_IS_BUDGETED = "ServerIsBudgeted"
     SERVER_INVALID = "ServerInvalid"
+    LIMITS_UNKNOWN = "LimitsUnknown"
+    LIMITS_MISSING = "LimitsMissing"
+    LOGIN_IS_SUPERUSER = "LoginIsSuperuser"
     REPLICAS_CLAMPED = "ReplicasClamped"
     PARAMETER_UNSUPPORTED = "ParameterUnsupported"
 
@@ -105,6 +110,7 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.AVAILABLE: "Nothing to do: every user's Secret has a login and a password.",
         Reason.FITS: "Nothing to do: the pods wanted fit in serverConnections.max.",
         Reason.SHARED: "Nothing to do: the PostgresServer shares its budget out to its pools.",
+        Reason.LIMITS_READ: "Nothing to do: the server said how many connections it takes.",
         Reason.SCALED_TO_ZERO: "Set spec.replicas above 0 to serve clients again.",
         Reason.FLOWING: "Nothing to do: queries reach the server.",
         Reason.PAUSED: "Set spec.traffic to Flowing when you are done; after pauseTimeoutSeconds it flows by itself.",
@@ -142,6 +148,9 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.SERVER_NOT_SHARED: "Let the server's owner add the namespace to the PostgresServer's allowedNamespaces.",
         Reason.SERVER_IS_BUDGETED: "Replace backend.host by backend.serverRef: its connections are shared by a budget.",
         Reason.SERVER_INVALID: "Correct the field of the PostgresServer that the message names.",
+        Reason.LIMITS_UNKNOWN: "Correct what the message names, or set connections.max; the last known figure holds.",
+        Reason.LIMITS_MISSING: "Set connections.max of the PostgresServer, or give it monitoring.secretRef.",
+        Reason.LOGIN_IS_SUPERUSER: "Give monitoring.secretRef a role with pg_monitor that is no superuser.",
         Reason.REPLICAS_CLAMPED: "Raise serverConnections.max or lower replicas: the pods wanted do not all fit.",
         Reason.PARAMETER_UNSUPPORTED: "Remove the parameter, or run a PgBouncer version that has it.",
     }

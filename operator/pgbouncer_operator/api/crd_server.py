@@ -23,6 +23,7 @@ _READY = '.status.conditions[?(@.type=="Ready")]'
 _COLUMNS = (
     ("Ready", "string", f"{_READY}.status"),
     ("Reason", "string", f"{_READY}.reason"),
+    ("Max", "integer", ".status.limits.maxConnections"),
     ("Budget", "integer", ".status.budget"),
     ("Allocated", "integer", ".status.allocated"),
     ("Pools", "integer", ".status.pools"),

@@ -7,12 +7,21 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, StringConstraints, ValidationError
 
 from pgbouncer_operator.api.access import ConnectionCount
-from pgbouncer_operator.api.backend import BackendTls
+from pgbouncer_operator.api.backend import Backend, BackendTls
 from pgbouncer_operator.api.conditions import Condition
 from pgbouncer_operator.api.connection_pool import ObjectMeta, problems
 from pgbouncer_operator.api.model import ListMap, Model, Rule
-from pgbouncer_operator.api.status import Count, Name
-from pgbouncer_operator.api.strings import Host, Integer, LabelKey, LabelValue, Namespace
+from pgbouncer_operator.api.status import Advice, Count, Name
+from pgbouncer_operator.api.strings import (
+    BackendDatabaseName,
+    Host,
+    Integer,
+    KeyName,
+    LabelKey,
+    LabelValue,
+    Namespace,
+    ObjectName,
+)
 
 Weight = Annotated[Integer, Field(ge=1, le=1000)]
 
@@ -22,27 +31,30 @@ class ServerConnectionBudget(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="self.unpooled < self.max",
-            broken=lambda budget: None if budget.unpooled < budget.max else "",
+            cel="!has(self.max) || self.unpooled < self.max",
+            broken=lambda budget: None if budget.max is None or budget.unpooled < budget.max else "",
             message="unpooled leaves nothing for pools: lower it below max",
             field="unpooled",
         ),
     )
 
-    max: ConnectionCount
+    max: ConnectionCount | None = None
     """Connections that the server takes: its max_connections without superuser_reserved_connections, or a role's
-    CONNECTION LIMIT. Required. A change moves the pools' limits, lower ones first; nothing restarts."""
+    CONNECTION LIMIT. Default: what the server says of itself, with monitoring. A change moves the pools' limits, lower
+    ones first; nothing restarts."""
     unpooled: Annotated[Integer, Field(ge=0, le=10_000)] = 0
-    """Connections that are kept for clients that use no pool: migrations, backups, people. Default: 0. A change
-    moves the pools' limits."""
+    """Connections that are kept for clients that use no pool: migrations, backups, people. At least 1 where max is read
+    from the server, for the login that reads it. Default: 0. A change moves the pools' limits."""
     headroom_percent: Annotated[Integer, Field(ge=0, le=90)] = 0
     """Part of the rest that nobody gets, for statements whose client has gone. Default: 0. A change moves the pools'
     limits."""
 
     @property
-    def budget(self) -> int:
-        """Connections that all pools may hold together."""
-        return (self.max - self.unpooled) * (100 - self.headroom_percent) // 100
+    def budget(self) -> int | None:
+        """Connections that all pools may hold together; None while nobody knows what the server takes."""
+        if self.max is None:
+            return None
+        return max(0, self.max - self.unpooled) * (100 - self.headroom_percent) // 100
 
 
 class Consent(StrEnum):
@@ -108,6 +120,28 @@ class NamespaceShare(Share):
     """Name of the namespace. Required. A change moves the pools' limits."""
 
 
+class MonitoringSecret(Model):
+    """A Secret in the server's namespace."""
+
+    name: ObjectName
+    """Name of the Secret, in the PostgresServer's namespace. Required. A change takes effect at once, new content
+    within a minute."""
+
+
+class Monitoring(Model):
+    """The login by which the operator asks the server for its limits, once a minute."""
+
+    secret_ref: MonitoringSecret
+    """The Secret with login and password of a role that may log in, best with pg_monitor and nothing else. A superuser
+    is refused. Required. A change takes effect at once."""
+    username_key: KeyName | None = None
+    """Key of the Secret that holds the login. Default: username, else user. A change takes effect at once."""
+    password_key: KeyName = "password"  # noqa: S105  the name of a key
+    """Key of the Secret that holds the password. Default: password. A change takes effect at once."""
+    database: BackendDatabaseName = "postgres"
+    """Name of the database to log in to. Default: postgres. A change takes effect at once."""
+
+
 class ServerSpec(Model):
     """What the server is, and who may use how much of it."""
 
@@ -119,8 +153,11 @@ class ServerSpec(Model):
     tls: BackendTls | None = None
     """TLS towards the server; a CA is read in this namespace and copied to the pools, never a key. Default: encrypted
     without verification (require). A change takes effect by reload of the pools; another kind of CA rolls them."""
-    connections: ServerConnectionBudget
-    """How many connections the pools may hold together. Required. A change moves the pools' limits."""
+    connections: ServerConnectionBudget = ServerConnectionBudget()
+    """How many connections the pools may hold together. Needs max or monitoring. A change moves the pools' limits."""
+    monitoring: Monitoring | None = None
+    """The login by which the operator reads max_connections, superuser_reserved_connections and reserved_connections.
+    Default: none, then connections.max is needed. A change takes effect at once."""
     allowed_namespaces: AllowedNamespaces = AllowedNamespaces()
     """Whose pools may refer to the server. Default: those of its own namespace. A change takes effect at once."""
     default_share: Share = Share()
@@ -129,6 +166,11 @@ class ServerSpec(Model):
     shares: Annotated[tuple[NamespaceShare, ...], Field(max_length=256), ListMap("namespace")] = ()
     """Shares by namespace, at most 256; whoever owns the server decides. Default: none. A change moves the pools'
     limits."""
+
+    @property
+    def backend(self) -> Backend:
+        """The server as a pool names one."""
+        return Backend(host=self.host, port=self.port, tls=self.tls)
 
     def share_of(self, namespace: str) -> Share:
         """The share that holds for a namespace."""
@@ -157,6 +199,17 @@ class Allocation(Model):
     """The round in which connections was set."""
 
 
+class ReadLimits(Model):
+    """What the server said of itself when it was read last."""
+
+    max_connections: Count
+    """Its max_connections."""
+    reserved: Count
+    """Its superuser_reserved_connections and reserved_connections together."""
+    started: Name = ""
+    """When the server was started, in UTC."""
+
+
 class ServerStatus(Model):
     """What the operator shared out."""
 
@@ -164,6 +217,10 @@ class ServerStatus(Model):
     """Generation of the spec that this status is about."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] | None = None
     """Observations by type. Ready is the summary; Stalled means that somebody has to act."""
+    limits: ReadLimits | None = None
+    """What the server said of itself when it was read last. In force until another answer comes."""
+    advice: Annotated[tuple[Advice, ...], Field(max_length=16), ListMap("reason")] | None = None
+    """What could be better, with figures. Nothing in the operator follows it."""
     budget: Count | None = None
     """Connections that all pools may hold together."""
     allocated: Count | None = None

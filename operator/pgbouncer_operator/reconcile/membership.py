@@ -74,6 +74,9 @@ def resolve(
         return _refused(name, Reason.SERVER_INVALID, f"PostgresServer {name} cannot be used: {found.server}")
     entry = found.view.allocations.entries.get(f"{view.namespace}/{view.name}")
     if entry is None or entry.uid != view.uid:
+        if found.server.spec.connections.budget is None:
+            message = f"PostgresServer {name} does not know yet how many connections its server takes."
+            return _refused(name, Reason.LIMITS_UNKNOWN, f"{message} Its condition LimitsKnown says why.")
         if found.allowed is False:
             message = f"PostgresServer {name} does not allow pools of namespace {view.namespace}."
             return _refused(name, Reason.SERVER_NOT_SHARED, f"{message} Its owner sets allowedNamespaces.")
@@ -91,8 +94,15 @@ def effective(pool: ConnectionPool, server: PostgresServer) -> ConnectionPool:
 
 def most(pool: ConnectionPool, server: PostgresServer) -> int:
     """The most the pool may ever hold: what it asks for, or else what its namespace may."""
-    limit = server.spec.share_of(pool.metadata.namespace).max or max(1, server.spec.connections.budget)
+    limit = server.spec.share_of(pool.metadata.namespace).max or max(1, server.spec.connections.budget or 0)
     return pool.spec.server_connections.max or limit
+
+
+def host(server: PostgresServer) -> str:
+    """The server's host as it is called from other namespaces."""
+    name = server.spec.host
+    found = endpoints.service(name, "")
+    return f"{name}.{server.metadata.namespace}.svc" if found and not found[0] else name
 
 
 def waits(seen: Observed) -> bool:
@@ -168,13 +178,12 @@ def _own(pool: ConnectionPool) -> KeyReference | None:
 
 def _backend(pool: ConnectionPool, server: PostgresServer) -> Backend:
     spec = server.spec
-    tls, host = spec.tls, spec.host
+    tls = spec.tls
     if tls is not None and tls.ca is not None and not tls.ca.system:
         own = KeyReference(name=naming.config_map(pool.metadata.name), key=naming.CA_KEY)
         tls = BackendTls(mode=tls.mode, ca=CertificateAuthority(config_map_key_ref=own))
-    if pool.metadata.namespace != server.metadata.namespace and (found := endpoints.service(host, "")) and not found[0]:
-        host = f"{host}.{server.metadata.namespace}.svc"
-    return Backend(host=host, port=spec.port, tls=tls)
+    name = spec.host if pool.metadata.namespace == server.metadata.namespace else host(server)
+    return Backend(host=name, port=spec.port, tls=tls)
 
 
 def _refused(server: str, reason: Reason, message: str) -> tuple[InvalidSpec, Membership]:

@@ -14,6 +14,7 @@ from pgbouncer_operator.reconcile import endpoints
 from pgbouncer_operator.reconcile.endpoints import Service
 from pgbouncer_operator.reconcile.workloads import Reference, references
 from pgbouncer_operator.sizing.allocation import Allocations, Entry
+from pgbouncer_operator.sizing.limits import Limits
 
 Body = Mapping[str, Any]
 FINISHED = {"Succeeded", "Failed"}  # phases
@@ -119,7 +120,10 @@ class SliceView:
 
 @dataclass(frozen=True, slots=True)
 class ServerView:
-    """A PostgresServer. spec and status are JSON; allocations: what status says that pools may hold."""
+    """A PostgresServer. spec and status are JSON; allocations: what status says that pools may hold.
+
+    limits: what the server said last, by its status. budget: what was shared out last.
+    """
 
     namespace: str
     name: str
@@ -132,6 +136,8 @@ class ServerView:
     allocations: Allocations
     backend: Service | None
     address: str
+    limits: Limits | None = None
+    budget: int | None = None
 
 
 def pool(body: Body) -> PoolView:
@@ -154,17 +160,19 @@ def pool(body: Body) -> PoolView:
 
 def server(body: Body) -> ServerView:
     """A PostgresServer's projection."""
-    metadata, spec = body["metadata"], body.get("spec") or {}
+    metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     host = spec.get("host")
     return ServerView(
         **_identity(metadata),
         generation=int(metadata.get("generation", 0)),
         deleting="deletionTimestamp" in metadata,
         spec=_json(spec),
-        status=_json(body.get("status") or {}),
-        allocations=_allocations(body.get("status") or {}),
+        status=_json(status),
+        allocations=_allocations(status),
         backend=endpoints.service(host, metadata.get("namespace", "")) if isinstance(host, str) else None,
         address=_address(body),
+        limits=_limits(status),
+        budget=status.get("budget"),
     )
 
 
@@ -249,6 +257,11 @@ def _allocations(status: Body) -> Allocations:
     except (KeyError, TypeError):
         return Allocations(0, {})
     return Allocations(int(status.get("seq") or 0), {each.pool: each for each in entries})
+
+
+def _limits(status: Body) -> Limits | None:
+    told = status.get("limits")
+    return Limits(told["maxConnections"], told["reserved"], told.get("started", "")) if told else None
 
 
 def _identity(metadata: Body) -> dict[str, Any]:

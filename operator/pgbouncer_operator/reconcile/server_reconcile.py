@@ -1,7 +1,7 @@
 """Reconciling PostgresServers beside pools, and telling the one when news of the other concern it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import InvalidSpec
@@ -13,11 +13,13 @@ from pgbouncer_operator.pgbouncer.session import OUTLIVES
 from pgbouncer_operator.reconcile import projections, server_round
 from pgbouncer_operator.reconcile.observe import parsed
 from pgbouncer_operator.reconcile.projections import ChildView, PoolView, ServerView
+from pgbouncer_operator.reconcile.readings import FAILED_LAST, Readings
 from pgbouncer_operator.reconcile.reconcile import Reconciler
-from pgbouncer_operator.reconcile.server_round import Asked, Holding, Member
+from pgbouncer_operator.reconcile.server_round import Asked, Heard, Holding, Member
 from pgbouncer_operator.reconcile.servers import AUTHORITY_LASTS, REFUSED_LAST
 from pgbouncer_operator.reconcile.triggers import AnyKey, Key, ServerKey
 from pgbouncer_operator.reconcile.world import World
+from pgbouncer_operator.sizing.limits import Limits
 
 AGAIN = 0.1  # seconds to the next look when somebody else wrote first
 MOVING = 5.0  # seconds to the next look while connections move; the pools' news come sooner
@@ -52,25 +54,31 @@ class ServerReconciler:
     world: World
     clock: Callable[[], float]
     today: Callable[[], str]
+    readings: Readings
     _demands: dict[Key, _Demand] = field(default_factory=dict)
     _supplies: dict[Key, _Supply] = field(default_factory=dict)
     _lost: dict[Key, tuple[int, float]] = field(default_factory=dict)  # how many pods, and since when by our clock
+    _down: set[Key] = field(default_factory=set)
 
     async def reconcile(self, key: ServerKey) -> tuple[float | None, set[Key]]:
         """Seconds until the next look, and the pools to look at. ApiError: not known how far we came."""
         view = self.world.servers.store.get(key.plain)
         if view is None or view.deleting:
+            self.readings.forget(key.plain)
             return None, set()
         server = self.world.servers.server(view)
-        shared, problem, again, before = view.allocations, "", AUTHORITY_LASTS, self._authority(view)
+        shared, heard, again, before = view.allocations, Heard(), AUTHORITY_LASTS, self._authority(view)
         if not isinstance(server, InvalidSpec):
             problem = await self.world.servers.know_authority(self.kube, server, self.clock()) or ""
+            heard = Heard(problem, self.readings.latest(server, self._authority(view)))
+            server = self._heard(view, server, heard)
             members = await self._members(view, server)
-            again = REFUSED_LAST if problem or not all(each.welcome for each in members) else again
+            again = _again(heard, members)
             view = self.world.servers.store.get(key.plain) or view  # after awaiting: the newest
+            view = replace(view, limits=_limits(view, heard))
             shared = server_round.shared_out(view, server, members, self._emptied(view))
         news = {name for name, each in shared.entries.items() if view.allocations.entries.get(name) != each}
-        body = server_round.patch(view, server_round.told(view, server, shared, problem, self.today()))
+        body = server_round.patch(view, server_round.told(view, server, shared, heard, self.today()))
         if body is not None:
             try:
                 answer = await self.kube.merge_patch(POSTGRES_SERVERS, body, subresource="status")
@@ -85,6 +93,11 @@ class ServerReconciler:
         moving = any(each.high > each.connections or _key(each.pool) in self._lost for each in shared.entries.values())
         return min(again, MOVING) if moving else again, pools
 
+    def _heard(self, view: ServerView, server: PostgresServer, heard: Heard) -> PostgresServer:
+        """The server by its latest word."""
+        known = self.world.servers.server(replace(view, limits=_limits(view, heard)))
+        return known if isinstance(known, PostgresServer) else server
+
     def contribution(self, key: Key) -> tuple[set[ServerKey], object]:
         """The servers that a pool concerns, and what of it matters to them."""
         servers = self.world.servers.of_pool(key)
@@ -96,11 +109,21 @@ class ServerReconciler:
             self._supplies.pop(key, None)
             return servers, None
         if view is None:
+            self._down.discard(key)
             return servers, bool(self.world.pods.find(key)) or self._deployed(key)
         found = self.world.servers.found(view)
         server = found.server if found else None
         asked = self._asked(view, server) if isinstance(server, PostgresServer) else None
-        return servers, (view.uid, view.server, asked, self._holding(view))
+        return servers, (view.uid, view.server, asked, self._holding(view), self._reaches(key, view, servers))
+
+    def _reaches(self, key: Key, view: PoolView, servers: set[ServerKey]) -> bool:
+        """Whether the pool reaches its server. One that came back may have come back with other limits."""
+        reaches = server_round.reaches(view.status)
+        if reaches and key in self._down:
+            for each in servers:
+                self.readings.again(each)
+        (self._down.discard if reaches else self._down.add)(key)
+        return reaches
 
     async def _members(self, view: ServerView, server: PostgresServer) -> list[Member]:
         pools = self.world.members((view.namespace, view.name))
@@ -184,6 +207,17 @@ class Dispatcher:
             self._contributions[key] = contribution
             for server in servers:
                 self.wake(server)
+
+
+def _again(heard: Heard, members: list[Member]) -> float:
+    """Seconds to the next look at a server that nothing happens to."""
+    if heard.problem or not all(each.welcome for each in members):
+        return REFUSED_LAST
+    return FAILED_LAST if heard.reading and heard.reading.limits is None else AUTHORITY_LASTS
+
+
+def _limits(view: ServerView, heard: Heard) -> Limits | None:
+    return heard.reading.limits if heard.reading and heard.reading.limits else view.limits
 
 
 def _key(name: str) -> Key:

@@ -20,6 +20,7 @@ from pgbouncer_operator.kube.resources import CONFIG_MAPS, NAMESPACES, POSTGRES_
 from pgbouncer_operator.reconcile import membership, projections
 from pgbouncer_operator.reconcile.membership import Found
 from pgbouncer_operator.reconcile.projections import PoolView, ServerView
+from pgbouncer_operator.reconcile.server_limits import in_force
 from pgbouncer_operator.reconcile.triggers import Key, ServerKey
 
 logger = logging.getLogger(__name__)
@@ -35,10 +36,10 @@ def _by_what_it_names(view: ServerView) -> Iterable[Hashable]:
 
 
 def read(view: ServerView) -> PostgresServer | InvalidSpec:
-    """The server, or what is wrong with it."""
+    """The server with the limits that are in force, or what is wrong with it."""
     metadata = {"name": view.name, "namespace": view.namespace, "uid": view.uid, "generation": view.generation}
     try:
-        return parse({"metadata": metadata, "spec": json.loads(view.spec)})
+        return in_force(parse({"metadata": metadata, "spec": json.loads(view.spec)}), view)
     except InvalidSpec as error:
         return error
 
@@ -57,7 +58,7 @@ class Servers:
         """The parsed server, remembered while its object stays."""
         key = (view.namespace, view.name)
         known = self._parsed.get(key)
-        if known is None or known[0].spec != view.spec or known[0].generation != view.generation:
+        if known is None or _inputs(known[0]) != _inputs(view):
             known = self._parsed[key] = (view, read(view))
         return known[1]
 
@@ -72,6 +73,11 @@ class Servers:
         known = self._authorities.get((view.namespace, view.name))
         labels = self._labels.get(pool.namespace, (None, 0.0))[0]
         return Found(view, server, membership.allowed(server, pool.namespace, labels), known[1] if known else None)
+
+    def statuses(self) -> Iterable[tuple[str, str, dict[str, Any]]]:
+        """Every server's namespace, name and status, as last written."""
+        known = (self.store.get(key) for key in self.store.keys())  # noqa: SIM118  a Store is no mapping
+        return [(view.namespace, view.name, json.loads(view.status)) for view in known if view is not None]
 
     def authority(self, key: Key) -> str | None:
         """The server's CA as last read."""
@@ -145,6 +151,10 @@ class Servers:
             return set()
         self.allowed = True
         return self.store.replace(views, min(listed_at))
+
+
+def _inputs(view: ServerView) -> tuple[object, ...]:
+    return view.spec, view.generation, view.limits, view.budget
 
 
 def _text(body: dict[str, Any], kind: str, key: str) -> str | None:

@@ -1,0 +1,200 @@
+"""One look at a PostgresServer: who asks for how much, and what status says of it."""
+
+from typing import Any
+
+import pytest
+from tests.unit.reconcile.servers_made import (
+    LIMITS,
+    MONITORING,
+    READ,
+    TODAY,
+    entry,
+    invalid,
+    ledger,
+    member,
+    server,
+    view,
+)
+
+from pgbouncer_operator.api.conditions import Reason
+from pgbouncer_operator.api.postgres_server import ServerStatus
+from pgbouncer_operator.pgbouncer.grants import Grant, Grants
+from pgbouncer_operator.reconcile import server_round
+from pgbouncer_operator.reconcile.observe import parsed
+from pgbouncer_operator.reconcile.projections import ServerView
+from pgbouncer_operator.reconcile.server_limits import Reading
+from pgbouncer_operator.reconcile.server_round import Asked, Heard, Holding, Member
+from pgbouncer_operator.sizing.allocation import Allocations
+
+NOBODY = Allocations(0, {})
+DEMAND = {"serverConnections": {"max": 20, "sizing": {"mode": "Demand"}}}
+TWO = {"databases": [{"name": "a"}, {"name": "b"}]}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "spec", "status", "asked"),
+    [
+        ("its maximum", {}, {}, Asked(3, 20)),
+        ("two databases need two connections in each pod", TWO, {}, Asked(6, 20)),
+        ("its namespace's share without a maximum", {"serverConnections": {}}, {}, Asked(3, 30)),
+        ("the size that was told last", DEMAND, {"serverConnections": {"size": 7}}, Asked(3, 7)),
+        ("a size is none of a fixed pool", {}, {"serverConnections": {"size": 7}}, Asked(3, 20)),
+        ("a size above the maximum", DEMAND, {"serverConnections": {"size": 70}}, Asked(3, 20)),
+        ("nothing without pods", {"replicas": 0}, {}, Asked(0, 0)),
+        ("nobody knows of a spec that cannot be read", {"databases": []}, {}, None),
+    ],
+)
+def test_what_a_pool_asks_for(sentence: str, spec: dict[str, Any], status: dict[str, Any], asked: Asked | None) -> None:
+    pool = member(status, **spec)
+    made = server(view(shares=[{"namespace": "web", "max": 30}]))
+    assert server_round.asks(parsed(pool), pool.status, made) == asked, sentence
+
+
+GRANTS = Grants(9, 3, {"a": Grant(2, 8, 4)}, {}, 0, "platform/rds", 4).to_json()
+
+
+@pytest.mark.parametrize(
+    ("text", "pods", "holding"),
+    [
+        (None, frozenset(), Holding(0)),
+        (None, frozenset("a"), Holding(None)),
+        ("{", frozenset("a"), Holding(None)),
+        (GRANTS, frozenset("a"), Holding(4, "platform/rds", 4)),
+        (GRANTS, frozenset("ab"), Holding(7, "platform/rds", 4)),
+    ],
+)
+def test_what_a_pool_holds(text: str | None, pods: frozenset[str], holding: Holding) -> None:
+    assert server_round.holds(None if text is None else ledger(text), pods) == holding
+
+
+@pytest.mark.parametrize(
+    ("conditions", "reaches"),
+    [
+        ([], True),
+        ([{"type": "BackendReachable", "status": "Unknown"}], True),
+        ([{"type": "BackendReachable", "status": "False"}, {"type": "Ready", "status": "True"}], False),
+    ],
+)
+def test_a_pool_reaches_its_server_until_it_says_otherwise(conditions: list[dict[str, str]], reaches: bool) -> None:
+    assert server_round.reaches(member({"conditions": conditions}).status) is reaches
+
+
+ASKED, NOTHING, QUIET = Asked(3, 20), Holding(0), Heard()
+
+
+def applicant(welcome: bool = True, asked: Asked | None = ASKED, holding: Holding = NOTHING) -> Member:
+    return Member(member(), asked, holding, welcome)
+
+
+def shared(made: ServerView, *members: Member) -> dict[str, int]:
+    found = server_round.shared_out(made, server(made), members, frozenset())
+    return {name: each.connections for name, each in found.entries.items()}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "made", "members", "given"),
+    [
+        ("a pool gets what it asks for", view(), (applicant(),), {"web/shop": 20}),
+        ("who was never welcome has no entry", view(), (applicant(welcome=False),), {}),
+        (
+            "who is no more keeps the least",
+            view(entry(20)),
+            (applicant(welcome=False, holding=Holding(20, "platform/rds", 4)),),
+            {"web/shop": 3},
+        ),
+        (
+            "a spec that cannot be read keeps what it has",
+            view(entry(12)),
+            (applicant(asked=None, holding=Holding(12, "platform/rds", 4)),),
+            {"web/shop": 12},
+        ),
+        (
+            "nothing moves while no figure is known",
+            view(entry(20), connections={}),
+            (applicant(asked=Asked(3, 5), holding=Holding(20, "platform/rds", 4)),),
+            {"web/shop": 20},
+        ),
+    ],
+)
+def test_what_is_shared_out(
+    sentence: str, made: ServerView, members: tuple[Member, ...], given: dict[str, int]
+) -> None:
+    assert shared(made, *members) == given, sentence
+
+
+def told(made: ServerView, heard: Heard = QUIET) -> ServerStatus:
+    return server_round.told(made, server(made), NOBODY, heard, TODAY)
+
+
+def summary(status: ServerStatus) -> dict[str, str]:
+    return {each.type.value: f"{each.status.value} {each.reason.value}" for each in status.conditions or ()}
+
+
+UNKNOWN = Heard(reading=Reading(None, Reason.LIMITS_UNKNOWN, "no"))
+SUPER = Heard(reading=Reading(None, Reason.LOGIN_IS_SUPERUSER, "no"))
+READABLE = {"connections": {}, "monitoring": MONITORING}
+
+
+@pytest.mark.parametrize(
+    ("made", "heard", "found"),
+    [
+        (view(), Heard(), {"Ready": "True Shared"}),
+        (view(), Heard("There is no CA."), {"Ready": "False CaNotFound", "Stalled": "True CaNotFound"}),
+        (
+            view(connections={}),
+            Heard(),
+            {"Ready": "False LimitsMissing", "Stalled": "True LimitsMissing", "LimitsKnown": "False LimitsMissing"},
+        ),
+        (
+            view(**READABLE),
+            Heard(),
+            {"Ready": "False Pending", "Reconciling": "True Pending", "LimitsKnown": "Unknown Pending"},
+        ),
+        (
+            view(**READABLE),
+            UNKNOWN,
+            {
+                "Ready": "False LimitsUnknown",
+                "Reconciling": "True LimitsUnknown",
+                "LimitsKnown": "Unknown LimitsUnknown",
+            },
+        ),
+        (
+            view(**READABLE),
+            SUPER,
+            {
+                "Ready": "False LoginIsSuperuser",
+                "Stalled": "True LoginIsSuperuser",
+                "LimitsKnown": "False LoginIsSuperuser",
+            },
+        ),
+        (view({"budget": 9}, **READABLE), UNKNOWN, {"Ready": "True Shared", "LimitsKnown": "Unknown LimitsUnknown"}),
+        (view(monitoring=MONITORING), READ, {"Ready": "True Shared", "LimitsKnown": "True LimitsRead"}),
+    ],
+)
+def test_what_is_told(made: ServerView, heard: Heard, found: dict[str, str]) -> None:
+    assert summary(told(made, heard)) == found
+
+
+def test_pools_that_are_refused_are_named() -> None:
+    status = server_round.told(view(), server(view()), Allocations(1, {}, ("web/a", "web/b")), Heard(), TODAY)
+    assert summary(status) == {"Ready": "True Shared", "WithinBudget": "False BudgetExceeded"}
+    assert "web/a, web/b" in (status.conditions or ())[-1].message
+
+
+def test_a_spec_that_cannot_be_read_leaves_the_figures_as_they_are() -> None:
+    read = {"limits": {"maxConnections": 100, "reserved": 3, "started": LIMITS.started}, "budget": 96}
+    made = view(read, connections={"max": -1})
+    status = server_round.told(made, invalid(made), NOBODY, Heard(), TODAY)
+    assert summary(status) == {"Ready": "False InvalidSpec", "Stalled": "True InvalidSpec"}
+    assert {key: status.wire()[key] for key in read} == read
+
+
+def test_nothing_is_written_twice_and_what_is_told_no_more_is_removed() -> None:
+    first = told(view(), Heard()).wire()
+    assert server_round.patch(view(first), told(view(first))) is None
+    more = {**first, "limits": {"maxConnections": 100, "reserved": 3}}
+    body = server_round.patch(view(more), told(view(more)))
+    assert body is not None
+    assert body["status"] == {**first, "limits": None}
+    assert body["metadata"]["resourceVersion"] == "7"

@@ -1,0 +1,140 @@
+"""Named situations of a server's budget. That the sum holds in all others: tests/property/test_allocation.py."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pgbouncer_operator.pgbouncer.grants import Grant, Grants
+from pgbouncer_operator.sizing.allocation import Allocations, Applicant, Entry, Portion, Terms, allocate, held
+
+FREE = Portion(0, None, 10)
+
+
+def wants(pool: str, want: int, **changes: Any) -> Applicant:
+    """A pool without pods yet that needs two connections at least."""
+    return replace(Applicant(pool, f"{pool}-uid", "shop", 2, want, 0, 0), **changes)
+
+
+def entry(pool: str, connections: int, high: int = 0, seq: int = 4) -> Entry:
+    return Entry(pool, f"{pool}-uid", connections, max(high, connections), seq)
+
+
+def allocations(*entries: Entry) -> Allocations:
+    return Allocations(4, {each.pool: each for each in entries})
+
+
+def terms(budget: int, *emptied: str, **portions: Portion) -> Terms:
+    return Terms(budget, {"shop": FREE, **portions}, frozenset(emptied))
+
+
+def given(found: Allocations) -> dict[str, tuple[int, int]]:
+    return {name: (each.connections, each.high) for name, each in found.entries.items()}
+
+
+ONE = allocations(entry("a", 20))
+SHRINKING = allocations(entry("a", 10, high=20))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "before", "applicants", "found"),
+    [
+        ("nobody asks", Allocations(0, {}), [], {}),
+        ("one gets what it wants", Allocations(0, {}), [wants("a", 8)], {"a": (8, 8)}),
+        ("two share", Allocations(0, {}), [wants("a", 40), wants("b", 40)], {"a": (10, 10), "b": (10, 10)}),
+        (
+            "a newcomer waits for what the first still holds",
+            ONE,
+            [wants("a", 40, held=20, confirmed=4), wants("b", 40)],
+            {"a": (10, 20)},
+        ),
+        (
+            "what is confirmed for an older round frees nothing",
+            SHRINKING,
+            [wants("a", 40, held=10, confirmed=3), wants("b", 40)],
+            {"a": (10, 20)},
+        ),
+        (
+            "pods that still hold more free nothing",
+            SHRINKING,
+            [wants("a", 40, held=11, confirmed=4), wants("b", 40)],
+            {"a": (10, 20)},
+        ),
+        (
+            "an unknown ledger frees nothing",
+            SHRINKING,
+            [wants("a", 40, held=None, confirmed=4), wants("b", 40)],
+            {"a": (10, 20)},
+        ),
+        (
+            "a confirmed shrink lets the other grow",
+            SHRINKING,
+            [wants("a", 40, held=10, confirmed=4), wants("b", 40)],
+            {"a": (10, 10), "b": (10, 10)},
+        ),
+        (
+            "a pool that is not welcome keeps its least",
+            ONE,
+            [wants("a", 40, held=20, confirmed=4, welcome=False)],
+            {"a": (2, 20)},
+        ),
+        ("a pool that is gone keeps its charge", ONE, [wants("b", 40)], {"a": (20, 20), "b": (0, 0)}),
+        ("one whose ledger nobody can read gets no entry", Allocations(0, {}), [wants("a", 8, held=None)], {}),
+    ],
+)
+def test_a_round(
+    sentence: str, before: Allocations, applicants: list[Applicant], found: dict[str, tuple[int, int]]
+) -> None:
+    assert given(allocate(before, applicants, terms(20))) == found, sentence
+
+
+def test_a_pool_without_pods_is_forgotten_and_another_of_its_name_begins_anew() -> None:
+    assert given(allocate(ONE, [wants("b", 40)], terms(20, "a"))) == {"b": (20, 20)}
+    again = replace(wants("a", 5), uid="another")
+    assert given(allocate(ONE, [again], terms(20))) == {"a": (20, 20)}, "the former one's pods are still there"
+    assert given(allocate(ONE, [again], terms(20, "a"))) == {"a": (5, 5)}
+
+
+def test_a_round_that_changes_nothing_is_the_former_one() -> None:
+    again = allocate(ONE, [wants("a", 40, held=20, confirmed=4)], terms(20))
+    assert (again.seq, again.entries) == (ONE.seq, ONE.entries)
+
+
+def test_every_change_has_a_round_above_all_that_anybody_has_seen() -> None:
+    found = allocate(ONE, [wants("a", 40, held=20, confirmed=9)], terms(30))
+    assert found.seq == 10
+    assert found.entries["a"].seq == 10
+
+
+def test_a_floor_that_does_not_fit_is_refused_and_the_older_pool_keeps_its_own() -> None:
+    found = allocate(Allocations(0, {}), [wants("old", 9, floor=6), wants("young", 9, floor=6)], terms(10))
+    assert found.refused == ("young",)
+    assert found.entries["old"].connections == 9
+    assert found.entries.get("young", entry("young", 0)).connections == 0
+
+
+def test_guarantees_and_maxima_are_those_of_groups() -> None:
+    pools = [wants("a", 40), wants("b", 40), wants("c", 40, group="bank")]
+    found = allocate(Allocations(0, {}), pools, terms(30, bank=Portion(20, None, 1)))
+    assert {name: each.connections for name, each in found.entries.items()} == {"a": 5, "b": 5, "c": 20}
+    found = allocate(Allocations(0, {}), pools, terms(30, shop=Portion(0, 8, 10), bank=FREE))
+    assert {name: each.connections for name, each in found.entries.items()} == {"a": 4, "b": 4, "c": 22}
+
+
+def test_a_lower_budget_grows_nobody_until_it_holds() -> None:
+    found = allocate(ONE, [wants("a", 40, held=20, confirmed=4), wants("b", 40)], terms(8))
+    assert given(found) == {"a": (4, 20)}
+    assert found.charged == 20
+
+
+@pytest.mark.parametrize(
+    ("sentence", "pods", "most"),
+    [
+        ("as granted", {"a", "b"}, 7),
+        ("one with no grant takes what such a pod may", {"a", "b", "new"}, 10),
+        ("one that is gone still counts", {"a"}, 7),
+    ],
+)
+def test_what_pods_may_hold(sentence: str, pods: set[str], most: int) -> None:
+    grants = Grants(9, 3, {"a": Grant(2, 8, 4), "b": Grant(0, 8, 0)})
+    assert held(grants, pods) == most, sentence
