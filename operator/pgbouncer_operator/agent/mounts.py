@@ -174,8 +174,8 @@ def _document(directory: Path, key: str) -> str:
 
 def _user(settings: Settings, user: UserIntent, last: Credential | None) -> MountedUser:
     directory = settings.users_dir / user.mount
-    found = credential(user, _volume(directory))
-    generation = _generation(str(directory))
+    generation, files = _contents(directory)
+    found = credential(user, files)
     if isinstance(found, Credential):
         return MountedUser(found, "", generation)
     if last is None:
@@ -239,17 +239,22 @@ def _generation(directory: str) -> str:
 
 def _volume(directory: Path) -> dict[str, bytes]:
     """The files of a volume's present generation; none when nothing is mounted or it changes at this very moment."""
+    return _contents(directory)[1]
+
+
+def _contents(directory: Path) -> tuple[str, dict[str, bytes]]:
+    """A generation and its files. They are looked up once: content under a newer name would pass for the new one."""
     generation = _generation(str(directory))
     if not generation:
-        return {}
+        return "", {}
     files = {}
     try:
         for path in (directory / generation).iterdir():
             if path.is_file():
                 files[path.name] = path.read_bytes()
     except OSError:
-        return {}  # replaced while it was read: the next look sees the new generation
-    return files
+        return generation, {}  # replaced while it was read: the next look sees the new generation
+    return generation, files
 
 
 def _text(value: bytes | None) -> str:

@@ -49,6 +49,24 @@ def test_a_password_is_in_no_representation(settings: Settings) -> None:
     assert "s3cret" not in repr(mounts.read(settings, {}))
 
 
+def test_content_never_passes_for_that_of_the_generation_that_comes_while_it_is_read(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The marker of a configuration names generations: under the new name the old password would stay for ever."""
+    directory, reads = settings.users_dir / "shop", Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        content = reads(path)
+        if path.parent == directory / "..7" and not (directory / "..8").exists():
+            volume(directory, "..8", username=b"shop", password=b"n3w")
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    old, new = (mounts.read(settings, {}).users["shop"] for _ in range(2))
+    assert (old.credential, old.generation) == (Credential("shop", "s3cret"), "..7")
+    assert (new.credential, new.generation) == (Credential("shop", "n3w"), "..8")
+
+
 def test_an_emptied_secret_keeps_the_credentials_read_before_and_says_so(settings: Settings) -> None:
     volume(settings.users_dir / "shop", "..8")
     found = mounts.read(settings, {"shop": Credential("shop", "s3cret")}).users["shop"]

@@ -162,7 +162,6 @@ def test_a_pod_owes_the_content_that_a_secret_has_had_since_until_kubelet_brings
 
 
 def test_a_pod_that_does_not_answer_while_a_secret_changes_owes_it_too() -> None:
-    """Found by a thousand changes under load: /state took too long once, and the pod kept the old password."""
     before = after_a_read()
     silent = replace(before, states={**before.states, "b": None})
     known = mounted_last(before)
