@@ -12,12 +12,12 @@ from typing import Any
 from pgbouncer_operator import naming
 from pgbouncer_operator.reconcile import endpoints
 from pgbouncer_operator.reconcile.endpoints import Service
+from pgbouncer_operator.reconcile.pod_status import FINISHED, ended, trouble
 from pgbouncer_operator.reconcile.workloads import Reference, references
 from pgbouncer_operator.sizing.allocation import Allocations, Entry
 from pgbouncer_operator.sizing.limits import Limits
 
 Body = Mapping[str, Any]
-FINISHED = {"Succeeded", "Failed"}  # phases
 OURS = ("data", "spec", "stringData", "type")  # the parts of a child's body that we set, beside its metadata
 
 
@@ -213,10 +213,10 @@ def pod(body: Body) -> PodView:
         finished=status.get("phase") in FINISHED,
         config=annotations.get(naming.ANNOTATION_CONFIG, ""),
         poke=annotations.get(naming.ANNOTATION_POKE, ""),
-        trouble=_trouble(status),
+        trouble=trouble(status),
         placed=bool((body.get("spec") or {}).get("nodeName")),
         reconnect=annotations.get(naming.ANNOTATION_RECONNECT, ""),
-        ended=_ended(status),
+        ended=ended(status),
     )
 
 
@@ -282,29 +282,6 @@ def _rollout(body: Body) -> Rollout:
         updated=int(status.get("updatedReplicas", 0)),
         existing=int(status.get("replicas", 0)),
     )
-
-
-def _ended(status: Body) -> bool:
-    """Whether no container runs any more. The phase alone says little: pods of lost nodes are marked Failed, too."""
-    states = [(each.get("state") or {}, each.get("lastState")) for each in _containers(status)]
-    ended = all("terminated" in now or not ("running" in now or before) for now, before in states)
-    return ended and status.get("phase") in FINISHED
-
-
-def _containers(status: Body) -> list[Body]:
-    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-
-
-def _trouble(status: Body) -> str:
-    """The first reason that Kubernetes gives: unschedulable, image not found, crash loop, out of memory."""
-    for each in status.get("conditions") or ():
-        if each["type"] == "PodScheduled" and each["status"] == "False":
-            return f"{each.get('reason', '')}: {each.get('message', '')}"
-    for each in _containers(status):
-        waiting = (each.get("state") or {}).get("waiting")
-        if waiting and waiting.get("reason") not in {None, "PodInitializing", "ContainerCreating"}:
-            return f"container {each['name']}: {waiting['reason']}: {waiting.get('message', '')}"
-    return ""
 
 
 def _json(value: object) -> str:
