@@ -7,17 +7,21 @@ from typing import Protocol
 
 from tests.traces.scenarios import Scenario
 
-from pgbouncer_operator.sizing.demand import Bounds, Decision, Sizing, Window, decide
+from pgbouncer_operator.sizing.demand import Bounds, Decision, Sizing, Window, begun, decide
 from pgbouncer_operator.sizing.shares import Claim, share
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One pool's window, the mean of transaction times with the wait in them (as PgBouncer tells it), and replicas."""
+    """One pool's window, the mean of transaction times with the wait in them (as PgBouncer tells it), and replicas.
+
+    ever: mean seconds that transactions held a connection since the beginning.
+    """
 
     window: Window
     with_wait: float
     desired: int
+    ever: float = 0.0
 
 
 class Policy(Protocol):
@@ -69,10 +73,16 @@ class Naive:
 
 @dataclass(slots=True)
 class Ours:
-    """The package's own functions: what each pool wants by its demand, then shares of the budget."""
+    """The package's own functions: what each pool wants by its demand, then shares of the budget.
+
+    restarts: when the operator begins anew, in seconds. It knows then what sizes are in force, and all that PgBouncer
+    has counted, if it goes by that. Its first look is no window yet.
+    """
 
     scenario: Scenario
     foretell: bool = True
+    restarts: tuple[float, ...] = ()
+    counted: bool = True
     sizings: dict[str, Sizing] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict)
 
@@ -83,8 +93,11 @@ class Ours:
         for name, look in looks.items():
             bounds = Bounds(floor, budget, look.desired if self.foretell else 0)
             before = self.sizings.get(name, Sizing(self.scenario.fixed))
-            self.sizings[name], self.decisions[name] = decide(before, look.window, bounds)
-            claims.append(Claim(name, floor, floor, self.decisions[name].size, budget))
+            if look.window.at in self.restarts:
+                self.sizings[name] = begun(before.size, look.window.at, ever=look.ever if self.counted else 0.0)
+            else:
+                self.sizings[name], self.decisions[name] = decide(before, look.window, bounds)
+            claims.append(Claim(name, floor, floor, self.sizings[name].size, budget))
         given = share(budget, claims).given
         for name in looks:
             self.sizings[name] = replace(self.sizings[name], size=given[name])

@@ -67,7 +67,7 @@ def _look(scenario: Scenario, server: Server, name: str, at: float) -> Look:
     busy, rate = queue.busy_seconds / WINDOW, queue.served / WINDOW
     with_wait = (queue.busy_seconds + queue.wait_seconds) / queue.served if queue.served else 0.0
     window = Window(at, WINDOW, busy, queue.wait_seconds / WINDOW, rate, round(trace.ready(at)))
-    return Look(window, with_wait, round(trace.desired(at)))
+    return Look(window, with_wait, round(trace.desired(at)), queue.ever)
 
 
 def _note(found: Run, queues: Mapping[str, Queue], sizes: Mapping[str, int], looks: Mapping[str, Look]) -> None:

@@ -62,7 +62,7 @@ def burst() -> Scenario:
     return Scenario("burst", "5 to 20 replicas and back", 2400, 100, {"shop": trace}, fixed=15)
 
 
-def slow_server() -> Scenario:
+def slow_server(since: float = 1200.0, fixed: int = 30) -> Scenario:
     """The server takes five times as long for 2 minutes: more connections would only make it worse."""
     trace = Trace(lambda _: 600.0, lambda _: 10.0, lambda _: 10.0)
     return Scenario(
@@ -71,8 +71,8 @@ def slow_server() -> Scenario:
         2400,
         200,
         {"shop": trace},
-        fixed=30,
-        slow=lambda at: 5.0 if 1200 <= at < 1320 else 1.0,
+        fixed=fixed,
+        slow=lambda at: 5.0 if since <= at < since + 120 else 1.0,
     )
 
 

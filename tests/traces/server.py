@@ -25,7 +25,10 @@ class Machine:
 
 @dataclass(slots=True)
 class Queue:
-    """One pool: clients that wait, and sums since the last reading. waits: (seconds, how many waited so)."""
+    """One pool: clients that wait, and sums since the last reading. waits: (seconds, how many waited so).
+
+    before: what was served, and the time it took, until that reading.
+    """
 
     waiting: float = 0.0
     busy: float = 0.0
@@ -34,9 +37,17 @@ class Queue:
     busy_seconds: float = 0.0
     wait_seconds: float = 0.0
     waits: list[tuple[float, float]] = field(default_factory=list)
+    before: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def ever(self) -> float:
+        """Mean seconds that a transaction took since the beginning, without its wait."""
+        served, seconds = self.before
+        return (seconds + self.busy_seconds) / (served + self.served) if served + self.served else 0.0
 
     def reset(self) -> None:
         """Begin another reading."""
+        self.before = (self.before[0] + self.served, self.before[1] + self.busy_seconds)
         self.served = self.arrived = self.busy_seconds = self.wait_seconds = 0.0
         self.waits = []
 

@@ -31,10 +31,10 @@ def measured(seen: Observed) -> Observed:
     if states is None:
         return seen
     if before is None or seen.now - before.at > LONGEST:
-        started = before.sizing.size if before else standing(seen, given)
         kept = before.quiet_since if before and not _busy(states) else seen.now
-        fresh = Demand(seen.now, given.clients, states, Sizing(started), quiet_since=kept)
-        return seen.remember(demand=fresh)
+        size, usual = (before.sizing.size, before.sizing.usual) if before else (standing(seen, given), 0.0)
+        sizing = demand.begun(size, seen.now, usual, _ever(states))
+        return seen.remember(demand=Demand(seen.now, given.clients, states, sizing, quiet_since=kept))
     seconds = seen.now - before.at
     if seconds < (FORETOLD if given.clients > before.clients else SHORTEST):
         return seen
@@ -49,7 +49,7 @@ def _decided(seen: Observed, before: Demand, states: Mapping[str, AgentState], g
     size = before.sizing.size if mode is SizingMode.DEMAND else standing(seen, given)
     sizing, decision = demand.decide(replace(before.sizing, size=size), window, given)
     if mode is not SizingMode.DEMAND:  # nobody takes the steps
-        sizing = Sizing(size, sizing.windows, sizing.wants)
+        sizing = Sizing(size, sizing.windows, sizing.wants, began=sizing.began, usual=sizing.usual)
         decision = replace(decision, size=size, reason=demand.Reason.ENOUGH)
     quiet = not (window.busy or window.queued or window.rate)
     return Demand(
@@ -99,6 +99,13 @@ def _window(seen: Observed, before: Demand, states: Mapping[str, AgentState]) ->
         queued += grown.wait_seconds / seconds
         rate += grown.transactions / seconds
     return Window(seen.now, seconds, busy, max(queued, float(waiting)), rate, seen.clients.ready if seen.clients else 0)
+
+
+def _ever(states: Mapping[str, AgentState]) -> float:
+    """Mean seconds that a transaction held a connection since PgBouncer started: it outlives the operator's memory."""
+    known = [each.totals for each in states.values() if each.totals is not None]
+    count = sum(each.transactions for each in known)
+    return max(0.0, sum(each.transaction_seconds - each.wait_seconds for each in known)) / count if count else 0.0
 
 
 def _thinned(sizing: Sizing) -> Sizing:

@@ -143,7 +143,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What the pods did, as far as it was seen. Losing it costs some minutes in which nothing shrinks.
+    """What the pods did, as far as it was seen. Losing it costs a minute of growth and some of shrinking.
 
     at: when all were last heard (monotonic seconds). clients: replicas that the client workloads were to have then.
     states: what each pod said then. decision: None before the first window. quiet_since: no use was seen from then on.

@@ -3,7 +3,12 @@
 `busy` is Little's law: the rate of transactions times what one holds a connection for. `busy + 2 * sqrt(busy)` keeps
 the probability of waiting near 2.5 % at any size (square-root staffing, Halfin and Whitt 1981). Growth follows need at
 once but never latency alone: a pool that grows because its server is slow makes the server slower. Shrinking is slow.
-Pure.
+
+The server is slow while transactions take clearly longer than they usually do. What was seen meanwhile says nothing of
+what is usual and is no reason to grow afterwards; it still keeps a pool from shrinking. The usual time is the median of
+the last minutes; after a restart, the mean of all that PgBouncer has done. A spell of more than half of the memory
+becomes the usual: the work has changed, and growth must not be held for ever. Where nothing at all is known, no time is
+slow. Pure.
 """
 
 import math
@@ -19,6 +24,11 @@ STEP_LEAST = 8  # connections that one growth may add, or as many as there are, 
 CALM = 300.0  # seconds whose highest want a shrink respects
 SHRINK_EVERY, SHRINK_BY = 60.0, 0.2
 SLOW = 1.5  # times the usual service time: then the server is the bottleneck, not the pool
+SLOW_EVER = 2.0  # times the mean of days, of which the work of this hour may honestly differ
+DOUBTFUL = 1.15  # times the usual, with a new queue: a slow spell may have begun within the window; the next one tells
+LATE = 0.2  # of a window: a queue that began in this last part of it may as well be a slow spell's
+LEFT = 60.0  # seconds in which a queue that a slow server has left is thought to end without more connections
+KNOWN = 4  # windows that it takes to say what is usual
 GAIN = 1.05  # times the rate before: less after a growth, on a slow server, and the growth is taken back
 HELD = 600.0  # seconds without growth after that
 
@@ -29,7 +39,7 @@ class Reason(StrEnum):
     ENOUGH = "Enough"
     GROWN = "Grown"
     FORETOLD = "Foretold"  # grown for client replicas that are still to come
-    PACED = "Paced"  # grows on, a step at a time
+    PACED = "Paced"  # grows on, a step at a time, or when the queue is seen to be none that a slow server has left
     SHRUNK = "Shrunk"
     CALMING = "Calming"  # would shrink, and waits whether the need comes back
     SERVER_SLOW = "ServerSlow"  # queues, but more connections would not help
@@ -78,7 +88,10 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """A size and what is remembered to find the next one. wants: (when, want) of the last CALM seconds."""
+    """A size and what is remembered to find the next one. wants: (when, want) of the last CALM seconds.
+
+    began: when the first window did. usual: seconds that a transaction usually holds a connection, 0 while not known.
+    """
 
     size: int
     windows: tuple[Window, ...] = ()
@@ -87,6 +100,25 @@ class Sizing:
     grown_at: float = -math.inf
     shrunk_at: float = -math.inf
     held_until: float = -math.inf
+    began: float = -math.inf
+    usual: float = 0.0
+
+    def slow(self, window: Window) -> bool:
+        """Whether its transactions took clearly longer than usual."""
+        return 0 < SLOW * self.usual < window.service
+
+    @property
+    def plain(self) -> tuple[Window, ...]:
+        """Windows in which the server was not slow and had not left the queue behind, nor had who knows what before."""
+        found, left = [], self.began + LEFT
+        for each in self.windows:
+            if self.slow(each):
+                left = each.at + LEFT
+            elif each.queued < 1:
+                left = -math.inf
+            if each.at > left:
+                found.append(each)
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +140,23 @@ def staffed(need: float) -> int:
     return math.ceil(need + 2 * math.sqrt(need)) if need > 0 else 0
 
 
+def begun(size: int, at: float, usual: float = 0.0, ever: float = 0.0) -> Sizing:
+    """A size without any windows. Seconds that a transaction holds a connection, 0 when not known: usual, as it was
+    found before; ever, the mean since PgBouncer started, which is good enough while there is nothing better."""
+    return Sizing(size, began=at, usual=usual or ever * SLOW_EVER / SLOW)
+
+
 def decide(before: Sizing, window: Window, bounds: Bounds) -> tuple[Sizing, Decision]:
     """The next size after one more window. A caller without fresh figures does not ask, so the size stays."""
     kept = tuple(each for each in before.windows if each.at > window.at - REMEMBERED)
-    now = replace(before, windows=(*kept, window))
-    measured, per_client = _need(now.windows), _per_client(now.windows)
+    now = _learned(replace(before, windows=(*kept, window)))
+    plain = now.plain
+    per_client = _per_client(plain)
     foretold = per_client * bounds.clients
-    need = max(measured, foretold)
-    want = max(bounds.floor, min(bounds.ceiling, staffed(need)))
+    usually, need = _need(plain) if plain else 0.0, max(_need(now.windows), foretold)
+    asked, want = _bounded(max(usually, foretold), bounds), _bounded(need, bounds)
     wants = (*(each for each in before.wants if each[0] > window.at - CALM), (window.at, want))
-    now, size, reason = _move(replace(now, wants=wants), window, bounds, foretold > measured)
+    now, size, reason = _move(replace(now, wants=wants), bounds, asked, foretold > usually)
     if reason is Reason.ENOUGH and staffed(need) > bounds.ceiling:
         reason = Reason.AT_LIMIT
     return replace(now, size=size), Decision(size, want, round(need, 2), round(per_client, 3), reason)
@@ -130,33 +169,57 @@ def by_replicas(per_client: int, bounds: Bounds) -> Decision:
     return Decision(size, size, float(asked), float(per_client), Reason.AT_LIMIT if asked > size else Reason.ENOUGH)
 
 
-def _move(now: Sizing, window: Window, bounds: Bounds, foretold: bool) -> tuple[Sizing, int, Reason]:
-    want = now.wants[-1][1]
+def _bounded(need: float, bounds: Bounds) -> int:
+    return max(bounds.floor, min(bounds.ceiling, staffed(need)))
+
+
+def _learned(now: Sizing) -> Sizing:
+    """With the usual time after one more window."""
+    slow = sum(each.seconds for each in now.windows if now.slow(each))
+    known = now.windows if slow > REMEMBERED / 2 else now.plain
+    served = [each.service for each in known if each.rate > 0]
+    return replace(now, usual=_percentile(served, 0.5)) if len(served) >= KNOWN else now
+
+
+def _move(now: Sizing, bounds: Bounds, asked: int, foretold: bool) -> tuple[Sizing, int, Reason]:
+    """asked: what there is reason to grow to; what the last minutes wanted is what a shrink respects."""
+    window = now.windows[-1]
     size = max(bounds.floor, min(bounds.ceiling, now.size))
-    slow = _slow(now.windows)
     if now.growth is not None and window.at - now.growth.at >= STEP_APART:
-        useless = slow and window.rate < now.growth.rate * GAIN
+        useless = now.slow(window) and window.rate < now.growth.rate * GAIN
         back, now = now.growth.size, replace(now, growth=None)
         if useless and back < size:
             now = replace(now, held_until=window.at + HELD)
             return now, max(bounds.floor, back), Reason.TAKEN_BACK
-    if want > size:
-        return _grow(now, window, size, slow=slow, foretold=foretold)
+    if now.wants[-1][1] > size:
+        return _grow(now, size, asked, foretold)
     return _shrink(now, window, size)
 
 
-def _grow(now: Sizing, window: Window, size: int, *, slow: bool, foretold: bool) -> tuple[Sizing, int, Reason]:
-    want = now.wants[-1][1]
-    if slow or window.at < now.held_until:
+def _grow(now: Sizing, size: int, asked: int, foretold: bool) -> tuple[Sizing, int, Reason]:
+    window = now.windows[-1]
+    if now.slow(window) or window.at < now.held_until:
         return now, size, Reason.SERVER_SLOW
-    needed = foretold or window.queued >= 1 or window.busy >= size / 2  # an idle pool's percentile is the past
-    if not needed or (want - size < max(2, size / 10) and window.queued < 1):
+    if not foretold:  # replicas to come are reckoned from better times, and do not wait
+        if window.queued >= 1 and (now.plain[-1:] != (window,) or _turning(now.windows, now.usual, size)):
+            return now, size, Reason.PACED
+        if window.queued < 1 and window.busy < size / 2:
+            return now, size, Reason.ENOUGH  # an idle pool's percentile is the past
+    if asked <= size or (asked - size < max(2, size / 10) and window.queued < 1):
         return now, size, Reason.ENOUGH
     if window.at - now.grown_at < STEP_APART and not foretold:
         return now, size, Reason.PACED
-    grown = min(want, size + max(STEP_LEAST, size))
+    grown = min(asked, size + max(STEP_LEAST, size))
     now = replace(now, growth=Growth(window.at, size, window.rate), grown_at=window.at)
     return now, grown, Reason.FORETOLD if foretold else Reason.GROWN
+
+
+def _turning(windows: Sequence[Window], usual: float, size: int) -> bool:
+    """Whether a queue has only just begun, and may be the first sign of a slow server."""
+    if len(windows) < 2 or windows[-2].queued >= 1 or not usual:
+        return False
+    before, last = windows[-2:]
+    return last.service > DOUBTFUL * usual or last.busy - before.busy < LATE * (size - before.busy)
 
 
 def _shrink(now: Sizing, window: Window, size: int) -> tuple[Sizing, int, Reason]:
@@ -183,14 +246,6 @@ def _per_client(windows: Sequence[Window]) -> float:
     if not known or known[-1][0].at - known[0][0].at < LEARNED:
         return 0.0
     return _percentile([value for _, value in known], 0.75)
-
-
-def _slow(windows: Sequence[Window]) -> bool:
-    """Whether transactions take clearly longer than they usually do. The usual is the median: a short fault is not."""
-    served = [each.service for each in windows if each.rate > 0]
-    if len(served) < 4 or windows[-1].rate <= 0:
-        return False
-    return served[-1] > SLOW * _percentile(served, 0.5)
 
 
 def _smoothed(values: Sequence[tuple[Window, float]]) -> float:

@@ -124,6 +124,15 @@ def test_a_restart_does_not_forget_what_demand_had_found_and_does_not_shrink_at_
         assert allot(seen).size == 24
 
 
+def test_a_restart_while_the_server_is_slow_does_not_grow_a_pool() -> None:
+    seen = says(remembering(healthy(**sized("Demand", most=60)), 12), totals=totals(100_000, 2000.0), busy=6, open=6)
+    for number in range(1, 9):
+        slow = totals(100_000 + 900 * number, 2000.0 + 90.0 * number)  # 6 connections, 100 ms instead of 20
+        seen = says(later(measured(seen), 15.0), totals=slow, busy=6, open=6, waiting=20)
+    found = allot(measured(seen))
+    assert (found.size, found.recommendation.reason) == (12, "ServerSlow")
+
+
 def test_demand_takes_over_from_the_size_in_force() -> None:
     seen = remembering(working(healthy(**sized("Fixed")), busy=2.0, seconds=400.0), 20, value=6)
     assert allot(respecified(seen, **sized("Demand"))).size == 20

@@ -10,7 +10,7 @@ from pgbouncer_operator.reconcile.measure import LONGEST, SHORTEST, measured
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.traffic import Pause
 from pgbouncer_operator.reconcile.workloads import Clients
-from pgbouncer_operator.sizing.demand import Window
+from pgbouncer_operator.sizing.demand import SLOW, SLOW_EVER, Window
 
 
 def totals(transactions: int, seconds: float, waited: float = 0.0) -> dict[str, int]:
@@ -110,6 +110,31 @@ def test_after_a_long_silence_it_begins_anew_and_shrinks_nothing() -> None:
     assert windows(seen) == 0
     assert seen.memory.demand is not None
     assert seen.memory.demand.sizing.size == 20
+
+
+def usual(seen: Observed) -> float:
+    assert seen.memory.demand is not None
+    return seen.memory.demand.sizing.usual
+
+
+def test_an_operator_that_starts_knows_roughly_what_a_transaction_takes_by_all_that_was_done() -> None:
+    assert usual(begun()) == pytest.approx(0.04 * SLOW_EVER / SLOW)
+
+
+@pytest.mark.parametrize("counted", [None, totals(0, 0.0), totals(5, 1.0, 2.0)])
+def test_pods_that_have_done_nothing_yet_tell_nothing_usual(counted: dict[str, int] | None) -> None:
+    assert usual(measured(says(healthy(), totals=counted, busy=0))) == 0
+
+
+@pytest.mark.parametrize("mode", ["Fixed", "Demand"])
+def test_what_is_usual_outlives_a_long_silence(mode: str) -> None:
+    seen = begun(serverConnections={"max": 20, "sizing": {"mode": mode}})
+    for number in range(1, 6):
+        seen = measured(says(later(seen, 15.0), totals=totals(1000 + 100 * number, 50.0 + number, 10.0), busy=0))
+    assert usual(seen) == pytest.approx(0.01)
+    silent = measured(later(seen, LONGEST + 1))
+    assert windows(silent) == 0
+    assert usual(silent) == pytest.approx(0.01)
 
 
 def test_a_pause_says_nothing_of_demand() -> None:

@@ -8,12 +8,15 @@ import pytest
 from pgbouncer_operator.sizing.demand import (
     CALM,
     HELD,
+    LEFT,
+    REMEMBERED,
     STEP_APART,
     Bounds,
     Decision,
     Reason,
     Sizing,
     Window,
+    begun,
     by_replicas,
     decide,
     staffed,
@@ -35,6 +38,21 @@ def steady(size: int, busy: float, seconds: float = 600.0, clients: int = 0) -> 
         sizing, decision = decide(sizing, window(at, busy, clients=clients), BOUNDS)
     assert decision is not None
     return sizing, decision, at
+
+
+def slowed(at: float, size: int, times: float = 5.0) -> Window:
+    """All connections are in use, clients wait, and a transaction takes `times` its 20 ms."""
+    return window(at, size, queued=50.0, rate=size / (0.02 * times))
+
+
+def lasting(sizing: Sizing, at: float, seconds: float, times: float = 5.0) -> tuple[Sizing, list[Decision], float]:
+    """The server slow for so long, whatever size the pool gets meanwhile."""
+    made, began = [], at
+    while at < began + seconds:
+        at += EVERY
+        sizing, decision = decide(sizing, slowed(at, sizing.size, times), BOUNDS)
+        made.append(decision)
+    return sizing, made, at
 
 
 @pytest.mark.parametrize(("need", "connections"), [(0, 0), (1, 3), (5, 10), (20, 29), (60, 76), (200, 229)])
@@ -69,6 +87,114 @@ def test_a_slow_server_is_not_given_more_connections() -> None:
         at += EVERY
         sizing, decision = decide(sizing, window(at, 30.0, queued=50.0, rate=300.0), BOUNDS)
         assert (decision.reason, decision.size) == (Reason.SERVER_SLOW, 30)
+
+
+@pytest.mark.parametrize("known", [{"usual": 0.02}, {"ever": 0.02}, {"usual": 0.02, "ever": 0.3}, {"ever": 0.04}])
+def test_an_operator_that_starts_while_the_server_is_slow_does_not_grow_the_pool(known: dict[str, float]) -> None:
+    sizing, made, at = lasting(begun(12, 0.0, **known), 0.0, 120.0)
+    assert {(each.reason, each.size) for each in made} == {(Reason.SERVER_SLOW, 12)}
+    for _ in range(20):
+        at += EVERY
+        sizing, decision = decide(sizing, window(at, 6.0), BOUNDS)
+        assert decision.size == 12
+    assert sizing.usual == pytest.approx(0.02)
+
+
+def test_an_hour_whose_work_differs_a_little_from_that_of_days_is_not_slow() -> None:
+    sizing, _ = decide(begun(12, 0.0, ever=0.02), window(EVERY, 5.0, rate=5.0 / 0.035), BOUNDS)
+    made = []
+    for at in (2 * EVERY, 3 * EVERY):
+        sizing, decision = decide(sizing, window(at, 12.0, queued=20.0, rate=12.0 / 0.035), BOUNDS)
+        made.append((decision.reason, decision.size))
+    assert made == [(Reason.PACED, 12), (Reason.GROWN, 24)]
+
+
+def test_a_queue_that_an_operator_finds_at_its_start_is_given_time_to_end() -> None:
+    sizing, sizes = begun(12, 0.0, usual=0.02), []
+    for number in range(1, 8):
+        sizing, decision = decide(sizing, window(number * EVERY, 12.0, queued=20.0), BOUNDS)
+        sizes.append(decision.size)
+    assert sizes == [*[12] * round(LEFT / EVERY), 24, 24, 34]
+
+
+def test_what_was_in_use_while_the_server_was_slow_is_no_reason_to_grow_afterwards() -> None:
+    sizing, before, at = steady(15, 8.0)
+    sizing, _, at = lasting(sizing, at, 120.0)
+    for _ in range(60):
+        at += EVERY
+        sizing, decision = decide(sizing, window(at, 8.0), BOUNDS)
+        assert decision.size == before.size == 15
+
+
+def test_a_queue_that_a_slow_server_has_left_is_given_time_to_end() -> None:
+    sizing, _, at = steady(15, 8.0)
+    sizing, _, at = lasting(sizing, at, 120.0)
+    for _ in range(round(LEFT / EVERY)):
+        at += EVERY
+        sizing, decision = decide(sizing, window(at, 15.0, queued=30.0), BOUNDS)
+        assert (decision.reason, decision.size) == (Reason.PACED, 15)
+    _, decision = decide(sizing, window(at + EVERY, 15.0, queued=30.0), BOUNDS)
+    assert (decision.reason, decision.size) == (Reason.GROWN, 30), "it did not end"
+
+
+def test_a_queue_that_comes_after_the_slow_server_has_been_well_is_a_need() -> None:
+    sizing, _, at = steady(15, 8.0)
+    sizing, _, at = lasting(sizing, at, 120.0)
+    sizing, _ = decide(sizing, window(at + EVERY, 8.0), BOUNDS)
+    _, decision = decide(sizing, window(at + 2 * EVERY, 15.0, queued=30.0), BOUNDS)
+    assert (decision.reason, decision.size) == (Reason.GROWN, 30)
+
+
+@pytest.mark.parametrize("part", [0.02, 0.1, 0.2, 0.3, 0.5, 1.0])
+def test_the_window_in_which_the_server_becomes_slow_does_not_grow_the_pool(part: float) -> None:
+    sizing, before, at = steady(15, 10.0)
+    busy, rate = (1 - part) * 10.0 + part * 15.0, (1 - part) * 500.0 + part * 150.0
+    sizing, first = decide(sizing, window(at + EVERY, busy, queued=2000 * part * part, rate=rate), BOUNDS)
+    sizing, made, at = lasting(sizing, at + EVERY, 105.0)
+    assert {each.size for each in (first, *made)} == {before.size}
+
+
+def test_what_takes_long_and_rarely_does_not_grow_a_pool_and_is_not_shrunk_away() -> None:
+    sizing, at = Sizing(20), 0.0
+    for number in range(1, 200):
+        at += EVERY
+        batch = number % 10 == 0
+        sizing, decision = decide(sizing, window(at, 12.0 if batch else 1.0, rate=100.0), BOUNDS)
+        assert decision.size >= staffed(12.0)
+        assert decision.size <= 20
+
+
+@pytest.mark.parametrize("start", [begun(12, 0.0, usual=0.02), steady(12, 6.0)[0]])
+def test_a_spell_of_more_than_half_of_the_memory_becomes_the_usual(start: Sizing) -> None:
+    began = start.windows[-1].at if start.windows else 0.0
+    sizing, made, at = lasting(start, began, REMEMBERED / 2)
+    assert {each.size for each in made} == {12}
+    sizing, made, _ = lasting(sizing, at, 60.0)
+    assert sizing.usual == pytest.approx(0.1)
+    assert made[-1].size > 12
+
+
+def test_a_time_that_nobody_knows_the_usual_of_is_not_slow() -> None:
+    sizing, _ = decide(begun(12, 0.0), window(EVERY, 1.0, rate=10.0), BOUNDS)
+    _, decision = decide(sizing, window(2 * EVERY, 12.0, queued=30.0, rate=120.0), BOUNDS)
+    assert (decision.reason, decision.size) == (Reason.GROWN, 24)
+
+
+def test_what_a_replica_needs_is_learned_while_the_server_is_not_slow() -> None:
+    sizing, at = begun(30, 0.0, usual=0.02), 0.0
+    for slow in [True] * 8 + [False] * 9:
+        at += EVERY
+        seen = window(at, 30.0, queued=50.0, rate=300.0, clients=5) if slow else window(at, 5.0, clients=5)
+        sizing, decision = decide(sizing, seen, BOUNDS)
+    assert decision.per_client == pytest.approx(1.0)
+
+
+def test_replicas_to_come_do_not_wait_for_the_queue_that_a_slow_server_has_left() -> None:
+    sizing, _, at = steady(10, 5.0, clients=5)
+    sizing, _, at = lasting(sizing, at, 60.0)
+    told = replace(BOUNDS, clients=20)
+    _, decision = decide(sizing, window(at + EVERY, 10.0, queued=30.0, clients=5), told)
+    assert (decision.reason, decision.size) == (Reason.FORETOLD, 20)
 
 
 def test_a_growth_that_brings_nothing_is_taken_back_and_growth_is_held() -> None:

@@ -30,6 +30,32 @@ def test_a_slow_server_is_not_pushed_past_its_knee_and_the_naive_rule_does_push_
     assert ours.points["shop"][-1].wait < 0.05, "it recovers when the fault ends"
 
 
+@pytest.mark.parametrize("fixed", [15, 30])
+@pytest.mark.parametrize("late", [0.0, 1.0, 3.0, 7.0, 14.0])
+def test_a_pool_does_not_grow_for_a_slow_server_nor_for_what_it_leaves_behind(late: float, fixed: int) -> None:
+    scenario = slow_server(1200.0 + late, fixed)
+    points = run(scenario, Ours(scenario)).points["shop"]
+    held = [each.held for each in points if each.at >= 1200.0]
+    assert max(held) == held[0] < 30
+    assert max(each.wait for each in points if each.at > 1380.0) < 0.05
+
+
+@pytest.mark.parametrize("restart", [1215.0, 1260.0, 1320.0, 1335.0])
+@pytest.mark.parametrize("late", [0.0, 7.0])
+def test_an_operator_that_restarts_during_it_or_just_afterwards_does_not_either(restart: float, late: float) -> None:
+    scenario = slow_server(1200.0 + late, 15)
+    points = run(scenario, Ours(scenario, restarts=(restart,))).points["shop"]
+    held = [each.held for each in points if each.at >= 1200.0]
+    assert max(held) == held[0]
+    assert max(each.wait for each in points if each.at > 1380.0) < 0.05
+
+
+def test_an_operator_that_does_not_know_what_is_usual_grows_a_pool_of_a_slow_server() -> None:
+    scenario = slow_server(1200.0, 15)
+    policy = Ours(scenario, restarts=(1215.0,), counted=False)
+    assert run(scenario, policy).peak() > 40, "else these traces would show nothing"
+
+
 def test_one_wild_pool_takes_nothing_that_others_need() -> None:
     scenario = neighbour()
     found = run(scenario, Ours(scenario))
