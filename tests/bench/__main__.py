@@ -84,7 +84,7 @@ async def measure(size: int, env: dict[str, str], log: Path) -> burst.Result:
                 changed_seconds = await burst.change(kube, place, size)
                 changed = audit.since(log, mark, operator_user, place)
                 return burst.Result(
-                    size, plain_seconds, seconds, created, used, process.peak_memory(), changed_seconds, changed
+                    size, plain_seconds, seconds, created, used, process.memory(), changed_seconds, changed
                 )
     finally:
         await kube.close()

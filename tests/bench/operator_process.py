@@ -69,11 +69,11 @@ class OperatorProcess:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return Usage((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
 
-    def peak_memory(self) -> int:
-        """Highest resident memory so far, in MiB."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) // 1024
+    def memory(self) -> tuple[int, int]:
+        """Resident memory now and at its highest so far, in MiB."""
+        fields = dict(line.split(":", 1) for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines())
+        now, most = (int(fields[name].split()[0]) // 1024 for name in ("VmRSS", "VmHWM"))
+        return now, most
 
 
 def _free_port() -> int:
