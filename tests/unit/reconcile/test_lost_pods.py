@@ -15,6 +15,7 @@ from pgbouncer_operator.reconcile import projections
 from pgbouncer_operator.reconcile.agents import Agents
 from pgbouncer_operator.reconcile.observe import Observer
 from pgbouncer_operator.reconcile.observed import Memory, Observed
+from pgbouncer_operator.reconcile.readings import Readings
 from pgbouncer_operator.reconcile.server_reconcile import ServerReconciler
 from pgbouncer_operator.reconcile.steps import Plan
 from pgbouncer_operator.reconcile.world import World, project
@@ -123,7 +124,7 @@ async def test_a_pod_that_ends_in_the_first_look_at_it_gets_no_entry_that_nobody
 
 def test_a_server_remembers_each_lost_pod_for_as_long_as_the_first() -> None:
     now, world = [0.0], World()
-    servers = ServerReconciler(cast(Kube, None), world, lambda: now[0], lambda: "")
+    servers = ServerReconciler(cast(Kube, None), world, lambda: now[0], lambda: "", cast(Readings, None))
     assert not servers._remembered(POOL)
     world.lost[POOL] = 1
     assert servers._remembered(POOL)
