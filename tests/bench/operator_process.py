@@ -33,7 +33,6 @@ class OperatorProcess:
         self._env = {
             **os.environ,
             "KUBECONFIG": str(kubeconfig),
-            "MALLOC_ARENA_MAX": "1",  # as in the chart's Deployment
             f"{prefix}POOL_IMAGE": "bench.invalid/pool:none",
             f"{prefix}WATCH_NAMESPACES": namespace,
             f"{prefix}LEADER_ELECTION": "false",
