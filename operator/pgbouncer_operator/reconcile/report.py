@@ -19,7 +19,7 @@ from pgbouncer_operator.reconcile.steps import Action, Announcement, Plan, Step
 from pgbouncer_operator.resources.desired import Desired
 
 FIGURES_EVERY = 30.0  # seconds between writes that change nothing but figures
-FIRST_STATUS = 30.0  # seconds in which the first status waits to tell what has become of the pods; the CRD's stands
+FIRST_STATUS = 20.0  # seconds in which the first status waits to tell what has become of the pods; the CRD's stands
 WORDS_EVERY = 5.0  # seconds between writes that change nothing but the wording
 AT_REST = 15.0  # seconds between two looks at the pods' figures
 BROKEN = 3.0  # the same while PostgreSQL or the API server refuses: what was mended is told soon
