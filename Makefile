@@ -31,7 +31,7 @@ check: venv verify ## Lint, types, import contracts, unit, golden, property and 
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/yamllint --strict .
-	$(BIN)/python -m pytest -q tests/unit tests/golden tests/contract tests/property $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal tests/unit tests/golden tests/contract tests/property $(PYTEST_ARGS)
 
 .PHONY: generate
 generate: venv ## Write every generated file (CRD, chart copies, README tables)

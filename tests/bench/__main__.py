@@ -66,18 +66,21 @@ def definition(env: Mapping[str, str]) -> Iterator[None]:
 
 async def measure(size: int, env: dict[str, str], log: Path) -> burst.Result:
     """Plain client first, then the operator, then one parameter changed on every pool; all in fresh namespaces."""
-    plain_config, _ = kubeconfig(env, "plain")
+    plain_config, plain_user = kubeconfig(env, "plain")
     operator_config, operator_user = kubeconfig(env, "operator")
     kube = await Kube.from_kubeconfig(Limits(timeout=30.0), plain_config)
     try:
         async with burst.namespace(kube, env, f"bench-plain-{size}") as place:
-            plain_seconds = await burst.plain(kube, place, size)
+            mark = audit.end(log)
+            await burst.plain(kube, place, size)
+            plain_seconds = audit.creating(log, mark, (plain_user,), place)
         async with burst.namespace(kube, env, f"bench-operator-{size}") as place:
             with OperatorProcess(operator_config, place) as process:
                 await process.ready()
                 mark = audit.end(log)
                 before = process.usage()
-                seconds = await burst.operated(kube, place, size)
+                await burst.operated(kube, place, size)
+                seconds = audit.creating(log, mark, (plain_user, operator_user), place)
                 created = audit.since(log, mark, operator_user, place)
                 used = process.usage() - before
                 mark = audit.end(log)

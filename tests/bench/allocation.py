@@ -74,6 +74,8 @@ def main(argv: list[str]) -> None:
     begun = time.process_time()
     for _ in range(servers):
         view = server(json.loads(json.dumps(status)))
+        known = read(view)
+        assert isinstance(known, PostgresServer)
         shared = server_round.shared_out(view, known, found, frozenset())
         server_round.patch(view, server_round.told(view, known, shared, server_round.Heard(), TODAY))
     again = time.process_time() - begun

@@ -2,7 +2,10 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 READS = frozenset({"get", "list"})
 WRITES = frozenset({"create", "update", "patch", "delete"})
@@ -16,18 +19,41 @@ def end(log: Path) -> int:
 def since(log: Path, mark: int, user: str, namespace: str) -> Counter[str]:
     """Requests of `user` on objects of `namespace` since `mark`: `verb resource/subresource` to count. No watches."""
     found: Counter[str] = Counter()
+    for event in _requests(log, mark, user):
+        about = event.get("objectRef") or {}
+        if event["verb"] == "watch":
+            continue
+        if about.get("namespace") not in {namespace, None} or about.get("resource") == "leases":
+            continue
+        resource = "/".join(filter(None, (about.get("resource"), about.get("subresource"))))
+        found[f"{event['verb']} {resource}"] += 1
+    return found
+
+
+def creating(log: Path, mark: int, users: tuple[str, ...], namespace: str) -> float:
+    """Seconds from the first object that one of `users` asked to create there until the last was created; no Events."""
+    spans = [
+        (_moment(event["requestReceivedTimestamp"]), _moment(event["stageTimestamp"]))
+        for user in users
+        for event in _requests(log, mark, user)
+        if event["verb"] == "create"
+        and event["objectRef"].get("namespace") == namespace
+        and event["objectRef"]["resource"] != "events"
+    ]
+    return (max(end for _, end in spans) - min(begin for begin, _ in spans)).total_seconds()
+
+
+def _requests(log: Path, mark: int, user: str) -> Iterator[dict[str, Any]]:
     with log.open("rb") as file:
         file.seek(mark)
         for line in file:
             event = json.loads(line)
-            about = event.get("objectRef") or {}
-            if event["user"]["username"] != user or event["stage"] != "ResponseComplete" or event["verb"] == "watch":
-                continue
-            if about.get("namespace") not in {namespace, None} or about.get("resource") == "leases":
-                continue
-            resource = "/".join(filter(None, (about.get("resource"), about.get("subresource"))))
-            found[f"{event['verb']} {resource}"] += 1
-    return found
+            if event["user"]["username"] == user and event["stage"] == "ResponseComplete":
+                yield event
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def writes(counted: Counter[str], *, pods: bool = False, events: bool = False) -> int:

@@ -104,8 +104,8 @@ def pool(place: str, number: int) -> dict[str, Any]:
     }
 
 
-async def plain(kube: Kube, place: str, size: int) -> float:
-    """Seconds in which a plain client writes the pools and all their objects, and one status for each."""
+async def plain(kube: Kube, place: str, size: int) -> None:
+    """A plain client writes the pools and all their objects."""
 
     async def write(number: int) -> None:
         body = pool(place, number)
@@ -114,26 +114,19 @@ async def plain(kube: Kube, place: str, size: int) -> float:
         wanted = desired(parsed, Platform("bench.invalid/pool:none", "IfNotPresent", 5))
         for each in offline.objects(parsed, wanted):
             await kube.create(resources.of(each["apiVersion"], each["kind"]), each)
-        identity = {"apiVersion": naming.API_VERSION, "kind": naming.KIND, "metadata": body["metadata"]}
-        await kube.patch_status(resources.CONNECTION_POOLS, {**identity, "status": {"observedGeneration": 1}})
 
-    began = time.monotonic()
     await _spread(write, size)
-    return time.monotonic() - began
 
 
-async def operated(kube: Kube, place: str, size: int) -> float:
-    """Seconds from the first pool written to the last status that the operator writes, after all objects."""
+async def operated(kube: Kube, place: str, size: int) -> None:
+    """Write the pools only; until the operator has written all the rest, has told the status and woken the pods."""
 
     async def write(number: int) -> None:
         await kube.create(resources.CONNECTION_POOLS, pool(place, number))
 
-    began = time.monotonic()
     await _spread(write, size)
     await _everywhere(kube, resources.CONNECTION_POOLS, [f"pool-{each}" for each in range(size)], place, _told)
-    ended = time.monotonic()
     await _quiet(kube, place, size)
-    return ended - began
 
 
 async def change(kube: Kube, place: str, size: int) -> float:
