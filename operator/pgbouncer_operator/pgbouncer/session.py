@@ -11,7 +11,7 @@ SETTINGS = {
     "tcp_keepalives_idle": "10",  # seconds
     "tcp_keepalives_interval": "5",  # seconds
     "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "15s",  # PostgreSQL 12. Linux: ends keepalives too. PgBouncer's own is 20 s
+    "tcp_user_timeout": "15000",  # ms, PostgreSQL 12. Linux: ends keepalives too. PgBouncer's own is 20 s
 }
 
 # Seconds for which PostgreSQL may count a session whose client has gone without a word: 15 of silence, or 25 where
