@@ -7,7 +7,8 @@ from tests.cluster.pools import Namespace, Object
 from tests.localcluster import traffic
 
 POOL, LOGIN = "shop", "pg-monitor"
-FIRST, SECOND, RESERVED, UNPOOLED = 30, 50, 3, 1  # connections; reserved for superusers, and one for the login
+FIRST, SECOND, RESERVED = 30, 50, 3  # connections; the last for superusers
+UNPOOLED = 4  # the login's, and those of this test, which take places that are not reserved while there are any
 PASSWORD = "only to watch"
 LOAD = ("--clients", "60", "--think", "0.01", "--work", "0.03", "--lifetime", "2")
 READ = 90.0  # seconds: it is asked once a minute
@@ -30,7 +31,7 @@ def test_the_budget_is_what_the_server_takes_and_follows_its_restart(
     strings = {"username": "watcher", "password": PASSWORD}
     here.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": LOGIN}, "stringData": strings})
     body = budgets.server(1)
-    body["spec"] |= {"connections": {}, "monitoring": {"secretRef": {"name": LOGIN}}}
+    body["spec"] |= {"connections": {"unpooled": UNPOOLED}, "monitoring": {"secretRef": {"name": LOGIN}}}
     here.apply(body)
     here.apply(budgets.member(POOL, 2 * SECOND))
     here.wait_ready(POOL)
