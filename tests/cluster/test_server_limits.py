@@ -1,7 +1,8 @@
 """A PostgresServer whose budget is what PostgreSQL itself says, read by a login of its own; a restart with more."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import pytest
 from tests.cluster import budgets, programs, server, servers
 from tests.cluster.pools import Namespace, Object
 from tests.localcluster import traffic
@@ -24,9 +25,9 @@ def budget(here: Namespace) -> int:
     return int(budgets.shared(here).get("budget", 0))
 
 
-def test_the_budget_is_what_the_server_takes_and_follows_its_restart(
-    here: Namespace, say: Callable[[str], None]
-) -> None:
+@pytest.fixture
+def first(here: Namespace) -> Iterator[int]:
+    """The budget of a server whose limits are read, with a pool that may hold all of it."""
     server.sql(here, WATCHER)
     strings = {"username": "watcher", "password": PASSWORD}
     here.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": LOGIN}, "stringData": strings})
@@ -35,9 +36,14 @@ def test_the_budget_is_what_the_server_takes_and_follows_its_restart(
     here.apply(body)
     here.apply(budgets.member(POOL, 2 * SECOND))
     here.wait_ready(POOL)
-    first = FIRST - RESERVED - UNPOOLED
-    assert reason(here) == "LimitsRead"
-    assert budget(here) == first
+    yield FIRST - RESERVED - UNPOOLED
+    here.delete(POOL)
+
+
+def test_the_budget_is_what_the_server_takes_and_follows_its_restart(
+    here: Namespace, first: int, say: Callable[[str], None]
+) -> None:
+    assert (reason(here), budget(here)) == ("LimitsRead", first)
     here.wait(lambda: budgets.resting(here, first), "all of it given")
     counted = traffic.census(here.site, here.name)
     try:
@@ -51,19 +57,25 @@ def test_the_budget_is_what_the_server_takes_and_follows_its_restart(
             account = programs.settled(running)
     finally:
         counted.stop()
-    servers.restart(here, SECOND)
-    server.sql(here, WATCHER)
-    second = SECOND - RESERVED - UNPOOLED
-    here.wait(lambda: budget(here) == second, f"a budget of {second}", READ)
-    here.wait(lambda: budgets.resting(here, second), "all of it given")
-    here.wait_ready(POOL)
-    limits = budgets.shared(here)["limits"]
-    assert (limits["maxConnections"], limits["reserved"]) == (SECOND, RESERVED)
+    second = restarted(here)
+    failed = account["failed"] + account["refused"]
     say(
         f"max_connections {FIRST}: {first} for pools; a superuser's answer moved nothing; restarted with {SECOND}: "
         f"{second}; PostgreSQL counted at most {counted.peak} of the pools in {len(counted.counts)} counts, "
-        f"{account['failed'] + account['refused']} of {account['committed']} transactions failed"
+        f"{failed} of {account['committed']} transactions failed"
     )
-    assert account["failed"] + account["refused"] == 0, account["errors"]
+    assert failed == 0, account["errors"]
     assert 0 < counted.peak <= first
-    here.delete(POOL)
+
+
+def restarted(here: Namespace) -> int:
+    """The server starts anew with other limits; the budget that comes of them, once all of it is given."""
+    servers.restart(here, SECOND)
+    server.sql(here, WATCHER)
+    more = SECOND - RESERVED - UNPOOLED
+    here.wait(lambda: budget(here) == more, f"a budget of {more}", READ)
+    here.wait(lambda: budgets.resting(here, more), "all of it given")
+    here.wait_ready(POOL)
+    limits = budgets.shared(here)["limits"]
+    assert (limits["maxConnections"], limits["reserved"]) == (SECOND, RESERVED)
+    return more
