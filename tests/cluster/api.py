@@ -14,15 +14,25 @@ from tests.localcluster.problem import Problem
 from pgbouncer_operator import naming
 
 POOLS = f"apis/{naming.API_VERSION}/namespaces/{{}}/{naming.PLURAL}"
+SERVERS = f"apis/{naming.API_VERSION}/namespaces/{{}}/{naming.SERVER_PLURAL}"
 SECRETS = "api/v1/namespaces/{}/secrets"
+CONFIG_MAPS = "api/v1/namespaces/{}/configmaps"
+PODS = "api/v1/namespaces/{}/pods"
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """Merge patches through a proxy at this address."""
+    """Reads and merge patches through a proxy at this address; OSError when it is refused or nobody answers."""
 
     address: str
     namespace: str
+
+    def get(self, collection: str, name: str = "") -> Object:
+        """One object, or the list of all."""
+        path = "/".join(filter(None, (collection.format(self.namespace), name)))
+        with urllib.request.urlopen(f"http://{self.address}/{path}", timeout=30) as answer:
+            found: Object = json.load(answer)
+        return found
 
     def patch(self, collection: str, name: str, body: Object) -> None:
         """Change one object; HTTPError in the API server's words when it refuses."""

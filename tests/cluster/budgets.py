@@ -5,13 +5,13 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.cluster.api import CONFIG_MAPS, PODS, SERVERS, Api
 from tests.cluster.pools import Namespace, Object, pool
-from tests.localcluster.problem import Problem
 
 from pgbouncer_operator import naming
 
 SERVER = "budgeted"
-LOOK_EVERY = 1.0  # seconds; each is a process
+LOOK_EVERY = 0.5  # seconds
 DRAIN = {"timeoutSeconds": 30, "transactionSeconds": 10}
 
 
@@ -56,13 +56,13 @@ def rebudget(here: Namespace, budget: int) -> None:
 class Watch:
     """Looks all the time at the server and the pools' ledgers; the least and the most that was ever seen.
 
-    allocated: the least of each pool's allocation. granted: the least cap of each pool's pods that hold a grant. given,
-    charged: the most of all allocations, and of what is charged for them together.
+    spare: the least that was charged for each pool beyond one connection for each of its ready pods. granted: the least
+    cap of each pool's ready pods. given: the most of all allocations together. charged: of what is charged for them.
     """
 
-    here: Namespace
+    asked: Api
     pools: tuple[str, ...]
-    allocated: dict[str, int] = field(default_factory=dict)
+    spare: dict[str, int] = field(default_factory=dict)
     granted: dict[str, int] = field(default_factory=dict)
     given: int = 0
     charged: int = 0
@@ -81,24 +81,39 @@ class Watch:
             self.thread.join()
 
     def _run(self) -> None:
-        names = [f"{naming.SERVER_KIND}/{SERVER}", *(f"cm/{naming.grants_config_map(name)}" for name in self.pools)]
         while not self.over.wait(LOOK_EVERY):
             try:
-                self.look(json.loads(self.here.kubectl("get", *names, "--output=json"))["items"])
-            except Problem:
-                continue  # kubectl itself, on a busy machine
+                before = self._ready()
+                entries = self.asked.get(SERVERS, SERVER)["status"].get("allocations", ())
+                ledgers = {name: self._ledger(name) for name in self.pools}
+                after = self._ready()
+            except OSError:
+                continue  # the API server, on a busy machine
+            for name, ledger in ledgers.items():
+                uids = before[name] & after[name]
+                self.take(name, [ledger.get(uid, {}).get("cap", 0) for uid in uids], entries)
+            self.given = max(self.given, sum(each["connections"] for each in entries))
+            self.charged = max(self.charged, sum(max(each["connections"], each["high"]) for each in entries))
+            self.looks += 1
 
-    def look(self, items: list[Object]) -> None:
-        """Take in the server and the ledgers as they are now."""
-        status, *ledgers = items
-        entries = status["status"].get("allocations", ())
-        for name, connections in allocations(status["status"]).items():
-            self.allocated[name] = min(connections, self.allocated.get(name, connections))
-        self.given = max(self.given, sum(each["connections"] for each in entries))
-        self.charged = max(self.charged, sum(max(each["connections"], each["high"]) for each in entries))
-        for name, body in zip(self.pools, ledgers, strict=True):
-            pods = json.loads(body["data"][naming.GRANTS_KEY])["pods"].values()
-            caps = [each["cap"] for each in pods if each["cap"]]
-            if caps:
-                self.granted[name] = min([*caps, self.granted.get(name, caps[0])])
-        self.looks += 1
+    def take(self, name: str, caps: list[int], entries: list[Object]) -> None:
+        """Take in the caps of a pool's ready pods, and the server's allocations of the same moment."""
+        held = sum(max(each["connections"], each["high"]) for each in entries if each["pool"].endswith(f"/{name}"))
+        self.spare[name] = min(held - len(caps), self.spare.get(name, held))
+        if caps:
+            self.granted[name] = min([*caps, self.granted.get(name, caps[0])])
+
+    def _ledger(self, name: str) -> dict[str, Any]:
+        body = self.asked.get(CONFIG_MAPS, naming.grants_config_map(name))
+        pods: dict[str, Any] = json.loads(body["data"][naming.GRANTS_KEY])["pods"]
+        return pods
+
+    def _ready(self) -> dict[str, set[str]]:
+        """The uids of each pool's ready pods that are not terminating."""
+        found: dict[str, set[str]] = {name: set() for name in self.pools}
+        for pod in self.asked.get(PODS)["items"]:
+            metadata, conditions = pod["metadata"], pod["status"].get("conditions", ())
+            ready = any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
+            if ready and "deletionTimestamp" not in metadata:
+                found.setdefault(metadata.get("labels", {}).get(naming.LABEL_POOL, ""), set()).add(metadata["uid"])
+        return found

@@ -21,6 +21,7 @@ POOL = "abandoned"
 CLIENTS = MOST = 25
 ROUNDS = int(os.environ.get("PGBOUNCER_TEST_ABANDONED_ROUNDS", "3"))
 CALM = 15  # counts in a row that show nothing above the budget: the worst is over
+PROMISED = 2.0  # seconds, by the clock of a machine that does much else; the server looks once a second
 BACK = 30.0  # seconds; a statement that goes on to its end takes twice as long
 RUNNING = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop' AND state = 'active' AND query ~ 'pg_sleep'"
 
@@ -55,6 +56,7 @@ def test_statements_of_dead_clients_do_not_keep_postgresql_above_the_budget(
         f"{max(seconds):.2f} s; errors of newcomers, who came again: {dict(errors.most_common(3))}"
     )
     assert len(counted.counts) > ROUNDS * CALM
+    assert programs.median(seconds) <= PROMISED
     if fence == MOST:
         assert counted.peak == MOST
     else:

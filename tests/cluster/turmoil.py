@@ -33,8 +33,8 @@ class Scene:
     node: str | None = None
 
 
-def everything(scene: Scene, number: int) -> int:
-    """One round of all of it, with rest between; how many transactions of the workload failed."""
+def everything(scene: Scene, number: int) -> None:
+    """One round of all of it, with rest between."""
     here, (first, second, third) = scene.here, scene.pools
     clients(here, scene.workload, MANY_CLIENTS)
     pods(here, first, MANY_PODS)
@@ -44,22 +44,22 @@ def everything(scene: Scene, number: int) -> int:
     here.wait(lambda: workloads.ready(here, scene.workload) == MANY_CLIENTS, "all clients", LONG)
     here.wait(lambda: budgets.resting(here, scene.budget), f"{scene.budget} shared out for many clients")
     if scene.node is not None:
-        drained(here, scene.node)
+        drained(scene, scene.node)
         settled(here, *scene.pools)
     with silent(here, third):
-        budgets.rebudget(here, scene.less)
-        let_pass(SILENT)  # a window in which the others must not take what the silent one may still hold
+        # The third has to give back what the others want; what its silent pod may still hold, nobody must take.
+        clients(here, scene.workload, FEW_CLIENTS)
+        let_pass(SILENT)
+    here.wait(lambda: budgets.resting(here, scene.budget), f"{scene.budget} shared out for few clients")
+    budgets.rebudget(here, scene.less)
     lowered(scene)
     assert operators.kill_process(uids(here, second), WORKER)
     budgets.rebudget(here, scene.budget)
     lead_ends(here)
     here.wait(lambda: budgets.resting(here, scene.budget), f"{scene.budget} shared out")
-    failed: int = sum(each["failed"] + each["refused"] for each in workloads.accounts(here, scene.workload))
-    clients(here, scene.workload, FEW_CLIENTS)
     pods(here, first, FEW_PODS)
     settled(here, *scene.pools)
-    here.wait(lambda: budgets.resting(here, scene.budget), f"{scene.budget} shared out for few clients")
-    return failed
+    here.wait(lambda: budgets.resting(here, scene.budget), f"{scene.budget} shared out for few pods")
 
 
 def clients(here: Namespace, workload: str, replicas: int) -> None:
@@ -86,10 +86,12 @@ def lead_ends(here: Namespace) -> None:
     operators.wait_leader(here.site)
 
 
-def drained(here: Namespace, node: str) -> None:
-    """Drain the second node, and let pods start there again."""
-    nodes.ended(nodes.drain(here, node))
-    nodes.only(here, nodes.FIRST, node)
+def drained(scene: Scene, node: str) -> None:
+    """Drain the second node, where some of the pools' pods are, and let pods start there again."""
+    there = [pod for pool in scene.pools for pod in scene.here.pods(pool) if pod["spec"].get("nodeName") == node]
+    assert there, "no pod of a pool is on the node"
+    nodes.ended(nodes.drain(scene.here, node))
+    nodes.only(scene.here, nodes.FIRST, node)
 
 
 @contextmanager

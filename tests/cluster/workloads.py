@@ -1,13 +1,18 @@
 """Deployments of clients that work through a pool, each pod with an account of its own in its log."""
 
+import contextlib
 import copy
 import json
-from collections.abc import Sequence
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.cluster import programs
 from tests.cluster.pools import Namespace, Object
 from tests.localcluster import traffic
+from tests.localcluster.problem import Problem
 
 LIGHT = ("--clients", "2", "--think", "0.1", "--work", "0.03")
 
@@ -42,6 +47,59 @@ def accounts(here: Namespace, name: str) -> list[dict[str, Any]]:
     pods = [each for each in living if each["status"].get("phase") == "Running"]
     lines = [here.kubectl("logs", each["metadata"]["name"], "--tail=1").strip() for each in pods]
     return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+@dataclass(slots=True)
+class Followed:
+    """Every pod of a workload, from its start to its end, by its name.
+
+    latest: its last account. torn: pods whose clients ended otherwise than by letting their transactions end.
+    """
+
+    latest: dict[str, dict[str, Any]] = field(default_factory=dict)
+    torn: list[str] = field(default_factory=list)
+    processes: "dict[str, subprocess.Popen[str]]" = field(default_factory=dict)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def listen(self, name: str) -> None:
+        """Take in a pod's log to its end."""
+        process = self.processes[name]
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                if line.startswith("{"):
+                    self.latest[name] = json.loads(line)
+        if not self.over.is_set() and not self.latest.get(name, {}).get("done"):
+            self.torn.append(name)
+
+
+@contextlib.contextmanager
+def followed(here: Namespace, name: str) -> Iterator[Followed]:
+    """Follow the workload's pods, those that are there and those that come, while the block runs."""
+    found = Followed()
+
+    def look() -> None:
+        while not found.over.wait(1.0):
+            with contextlib.suppress(Problem):  # kubectl itself, on a busy machine
+                for pod in here.all("pods", f"app={name}"):
+                    of, states = pod["metadata"]["name"], pod["status"].get("containerStatuses", ())
+                    if of not in found.processes and any(each.get("started") for each in states):
+                        command = ("kubectl", "logs", "-f", "-n", here.name, of)
+                        found.processes[of] = subprocess.Popen(
+                            command, stdout=subprocess.PIPE, text=True, env=dict(here.site.env)
+                        )
+                        threading.Thread(target=found.listen, args=(of,), daemon=True).start()
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield found
+    finally:
+        found.over.set()
+        looking.join()
+        for process in found.processes.values():
+            process.kill()
+            process.wait()
 
 
 def remove(here: Namespace, name: str) -> None:

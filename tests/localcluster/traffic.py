@@ -171,7 +171,7 @@ class Census:
 
 
 COUNT = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop' AND backend_type = 'client backend'"
-EVERY = " \\watch 0.1\n"
+EVERY = " \\watch 0.08\n"
 
 
 def census(site: Site, namespace: str, server: str = "deployment/postgres", only: str = "") -> Census:
