@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from tests.traces import recording
 from tests.traces.plot import chart
 from tests.traces.policies import Divided, Fixed, Naive, Ours, Policy
 from tests.traces.run import Run, run
@@ -34,8 +35,9 @@ def main() -> int:
     """Run everything; 0."""
     PLOTS.mkdir(parents=True, exist_ok=True)
     print(ROW.format("scenario", "policy", "peak", "held/busy", "99th percentile wait"))
-    for make in SCENARIOS:
-        scenario = make()
+    scenarios = [make() for make in SCENARIOS]
+    scenarios += map(recording.scenario, sorted(recording.RECORDINGS.glob("*.csv")))
+    for scenario in scenarios:
         runs = {}
         for name, policy in policies(scenario).items():
             runs[name] = run(scenario, policy)

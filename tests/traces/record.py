@@ -1,0 +1,81 @@
+"""Write down the load of a real pool, to see what sizing by demand would do with it.
+
+    python -m tests.traces.record NAMESPACE POOL SECONDS [DEPLOYMENT] > tests/traces/recorded/NAME.csv
+
+It reads what the pool's pods say of themselves, and nothing of what clients send. Needs kubectl with get on pods/proxy.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+from tests.traces.recording import Line
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.reconcile import agent_state
+from pgbouncer_operator.reconcile.agent_state import Totals
+
+EVERY = 5.0  # seconds
+COLUMNS = "at,rate,service,ready,desired"
+NOTHING = Totals(0, 0.0, 0.0)
+
+
+def main(argv: list[str]) -> int:
+    """Record for so long; 2 when called wrongly."""
+    if len(argv) not in (3, 4):
+        print(__doc__, file=sys.stderr)
+        return 2
+    namespace, pool, seconds, *deployment = argv
+    began = time.monotonic()
+    before, then = totals(namespace, pool), began
+    print(COLUMNS, flush=True)
+    while time.monotonic() - began < float(seconds):
+        time.sleep(max(0.0, then + EVERY - time.monotonic()))
+        after, now = totals(namespace, pool), time.monotonic()
+        ready, desired = replicas(namespace, *deployment)
+        line = told(before, after, now - then)
+        print(f"{now - began:.1f},{line.rate:.1f},{line.service:.4f},{ready},{desired}", flush=True)
+        before, then = after, now
+    return 0
+
+
+def told(before: dict[str, Totals], after: dict[str, Totals], seconds: float) -> Line:
+    """What all pods did in between; a pod that is new has done all of it since."""
+    done = [each.since(before.get(uid, NOTHING)) for uid, each in after.items()]
+    transactions = sum(each.transactions for each in done)
+    held = sum(each.transaction_seconds - each.wait_seconds for each in done)
+    return Line(seconds, transactions / seconds, held / transactions if transactions else 0.0, 0.0, 0.0)
+
+
+def totals(namespace: str, pool: str) -> dict[str, Totals]:
+    """What each pod of the pool that answers has done since it started, by uid."""
+    found = {}
+    for pod in kubectl(namespace, "pods", "-l", f"{naming.LABEL_POOL}={pool}")["items"]:
+        metadata = pod["metadata"]
+        path = f"/api/v1/namespaces/{namespace}/pods/{metadata['name']}:{naming.AGENT_PORT}/proxy/state"
+        answer = subprocess.run(["kubectl", "get", "--raw", path], capture_output=True, text=True, check=False)
+        state = agent_state.parse(answer.stdout, metadata["uid"]) if answer.returncode == 0 else None
+        if state is not None and state.totals is not None:
+            found[metadata["uid"]] = state.totals
+    return found
+
+
+def replicas(namespace: str, deployment: str = "") -> tuple[int, int]:
+    """Ready and desired ones of the clients' Deployment; 0 and 0 without one."""
+    if not deployment:
+        return 0, 0
+    body = kubectl(namespace, "deployment", deployment)
+    return int(body["status"].get("readyReplicas", 0)), int(body["spec"]["replicas"])
+
+
+def kubectl(namespace: str, *what: str) -> dict[str, Any]:
+    """`kubectl get` as JSON."""
+    command = ["kubectl", "get", "-n", namespace, *what, "-o", "json"]
+    found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
