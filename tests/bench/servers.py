@@ -4,8 +4,9 @@
 
 On the local cluster, control plane only: no node takes the pools' pods. The pools are there before their servers, so
 that the first round of each server sees all of them. Pods that never run confirm nothing: after a budget was lowered
-the pools may hold less at once, but stay charged with what they had (`high`), which is waited for only when the budget
-is back. Exits 1 when the operator wrote anything at rest.
+the pools may hold less at once, but stay charged with what they had (`high`) until the budget is back, and the operator
+goes on looking at them twice a second: that is most of the CPU of the row after it. Exits 1 when the operator wrote
+anything at rest.
 """
 
 import asyncio
