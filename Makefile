@@ -104,3 +104,5 @@ simulate: venv ## Sizing against traces, beside what others do: a table, and plo
 .PHONY: bench
 bench: venv cluster image ## Side-by-side benchmarks (no timed asserts)
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.allocation
+	$(BIN)/python -m tests.bench.servers

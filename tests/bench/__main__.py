@@ -7,61 +7,30 @@ and from /proc; the ratio compares two bursts of the same run.
 """
 
 import asyncio
-import contextlib
-import os
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.bench import audit, burst
+from tests.bench import audit, burst, ground
 from tests.bench.identity import kubeconfig
 from tests.bench.operator_process import OperatorProcess
-from tests.localcluster import environment, layout
-from tests.localcluster.commands import ensure
-from tests.localcluster.execution import run
 from tests.localcluster.progress import Progress
 
 from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.transport import Limits
 
 SIZES = (1, 100, 1000)
-CRD = Path(__file__).parents[2] / "crds" / "connectionpools.pgbouncer-operator.io.yaml"
 
 
-async def main(sizes: tuple[int, ...]) -> int:
+async def main(sizes: tuple[int, ...]) -> None:
     """Measure every size and print one table."""
     progress = Progress()
-    files = layout.from_environment()
-    ensure(files, progress)
-    env = environment.variables(files, os.environ)
-    if run(
-        ["kubectl", "get", "deployments", "-A", "-l", "app.kubernetes.io/name=pgbouncer-operator", "-o", "name"],
-        environment=env,
-    ).strip():
-        print("bench: an operator is installed and would do the work twice: helm uninstall it first", file=sys.stderr)
-        return 1
+    env, log = ground.prepare(progress)
     lines = [burst.Result.heading()]
-    with definition(env):
+    with ground.definitions(env):
         for size in sizes:
             with progress.step(f"{size} pools"):
-                lines.append(str(await measure(size, env, files.audit_log)))
+                lines.append(str(await measure(size, env, log)))
     print("\n".join(lines))
-    return 0
-
-
-@contextlib.contextmanager
-def definition(env: Mapping[str, str]) -> Iterator[None]:
-    """The CRD while we measure: Helm would not take over one that was applied by hand."""
-    found = run(["kubectl", "get", "customresourcedefinitions", "-o", "name"], environment=env)
-    if CRD.stem in found:
-        yield
-        return
-    run(["kubectl", "create", "-f", str(CRD)], environment=env)
-    try:
-        run(["kubectl", "wait", "--for=condition=Established", f"crd/{CRD.stem}", "--timeout=30s"], environment=env)
-        yield
-    finally:
-        run(["kubectl", "delete", "-f", str(CRD)], environment=env)
 
 
 async def measure(size: int, env: dict[str, str], log: Path) -> burst.Result:
@@ -94,4 +63,4 @@ async def measure(size: int, env: dict[str, str], log: Path) -> burst.Result:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(tuple(map(int, sys.argv[1:])) or SIZES)))
+    asyncio.run(main(tuple(map(int, sys.argv[1:])) or SIZES))

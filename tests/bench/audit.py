@@ -47,6 +47,8 @@ def _requests(log: Path, mark: int, user: str) -> Iterator[dict[str, Any]]:
     with log.open("rb") as file:
         file.seek(mark)
         for line in file:
+            if not line.endswith(b"\n"):
+                return  # it is being written
             event = json.loads(line)
             if event["user"]["username"] == user and event["stage"] == "ResponseComplete":
                 yield event
@@ -65,6 +67,11 @@ def writes(counted: Counter[str], *, pods: bool = False, events: bool = False) -
         and (pods or not key.endswith("pods/status"))
         and (events or not key.endswith(" events"))
     )
+
+
+def written(counted: Counter[str]) -> Counter[str]:
+    """The writes of all kinds among what was counted, by kind."""
+    return Counter({key: count for key, count in counted.items() if key.split()[0] in WRITES})
 
 
 def reads(counted: Counter[str]) -> int:

@@ -115,7 +115,7 @@ async def plain(kube: Kube, place: str, size: int) -> None:
         for each in offline.objects(parsed, wanted):
             await kube.create(resources.of(each["apiVersion"], each["kind"]), each)
 
-    await _spread(write, size)
+    await spread(write, size)
 
 
 async def operated(kube: Kube, place: str, size: int) -> None:
@@ -124,8 +124,8 @@ async def operated(kube: Kube, place: str, size: int) -> None:
     async def write(number: int) -> None:
         await kube.create(resources.CONNECTION_POOLS, pool(place, number))
 
-    await _spread(write, size)
-    await _everywhere(kube, resources.CONNECTION_POOLS, [f"pool-{each}" for each in range(size)], place, _told)
+    await spread(write, size)
+    await everywhere(kube, resources.CONNECTION_POOLS, [f"pool-{each}" for each in range(size)], place, told)
     await _quiet(kube, place, size)
 
 
@@ -142,15 +142,16 @@ async def change(kube: Kube, place: str, size: int) -> float:
         await kube.merge_patch(resources.CONNECTION_POOLS, body)
 
     began = time.monotonic()
-    await _spread(patch, size)
+    await spread(patch, size)
     names = [naming.config_map(f"pool-{each}") for each in range(size)]
-    await _everywhere(kube, resources.CONFIG_MAPS, names, place, _changed)
+    await everywhere(kube, resources.CONFIG_MAPS, names, place, _changed)
     ended = time.monotonic()
     await _quiet(kube, place, size)
     return ended - began
 
 
-async def _spread(write: Callable[[int], Awaitable[None]], size: int) -> None:
+async def spread(write: Callable[[int], Awaitable[None]], size: int) -> None:
+    """Call it with every number below `size`, some at a time."""
     numbers = iter(range(size))
 
     async def work() -> None:
@@ -160,7 +161,7 @@ async def _spread(write: Callable[[int], Awaitable[None]], size: int) -> None:
     await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
 
 
-async def _everywhere(kube: Kube, resource: Resource, names: list[str], place: str, shows: Shows) -> None:
+async def everywhere(kube: Kube, resource: Resource, names: list[str], place: str, shows: Shows) -> None:
     """Wait until every object shows it. A list costs the API server as much as a pool, so mostly one is asked."""
     deadline = time.monotonic() + PATIENCE
     lacking = names
@@ -185,8 +186,8 @@ def _changed(config_map: Object) -> bool:
     return '"query_wait_timeout": 17' in config_map["data"].get(naming.INTENT_KEY, "")
 
 
-def _told(pool: Object) -> bool:
-    """By the operator: conditions alone may be the definition's default."""
+def told(pool: Object) -> bool:
+    """Whether its status was told by the operator: conditions alone may be the definition's default."""
     return "observedGeneration" in pool.get("status", {})
 
 
