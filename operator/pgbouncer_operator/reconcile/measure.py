@@ -79,26 +79,28 @@ def _window(seen: Observed, before: Demand, states: Mapping[str, AgentState]) ->
     """busy = (time in transactions - time waiting for a server) / time: PgBouncer counts the wait as transaction time.
 
     Both are counted when they end. So a pod is never thought to have used more connections than it had open, nor fewer
-    than were busy at both ends: long transactions.
+    than were busy at both ends: long transactions. Of a pod that was not heard before, or whose PgBouncer is silent,
+    only the present is known: nobody knows in what time it did what it has done.
     """
     assert isinstance(seen.spec, ConnectionPool)
     seconds = seen.now - before.at
     spec = seen.spec.spec
     held = PoolMode.SESSION in {spec.pool_mode, *(each.pool_mode for each in spec.databases)}
-    busy = queued = rate = 0.0
+    busy = queued = rate = uncounted = 0.0
     waiting = 0
     for uid, state in states.items():
         earlier = before.states.get(uid)
         waiting += state.waiting
         if earlier is None or earlier.totals is None or state.totals is None or held:
-            busy += state.busy
+            uncounted += state.busy
             continue
         grown = state.totals.since(earlier.totals)
         worked = max(0.0, grown.transaction_seconds - grown.wait_seconds) / seconds
         busy += max(min(worked, max(state.open, earlier.open)), min(state.busy, earlier.busy))
         queued += grown.wait_seconds / seconds
         rate += grown.transactions / seconds
-    return Window(seen.now, seconds, busy, max(queued, float(waiting)), rate, seen.clients.ready if seen.clients else 0)
+    ready = seen.clients.ready if seen.clients else 0
+    return Window(seen.now, seconds, busy + uncounted, max(queued, float(waiting)), rate, ready, uncounted)
 
 
 def _ever(states: Mapping[str, AgentState]) -> float:

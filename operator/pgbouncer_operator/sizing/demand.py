@@ -52,7 +52,8 @@ class Window:
     """What all pods of a pool did together in the `seconds` before `at` (monotonic).
 
     busy: mean server connections with a transaction. queued: mean clients that waited for one. rate: transactions per
-    second. clients: replicas of the client workloads, 0 when not known.
+    second. clients: replicas of the client workloads, 0 when not known. uncounted: of `busy`, what pods use whose
+    transactions are not in `rate`.
     """
 
     at: float
@@ -61,11 +62,12 @@ class Window:
     queued: float
     rate: float
     clients: int = 0
+    uncounted: float = 0.0
 
     @property
     def service(self) -> float:
         """Seconds that one transaction held a connection; 0 when there was none."""
-        return self.busy / self.rate if self.rate > 0 else 0.0
+        return (self.busy - self.uncounted) / self.rate if self.rate > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

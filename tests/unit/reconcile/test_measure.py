@@ -77,7 +77,28 @@ def test_counters_that_fell_count_from_zero() -> None:
 
 def test_an_agent_without_totals_is_taken_at_its_connections() -> None:
     first = measured(says(healthy(), busy=3))
-    assert last(measured(says(later(first, 15.0), busy=3, waiting=1))) == Window(1015.0, 15.0, 6.0, 2.0, 0.0)
+    assert last(measured(says(later(first, 15.0), busy=3, waiting=1))) == Window(
+        1015.0, 15.0, 6.0, 2.0, 0.0, uncounted=6.0
+    )
+
+
+def test_a_pod_that_comes_makes_no_server_look_slow() -> None:
+    alone = replace(healthy(), pods=healthy().pods[:1])
+    seen = measured(saying(alone, "a", totals=totals(0, 0.0), busy=10, open=10))
+    seen = measured(saying(later(seen, 10.0), "a", totals=totals(5000, 100.0), busy=10, open=10))
+    assert last(seen).service == pytest.approx(0.02)
+    both = replace(later(seen, 10.0), pods=healthy().pods)
+    both = saying(both, "a", totals=totals(10_000, 200.0), busy=10, open=10)
+    seen = measured(saying(both, "b", totals=totals(90_000, 900.0, 100.0), busy=8, open=10, waiting=3))
+    assert last(seen).service == pytest.approx(0.02), "its transactions are of nobody knows when"
+    assert (last(seen).busy, last(seen).queued) == (18.0, 3.0), "its connections and clients are of now"
+
+
+def test_a_pod_whose_pgbouncer_is_silent_makes_no_server_look_slow() -> None:
+    seen = says(later(begun(), 10.0), totals=totals(1500, 60.0, 10.0), busy=1, open=10)
+    seen = measured(saying(seen, "b", totals=None, busy=8, open=10))
+    assert (last(seen).busy, last(seen).rate) == (9.0, 50.0)
+    assert last(seen).service == pytest.approx(0.02)
 
 
 def test_in_session_mode_a_connection_is_used_while_a_session_holds_it() -> None:
