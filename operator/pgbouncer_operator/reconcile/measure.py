@@ -1,6 +1,7 @@
 """What a pool's pods did between two looks, as windows of demand; and the decision made of them. Pure.
 
-A pod that does not answer makes a window unknown, so that nothing is decided until all answer again.
+A pod that does not answer makes a window unknown, so that nothing is decided until all answer again; so it is while no
+pod has come that could.
 """
 
 from collections.abc import Mapping
@@ -63,7 +64,7 @@ def _decided(seen: Observed, before: Demand, states: Mapping[str, AgentState], g
 
 
 def _answers(seen: Observed, before: Demand | None) -> Mapping[str, AgentState] | None:
-    """What the pods say, None when one that may serve clients does not."""
+    """What the pods say; None when one that may serve clients does not, or none that is to serve does."""
     found = {}
     for pod in (*seen.living, *seen.leaving):
         state = seen.states.get(pod.uid)
@@ -72,7 +73,7 @@ def _answers(seen: Observed, before: Demand | None) -> Mapping[str, AgentState] 
             found[pod.uid] = told if told is not None and told == state else state  # thousands at rest: one copy
         elif not pod.terminating and (pod.ready or (before is not None and pod.uid in before.states)):
             return None
-    return found
+    return found if any(pod.uid in found for pod in seen.living) else None
 
 
 def _window(seen: Observed, before: Demand, states: Mapping[str, AgentState]) -> Window:

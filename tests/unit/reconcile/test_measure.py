@@ -158,6 +158,27 @@ def test_what_is_usual_outlives_a_long_silence(mode: str) -> None:
     assert usual(silent) == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize(("sentence", "terminating"), [("all are new", False), ("one more is on its way out", True)])
+def test_pods_that_do_not_serve_yet_say_nothing_of_demand(sentence: str, terminating: bool) -> None:
+    seen = begun(serverConnections={"max": 40, "sizing": {"mode": "Demand"}})
+    for number in range(1, 31):
+        busy = totals(1000 + 5000 * number, 50.0 + 100.0 * number, 10.0)
+        seen = measured(says(later(seen, 10.0), totals=busy, busy=10, open=10))
+    known = seen.memory.demand
+    new = tuple(replace(pod, uid=f"new-{pod.uid}", ready=False) for pod in seen.pods)
+    old = tuple(replace(pod, terminating=True) for pod in seen.pods[:1] if terminating)
+    states = {pod.uid: None for pod in new} | {pod.uid: seen.states[pod.uid] for pod in old}
+    for _ in range(60):
+        seen = measured(replace(later(seen, 15.0), pods=new + old, states=states))
+    assert seen.memory.demand == known, sentence
+
+
+def test_a_pool_without_pods_keeps_what_is_known() -> None:
+    seen = begun()
+    assert measured(replace(later(seen, 30.0), pods=(), states={})).memory == seen.memory
+    assert measured(replace(healthy(), pods=(), states={})).memory.demand is None
+
+
 def test_a_pause_says_nothing_of_demand() -> None:
     seen = replace(later(begun(), 15.0), pause=Pause(2_000_000_000, 20))
     assert measured(seen) == seen
