@@ -132,7 +132,10 @@ def _over_sized(seen: Observed, given: Allotment) -> str:
 
 
 def _idle(seen: Observed) -> str:
+    assert isinstance(seen.spec, ConnectionPool)
     known = seen.memory.demand
+    if not seen.spec.spec.replicas:
+        return ""  # somebody has seen to it
     if known is None or not known.idle:
         quiet = known is None or not any(each.busy for each in known.sizing.windows)
         return _told(seen, Subject.IDLE) if quiet else ""

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.reconcile.looks import healthy, saying
+from tests.unit.reconcile.looks import healthy, respecified, saying
 from tests.unit.reconcile.test_allotment import following, sized, working
 from tests.unit.reconcile.test_measure import later, says, totals
 
@@ -125,6 +125,14 @@ def test_an_hour_without_a_transaction() -> None:
     assert given(idle(healthy(), 3700.0)) == {
         "Idle": "No transaction in the last hour. Delete the pool if nobody needs it, or set replicas to 0."
     }
+
+
+def test_a_pool_that_was_set_to_no_pods_is_not_told_to_be() -> None:
+    seen = idle(healthy(), 3700.0)
+    assert set(given(seen)) == {"Idle"}
+    without = respecified(seen, replicas=0)
+    assert given(without) == {}
+    assert given(restarted(without, Advice(reason="Idle", message="as it was told"))) == {}
 
 
 @pytest.mark.parametrize("reason", ["Idle", "OverSized"])
