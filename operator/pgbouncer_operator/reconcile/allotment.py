@@ -14,7 +14,7 @@ from pgbouncer_operator.resources.desired import room
 from pgbouncer_operator.sizing import demand
 from pgbouncer_operator.sizing.demand import Bounds, Decision, Reason
 
-UNKNOWN = "ClientsUnknown"  # client workloads that cannot be seen: the size is held
+UNKNOWN = "ClientsUnknown"  # client workloads that cannot be seen: nothing shrinks
 UNMEASURED = Decision(0, 0, 0.0, 0.0, Reason.ENOUGH)
 
 
@@ -54,6 +54,17 @@ def standing(seen: Observed, given: Bounds) -> int:
     return max(given.floor, min(given.ceiling, size))
 
 
+def unseen(seen: Observed) -> str:
+    """Which client workloads cannot be seen, in words; empty when all can, or none are named."""
+    if not seen.view.clients:
+        return ""
+    if seen.clients is None:
+        return "clients.workloads cannot be listed"
+    if not seen.clients.found:
+        return "none of clients.workloads was found"
+    return "not all of clients.workloads were found" if seen.clients.missing else ""
+
+
 def allot(seen: Observed) -> Allotment:
     """The size now. The spec must be readable, and `measured` have had its look."""
     entry = seen.membership.entry if seen.membership else None
@@ -73,14 +84,14 @@ def _sized(seen: Observed) -> Allotment:
 
 
 def _by_workloads(seen: Observed, given: Bounds, per_client: int) -> Allotment:
-    clients = seen.clients
+    clients, why, before = seen.clients, unseen(seen), standing(seen, given)
     if clients is None or not clients.found:
-        size = standing(seen, given)
-        why = "none of clients.workloads was found" if clients else "clients.workloads cannot be listed"
-        return Allotment(size, Recommendation(value=size, reason=UNKNOWN, inputs=f"{why}: the size is held"))
+        return Allotment(before, Recommendation(value=before, reason=UNKNOWN, inputs=f"{why}: the size is held"))
     found = demand.by_replicas(per_client, given)
-    inputs = f"{clients.desired} client replicas, {per_client} connections for each"
-    return Allotment(found.size, Recommendation(value=found.size, reason=found.reason.value, inputs=inputs))
+    held = bool(why) and before > found.size
+    size, reason = (before, UNKNOWN) if held else (found.size, found.reason.value)
+    inputs = f"{clients.desired} client replicas, {per_client} connections for each{_nothing_shrinks(why)}"
+    return Allotment(size, Recommendation(value=size, reason=reason, inputs=inputs))
 
 
 def _by_demand(seen: Observed, given: Bounds) -> Allotment:
@@ -107,6 +118,10 @@ def _advised(seen: Observed, given: Bounds) -> Recommendation:
     enough = demand.staffed(decision.need) <= given.ceiling
     reason = Reason.ENOUGH if enough else Reason.AT_LIMIT
     return Recommendation(value=value, reason=reason.value, inputs=_measured(seen, decision))
+
+
+def _nothing_shrinks(why: str) -> str:
+    return f"; {why}: nothing shrinks" if why else ""
 
 
 def _measured(seen: Observed, decision: Decision) -> str:

@@ -61,6 +61,25 @@ def test_a_size_by_workloads(sentence: str, clients: Clients | None, size: int, 
     assert (found.size, found.recommendation.value, found.recommendation.reason) == (size, size, reason), sentence
 
 
+@pytest.mark.parametrize(
+    ("sentence", "replicas", "size", "reason"),
+    [
+        ("the one that is left needs less", 2, 12, "ClientsUnknown"),
+        ("it needs more", 8, 16, "Enough"),
+        ("it needs more than there is", 50, 20, "AtLimit"),
+    ],
+)
+def test_a_workload_that_is_missing_shrinks_nothing(sentence: str, replicas: int, size: int, reason: str) -> None:
+    seen = remembering(following(), 12)
+    found = allot(replace(seen, clients=Clients(replicas, replicas, replicas, 1, ("Deployment web",))))
+    assert (found.size, found.recommendation.value, found.recommendation.reason) == (size, size, reason), sentence
+    assert found.recommendation.inputs == (
+        f"{replicas} client replicas, 2 connections for each; not all of clients.workloads were found: nothing shrinks"
+    )
+    again = allot(replace(seen, clients=Clients(2, 2, 2, 2)))
+    assert again.size == 4, "all are there"
+
+
 def test_the_users_least_is_kept() -> None:
     assert allot(replace(following(min=7), clients=Clients(1, 1, 1, 1))).size == 7
 
