@@ -35,16 +35,19 @@ class Allotment:
         return self.size if self.granted is None else min(self.size, self.granted)
 
 
-def bounds(pool: ConnectionPool, clients: int = 0) -> Bounds:
+def bounds(seen: Observed) -> Bounds:
     """Between what the wanted pods and one more of a roll need at least, and what the pool may hold at most.
 
-    Where the wanted pods do not fit, nothing is left to follow anybody with.
+    Where the wanted pods do not fit, nothing is left to follow anybody with. The spec must be readable.
     """
+    assert isinstance(seen.spec, ConnectionPool)
+    pool, clients = seen.spec, seen.clients.desired if seen.clients else 0
     connections, fitting = pool.spec.server_connections, room(pool)
     needed = fitting.floor * (fitting.replicas + fitting.surge)
     if fitting.shortage and fitting.replicas == connections.most // fitting.floor:
         needed = connections.most
-    return Bounds(min(connections.most, max(connections.sizing.min or 1, needed)), connections.most, clients)
+    floor = min(connections.most, max(connections.sizing.min or 1, needed))
+    return Bounds(floor, connections.most, clients, bool(unseen(seen)))
 
 
 def standing(seen: Observed, given: Bounds) -> int:
@@ -74,7 +77,7 @@ def allot(seen: Observed) -> Allotment:
 def _sized(seen: Observed) -> Allotment:
     assert isinstance(seen.spec, ConnectionPool)
     sizing = seen.spec.spec.server_connections.sizing
-    given = bounds(seen.spec, seen.clients.desired if seen.clients else 0)
+    given = bounds(seen)
     match sizing.mode:
         case SizingMode.WORKLOADS if sizing.per_client_replica is not None:
             return _by_workloads(seen, given, sizing.per_client_replica)
@@ -103,7 +106,9 @@ def _by_demand(seen: Observed, given: Bounds) -> Allotment:
     if decision is UNMEASURED and told is not None and told.value == size:
         return Allotment(size, told)  # a restarted operator has nothing new to say
     inputs = "nothing was measured yet" if decision is UNMEASURED else _measured(seen, decision)
-    return Allotment(size, Recommendation(value=size, reason=decision.reason.value, inputs=inputs))
+    reason = UNKNOWN if given.unsure and decision.reason is Reason.CALMING else decision.reason.value
+    inputs += _nothing_shrinks(unseen(seen))
+    return Allotment(size, Recommendation(value=size, reason=reason, inputs=inputs))
 
 
 def _advised(seen: Observed, given: Bounds) -> Recommendation:

@@ -26,7 +26,7 @@ def measured(seen: Observed) -> Observed:
     """The same look, remembering what was measured and decided since the last."""
     if not isinstance(seen.spec, ConnectionPool) or seen.view.deleting or (seen.pause and not seen.pause.expired):
         return seen  # what a pause holds back says nothing of demand
-    given = bounds(seen.spec, seen.clients.desired if seen.clients else 0)
+    given = bounds(seen)
     before = seen.memory.demand
     states = _answers(seen, before)
     if states is None:

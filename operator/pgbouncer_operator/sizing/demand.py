@@ -72,11 +72,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """floor, ceiling: of the size. clients: replicas that the client workloads are about to have, 0 when not known."""
+    """floor, ceiling: of the size. clients: replicas that the client workloads are about to have, 0 when not known.
+
+    unsure: there may be more of them, so that nothing shrinks.
+    """
 
     floor: int
     ceiling: int
     clients: int = 0
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +199,7 @@ def _move(now: Sizing, bounds: Bounds, asked: int, foretold: bool) -> tuple[Sizi
             return now, max(bounds.floor, back), Reason.TAKEN_BACK
     if now.wants[-1][1] > size:
         return _grow(now, size, asked, foretold)
-    return _shrink(now, window, size)
+    return _shrink(now, size, bounds.unsure)
 
 
 def _grow(now: Sizing, size: int, asked: int, foretold: bool) -> tuple[Sizing, int, Reason]:
@@ -224,13 +228,13 @@ def _turning(windows: Sequence[Window], usual: float, size: int) -> bool:
     return last.service > DOUBTFUL * usual or last.busy - before.busy < LATE * (size - before.busy)
 
 
-def _shrink(now: Sizing, window: Window, size: int) -> tuple[Sizing, int, Reason]:
-    highest = max(want for _, want in now.wants)
+def _shrink(now: Sizing, size: int, unsure: bool) -> tuple[Sizing, int, Reason]:
+    window, highest = now.windows[-1], max(want for _, want in now.wants)
     if size - highest < max(2, size / 10):
         low = size - now.wants[-1][1] >= max(2, size / 10)
         return now, size, Reason.CALMING if low else Reason.ENOUGH
-    seen = now.windows[-1].at - now.windows[0].at
-    if window.queued >= 1 or seen < CALM or window.at - now.shrunk_at < SHRINK_EVERY:
+    seen = window.at - now.windows[0].at
+    if unsure or window.queued >= 1 or seen < CALM or window.at - now.shrunk_at < SHRINK_EVERY:
         return now, size, Reason.CALMING
     least = size - max(1, math.floor(size * SHRINK_BY))
     return replace(now, shrunk_at=window.at), max(highest, least), Reason.SHRUNK

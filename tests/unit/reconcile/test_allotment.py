@@ -136,6 +136,24 @@ def test_a_demand_that_is_low_for_minutes_shrinks_a_pool_slowly() -> None:
     assert allot(working(seen, busy=4.0, seconds=1200.0)).size == 8
 
 
+@pytest.mark.parametrize(
+    ("clients", "why"),
+    [
+        (None, "clients.workloads cannot be listed"),
+        (Clients(0, 0, 0, 0, ("Deployment web",)), "none of clients.workloads was found"),
+        (Clients(1, 1, 1, 1, ("Deployment web",)), "not all of clients.workloads were found"),
+    ],
+)
+def test_a_demand_whose_clients_cannot_all_be_seen_shrinks_no_pool(clients: Clients | None, why: str) -> None:
+    seen = healthy(**sized("Demand", most=40), clients={"workloads": [{"name": "web"}]})
+    seen = working(replace(seen, clients=clients), busy=4.0, seconds=1200.0)
+    found = allot(seen)
+    assert (found.size, found.recommendation.reason) == (40, "ClientsUnknown")
+    assert found.recommendation.inputs.endswith(f"; {why}: nothing shrinks")
+    seen = working(replace(seen, clients=Clients(5, 5, 5, 1)), busy=4.0, seconds=1200.0)
+    assert allot(seen).size == 8, "all are seen"
+
+
 def test_a_restart_does_not_forget_what_demand_had_found_and_does_not_shrink_at_once() -> None:
     seen = remembering(healthy(**sized("Demand", most=40)), 24)
     for _ in range(15):

@@ -224,6 +224,24 @@ def test_a_pool_shrinks_slowly_and_never_below_what_the_last_minutes_wanted() ->
     assert staffed(4.0) <= sizes[-1] <= staffed(4.0) + 2
 
 
+def test_a_pool_whose_clients_cannot_all_be_seen_grows_but_does_not_shrink() -> None:
+    sizing, _, at = steady(40, 30.0, clients=5)
+    unsure = replace(BOUNDS, unsure=True)
+    for _ in range(120):
+        at += EVERY
+        sizing, decision = decide(sizing, window(at, 4.0), unsure)
+        assert decision.size == 40
+    assert decision.reason is Reason.CALMING
+    for _ in range(3):
+        at += EVERY
+        sizing, decision = decide(sizing, window(at, 40.0, queued=30.0), unsure)
+    assert decision.size > 40
+    for _ in range(120):
+        at += EVERY
+        sizing, decision = decide(sizing, window(at, 4.0), BOUNDS)
+    assert decision.size < 40, "all are seen again"
+
+
 def test_replicas_still_to_come_are_given_their_connections_before_they_are_ready() -> None:
     sizing, before, at = steady(10, 5.0, clients=5)
     told = replace(BOUNDS, clients=20)
