@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from pgbouncer_operator.api.access import PoolMode
 from pgbouncer_operator.api.connection_pool import ConnectionPool
+from pgbouncer_operator.api.spec import Traffic
 from pgbouncer_operator.api.tuning import SizingMode
 from pgbouncer_operator.reconcile.agent_state import AgentState
 from pgbouncer_operator.reconcile.allotment import bounds, standing
@@ -24,21 +25,26 @@ THINNED = 60.0  # seconds that one window stands for while nothing happens
 
 def measured(seen: Observed) -> Observed:
     """The same look, remembering what was measured and decided since the last."""
-    if not isinstance(seen.spec, ConnectionPool) or seen.view.deleting or (seen.pause and not seen.pause.expired):
-        return seen  # what a pause holds back says nothing of demand
+    if not isinstance(seen.spec, ConnectionPool) or seen.view.deleting:
+        return seen
     given = bounds(seen)
     before = seen.memory.demand
     states = _answers(seen, before)
     if states is None:
         return seen
+    held = _held_back(seen, states)
+    kept = before.quiet_since if before and not _busy(states) else seen.now
     if before is None or seen.now - before.at > LONGEST:
-        kept = before.quiet_since if before and not _busy(states) else seen.now
         size, usual = (before.sizing.size, before.sizing.usual) if before else (standing(seen, given), 0.0)
         sizing = demand.begun(size, seen.now, usual, _ever(states))
-        return seen.remember(demand=Demand(seen.now, given.clients, states, sizing, quiet_since=kept))
-    seconds = seen.now - before.at
-    if seconds < (FORETOLD if given.clients > before.clients else SHORTEST):
+        return seen.remember(demand=Demand(seen.now, given.clients, states, sizing, quiet_since=kept, held_back=held))
+    least = FORETOLD if given.clients > before.clients and not before.held_back else SHORTEST
+    if not held and seen.now - before.at < least:
         return seen
+    if held or before.held_back:
+        # What a pause holds back says nothing of demand. Its waits are counted when they end: in what comes after it.
+        anew = replace(before, at=seen.now, clients=given.clients, states=states, quiet_since=kept, held_back=held)
+        return seen.remember(demand=anew)
     return seen.remember(demand=_decided(seen, before, states, given))
 
 
@@ -109,6 +115,12 @@ def _ever(states: Mapping[str, AgentState]) -> float:
     known = [each.totals for each in states.values() if each.totals is not None]
     count = sum(each.transactions for each in known)
     return max(0.0, sum(each.transaction_seconds - each.wait_seconds for each in known)) / count if count else 0.0
+
+
+def _held_back(seen: Observed, states: Mapping[str, AgentState]) -> bool:
+    """Whether queries are to wait, or still do."""
+    asked = seen.pause is not None and not seen.pause.expired
+    return asked or any(state.traffic == Traffic.PAUSED for state in states.values())
 
 
 def _thinned(sizing: Sizing) -> Sizing:

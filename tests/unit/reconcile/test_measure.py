@@ -179,9 +179,49 @@ def test_a_pool_without_pods_keeps_what_is_known() -> None:
     assert measured(replace(healthy(), pods=(), states={})).memory.demand is None
 
 
+def paused(seen: Observed) -> Observed:
+    return replace(seen, pause=Pause(2_000_000_000, 20))
+
+
 def test_a_pause_says_nothing_of_demand() -> None:
-    seen = replace(later(begun(), 15.0), pause=Pause(2_000_000_000, 20))
-    assert measured(seen) == seen
+    seen = begun()
+    for _ in range(5):
+        seen = measured(says(paused(later(seen, 15.0)), totals=totals(1000, 50.0, 10.0), busy=0, waiting=9))
+    assert windows(seen) == 0
+    assert seen.memory.demand is not None
+    assert seen.memory.demand.decision is None
+
+
+@pytest.mark.parametrize(
+    ("sentence", "looks"),
+    [("the first look is late", [15.0]), ("some still wait at the first look", [0.1, 15.0])],
+)
+def test_the_waits_that_a_pause_made_are_no_queue(sentence: str, looks: list[float]) -> None:
+    """PgBouncer counts a wait when it ends, which is after the pause."""
+    seen = measured(says(later(begun(), 10.0), totals=totals(1500, 60.0, 10.0), busy=1, open=10))
+    for _ in range(4):
+        seen = measured(says(paused(later(seen, 15.0)), totals=totals(1500, 60.0, 10.0), busy=0, waiting=20))
+    for number, seconds in enumerate(looks, 1):
+        waited = 1200.0 * number / len(looks)
+        said = totals(1500 + 1000 * number, 60.0 + 20.0 * number + waited, 10.0 + waited)
+        seen = measured(says(replace(later(seen, seconds), pause=None), totals=said, busy=1, open=10))
+    done = 1500 + 1000 * len(looks)
+    seen = measured(says(later(seen, 15.0), totals=totals(done + 750, 1315.0, 1210.0), busy=1, open=10))
+    assert windows(seen) == 2, sentence
+    assert (last(seen).seconds, last(seen).rate, last(seen).queued) == (15.0, 100.0, 0.0)
+
+
+def test_pods_that_still_hold_traffic_back_are_paused_whatever_is_asked() -> None:
+    seen = measured(says(later(begun(), 15.0), traffic="Paused", totals=totals(1000, 50.0, 10.0), waiting=20))
+    assert windows(seen) == 0
+
+
+def test_an_operator_that_starts_in_a_pause_counts_no_waits_of_it() -> None:
+    seen = measured(says(paused(healthy()), totals=totals(1000, 50.0, 10.0), busy=0, waiting=20))
+    flowing = replace(later(seen, 10.0), pause=None)
+    seen = measured(says(flowing, totals=totals(1100, 660.0, 610.0), busy=1, open=10))
+    assert windows(seen) == 0
+    assert windows(measured(says(later(seen, 10.0), totals=totals(1200, 670.0, 610.0), busy=1, open=10))) == 1
 
 
 def test_clients_that_are_about_to_come_are_not_kept_waiting_for_the_next_window() -> None:
