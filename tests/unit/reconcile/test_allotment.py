@@ -11,8 +11,9 @@ from pgbouncer_operator.api.conditions import ConditionType
 from pgbouncer_operator.api.status import PoolStatus, Recommendation, ServerConnectionsStatus
 from pgbouncer_operator.reconcile.allotment import allot
 from pgbouncer_operator.reconcile.measure import measured
-from pgbouncer_operator.reconcile.observed import Memory, Observed
+from pgbouncer_operator.reconcile.observed import Membership, Memory, Observed
 from pgbouncer_operator.reconcile.workloads import Clients
+from pgbouncer_operator.sizing.allocation import Entry
 
 
 def sized(mode: str, most: int = 20, **sizing: Any) -> dict[str, Any]:
@@ -206,6 +207,16 @@ def test_the_ledger_divides_the_size_and_the_maximum_stays_what_it_is() -> None:
     (ledger,) = (step for step in writes(made) if step.key == ("ConfigMap", "shop-grants"))
     assert '"cap": 5' in ledger.body["data"]["grants.json"]
     assert condition(seen, ConditionType.WITHIN_BUDGET)[0] == "True"
+
+
+def test_a_pool_is_told_what_it_wants_and_what_its_server_gives() -> None:
+    entry = Entry("web/shop", "pool-uid", 8, 8, 1)
+    seen = replace(following(), clients=Clients(5, 5, 5, 1), membership=Membership("platform/rds", entry))
+    made = told(decide(seen))
+    assert made["serverConnections"]["size"] == 10
+    assert made["summary"]["connections"] == "8/8", "open, of those given"
+    generous = replace(seen, membership=Membership("platform/rds", replace(entry, connections=15)))
+    assert told(decide(generous))["summary"]["connections"] == "8/10"
 
 
 def test_a_size_that_changes_is_an_event_with_its_figures_and_told_at_once() -> None:
