@@ -162,18 +162,20 @@ async def test_workloads_are_found_by_their_labels_and_each_counts_once(world: C
     world.api.create(deployment(replicas=4))
     world.api.create(stateful_set("batch", 3))
     world.api.create(deployment("other", replicas=9))
+    web = [{"selector": {"matchLabels": {"app": "web"}}}, {"name": "web"}]
+    batch = {"kind": "StatefulSet", "selector": {"matchLabels": {"app": "batch"}}}
     async with world.operator(unused_tcp_port):
-        world.api.create(
-            following(
-                {"selector": {"matchLabels": {"app": "web"}}},
-                {"name": "web"},
-                {"kind": "StatefulSet", "selector": {"matchLabels": {"app": "batch"}}},
-            )
-        )
+        world.api.create(following(*web, batch))
         await world.until_ready("shop")
         await world.until(lambda: granted(world) == 14, "two for each of four and three")
         await world.until(lambda: world.api.watches.count("statefulsets") == 1, "workloads are watched")
         world.api.delete(STATEFUL_SETS, ("default", "batch"))
+        scale(world, 9)
+        await world.until(lambda: granted(world) == 18, "two for each of nine")
+        scale(world, 4)
+        await world.settled()
+        assert granted(world) == 18, "what is gone may come again"
+        world.api.edit(CONNECTION_POOLS, ("default", "shop"), lambda it: it["spec"]["clients"].update(workloads=web))
         await world.until(lambda: granted(world) == 8, "two for each of four")
 
 

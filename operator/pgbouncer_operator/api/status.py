@@ -63,7 +63,7 @@ class ServerConnectionsStatus(Model):
     max: Count | None = None
     """Most connections that the pool may hold; spec.serverConnections.max."""
     size: Count | None = None
-    """Connections that the pool is to hold now, by its sizing: max at most."""
+    """Connections that the pool is to hold now, by its sizing: max at most. Its PostgresServer may give it fewer."""
     allocated: Count | None = None
     """Connections granted to pods, terminating ones included."""
     open: Count | None = None

@@ -49,15 +49,21 @@ def _starving(seen: Observed, given: Allotment) -> str:
     if known is None or known.decision is None or len(last) < STARVED or any(each.queued < 1 for each in last):
         return ""
     want = demand.staffed(known.decision.need)
-    if want <= given.size:
+    if want <= given.budget:
         return ""
     waited = round(sum(each.queued for each in last) / len(last))
     told = f"{waited} clients wait for a server connection all the time; {want} connections would do"
-    if given.size >= connections.most:
+    member, namespace = seen.membership, seen.view.namespace
+    if member and given.budget < given.size:
         return (
-            f"{told}, serverConnections.max is {connections.most}. Raise it, if the server can take more, "
-            "or shorten transactions."
+            f"{told}, PostgresServer {member.server} gives this pool {given.budget}. Ask its owner for a larger share "
+            f"of namespace {namespace}, or a larger budget, or shorten transactions."
         )
+    if given.size >= connections.most:  # which a pool of a server need not have set itself
+        limit = (
+            f"serverConnections.max, or else the share of namespace {namespace}," if member else "serverConnections.max"
+        )
+        return f"{told}, {limit} is {connections.most}. Raise it, if the server can take more, or shorten transactions."
     by_workloads = connections.sizing.mode is SizingMode.WORKLOADS
     return f"{told}, the size is {given.size}. Raise sizing.perClientReplica." if by_workloads else ""
 
@@ -126,7 +132,10 @@ def _over_sized(seen: Observed, given: Allotment) -> str:
 
 
 def _idle(seen: Observed) -> str:
+    assert isinstance(seen.spec, ConnectionPool)
     known = seen.memory.demand
+    if not seen.spec.spec.replicas:
+        return ""  # somebody has seen to it
     if known is None or not known.idle:
         quiet = known is None or not any(each.busy for each in known.sizing.windows)
         return _told(seen, Subject.IDLE) if quiet else ""

@@ -14,7 +14,7 @@ from pgbouncer_operator.resources.desired import room
 from pgbouncer_operator.sizing import demand
 from pgbouncer_operator.sizing.demand import Bounds, Decision, Reason
 
-UNKNOWN = "ClientsUnknown"  # client workloads that cannot be seen: the size is held
+UNKNOWN = "ClientsUnknown"  # client workloads that cannot be seen: nothing shrinks
 UNMEASURED = Decision(0, 0, 0.0, 0.0, Reason.ENOUGH)
 
 
@@ -35,16 +35,19 @@ class Allotment:
         return self.size if self.granted is None else min(self.size, self.granted)
 
 
-def bounds(pool: ConnectionPool, clients: int = 0) -> Bounds:
+def bounds(seen: Observed) -> Bounds:
     """Between what the wanted pods and one more of a roll need at least, and what the pool may hold at most.
 
-    Where the wanted pods do not fit, nothing is left to follow anybody with.
+    Where the wanted pods do not fit, nothing is left to follow anybody with. The spec must be readable.
     """
+    assert isinstance(seen.spec, ConnectionPool)
+    pool, clients = seen.spec, seen.clients.desired if seen.clients else 0
     connections, fitting = pool.spec.server_connections, room(pool)
     needed = fitting.floor * (fitting.replicas + fitting.surge)
     if fitting.shortage and fitting.replicas == connections.most // fitting.floor:
         needed = connections.most
-    return Bounds(min(connections.most, max(connections.sizing.min or 1, needed)), connections.most, clients)
+    floor = min(connections.most, max(connections.sizing.min or 1, needed))
+    return Bounds(floor, connections.most, clients, bool(unseen(seen)))
 
 
 def standing(seen: Observed, given: Bounds) -> int:
@@ -52,6 +55,17 @@ def standing(seen: Observed, given: Bounds) -> int:
     told = seen.status.server_connections
     size = told.size if told is not None and told.size is not None else given.ceiling
     return max(given.floor, min(given.ceiling, size))
+
+
+def unseen(seen: Observed) -> str:
+    """Which client workloads cannot be seen, in words; empty when all can, or none are named."""
+    if not seen.view.clients:
+        return ""
+    if seen.clients is None:
+        return "clients.workloads cannot be listed"
+    if not seen.clients.found:
+        return "none of clients.workloads was found"
+    return "not all of clients.workloads were found" if seen.clients.missing else ""
 
 
 def allot(seen: Observed) -> Allotment:
@@ -63,7 +77,7 @@ def allot(seen: Observed) -> Allotment:
 def _sized(seen: Observed) -> Allotment:
     assert isinstance(seen.spec, ConnectionPool)
     sizing = seen.spec.spec.server_connections.sizing
-    given = bounds(seen.spec, seen.clients.desired if seen.clients else 0)
+    given = bounds(seen)
     match sizing.mode:
         case SizingMode.WORKLOADS if sizing.per_client_replica is not None:
             return _by_workloads(seen, given, sizing.per_client_replica)
@@ -73,14 +87,14 @@ def _sized(seen: Observed) -> Allotment:
 
 
 def _by_workloads(seen: Observed, given: Bounds, per_client: int) -> Allotment:
-    clients = seen.clients
+    clients, why, before = seen.clients, unseen(seen), standing(seen, given)
     if clients is None or not clients.found:
-        size = standing(seen, given)
-        why = "none of clients.workloads was found" if clients else "clients.workloads cannot be listed"
-        return Allotment(size, Recommendation(value=size, reason=UNKNOWN, inputs=f"{why}: the size is held"))
+        return Allotment(before, Recommendation(value=before, reason=UNKNOWN, inputs=f"{why}: the size is held"))
     found = demand.by_replicas(per_client, given)
-    inputs = f"{clients.desired} client replicas, {per_client} connections for each"
-    return Allotment(found.size, Recommendation(value=found.size, reason=found.reason.value, inputs=inputs))
+    held = bool(why) and before > found.size
+    size, reason = (before, UNKNOWN) if held else (found.size, found.reason.value)
+    inputs = f"{clients.desired} client replicas, {per_client} connections for each{_nothing_shrinks(why)}"
+    return Allotment(size, Recommendation(value=size, reason=reason, inputs=inputs))
 
 
 def _by_demand(seen: Observed, given: Bounds) -> Allotment:
@@ -92,7 +106,9 @@ def _by_demand(seen: Observed, given: Bounds) -> Allotment:
     if decision is UNMEASURED and told is not None and told.value == size:
         return Allotment(size, told)  # a restarted operator has nothing new to say
     inputs = "nothing was measured yet" if decision is UNMEASURED else _measured(seen, decision)
-    return Allotment(size, Recommendation(value=size, reason=decision.reason.value, inputs=inputs))
+    reason = UNKNOWN if given.unsure and decision.reason is Reason.CALMING else decision.reason.value
+    inputs += _nothing_shrinks(unseen(seen))
+    return Allotment(size, Recommendation(value=size, reason=reason, inputs=inputs))
 
 
 def _advised(seen: Observed, given: Bounds) -> Recommendation:
@@ -107,6 +123,10 @@ def _advised(seen: Observed, given: Bounds) -> Recommendation:
     enough = demand.staffed(decision.need) <= given.ceiling
     reason = Reason.ENOUGH if enough else Reason.AT_LIMIT
     return Recommendation(value=value, reason=reason.value, inputs=_measured(seen, decision))
+
+
+def _nothing_shrinks(why: str) -> str:
+    return f"; {why}: nothing shrinks" if why else ""
 
 
 def _measured(seen: Observed, decision: Decision) -> str:

@@ -1,6 +1,7 @@
 """What a pool's pods did between two looks, as windows of demand; and the decision made of them. Pure.
 
-A pod that does not answer makes a window unknown, so that nothing is decided until all answer again.
+A pod that does not answer makes a window unknown, so that nothing is decided until all answer again; so it is while no
+pod has come that could.
 """
 
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from dataclasses import replace
 
 from pgbouncer_operator.api.access import PoolMode
 from pgbouncer_operator.api.connection_pool import ConnectionPool
+from pgbouncer_operator.api.spec import Traffic
 from pgbouncer_operator.api.tuning import SizingMode
 from pgbouncer_operator.reconcile.agent_state import AgentState
 from pgbouncer_operator.reconcile.allotment import bounds, standing
@@ -23,21 +25,26 @@ THINNED = 60.0  # seconds that one window stands for while nothing happens
 
 def measured(seen: Observed) -> Observed:
     """The same look, remembering what was measured and decided since the last."""
-    if not isinstance(seen.spec, ConnectionPool) or seen.view.deleting or (seen.pause and not seen.pause.expired):
-        return seen  # what a pause holds back says nothing of demand
-    given = bounds(seen.spec, seen.clients.desired if seen.clients else 0)
+    if not isinstance(seen.spec, ConnectionPool) or seen.view.deleting:
+        return seen
+    given = bounds(seen)
     before = seen.memory.demand
     states = _answers(seen, before)
     if states is None:
         return seen
+    held = _held_back(seen, states)
+    kept = before.quiet_since if before and not _busy(states) else seen.now
     if before is None or seen.now - before.at > LONGEST:
-        kept = before.quiet_since if before and not _busy(states) else seen.now
         size, usual = (before.sizing.size, before.sizing.usual) if before else (standing(seen, given), 0.0)
         sizing = demand.begun(size, seen.now, usual, _ever(states))
-        return seen.remember(demand=Demand(seen.now, given.clients, states, sizing, quiet_since=kept))
-    seconds = seen.now - before.at
-    if seconds < (FORETOLD if given.clients > before.clients else SHORTEST):
+        return seen.remember(demand=Demand(seen.now, given.clients, states, sizing, quiet_since=kept, held_back=held))
+    least = FORETOLD if given.clients > before.clients and not before.held_back else SHORTEST
+    if not held and seen.now - before.at < least:
         return seen
+    if held or before.held_back:
+        # What a pause holds back says nothing of demand. Its waits are counted when they end: in what comes after it.
+        anew = replace(before, at=seen.now, clients=given.clients, states=states, quiet_since=kept, held_back=held)
+        return seen.remember(demand=anew)
     return seen.remember(demand=_decided(seen, before, states, given))
 
 
@@ -63,7 +70,7 @@ def _decided(seen: Observed, before: Demand, states: Mapping[str, AgentState], g
 
 
 def _answers(seen: Observed, before: Demand | None) -> Mapping[str, AgentState] | None:
-    """What the pods say, None when one that may serve clients does not."""
+    """What the pods say; None when one that may serve clients does not, or none that is to serve does."""
     found = {}
     for pod in (*seen.living, *seen.leaving):
         state = seen.states.get(pod.uid)
@@ -72,33 +79,35 @@ def _answers(seen: Observed, before: Demand | None) -> Mapping[str, AgentState] 
             found[pod.uid] = told if told is not None and told == state else state  # thousands at rest: one copy
         elif not pod.terminating and (pod.ready or (before is not None and pod.uid in before.states)):
             return None
-    return found
+    return found if any(pod.uid in found for pod in seen.living) else None
 
 
 def _window(seen: Observed, before: Demand, states: Mapping[str, AgentState]) -> Window:
     """busy = (time in transactions - time waiting for a server) / time: PgBouncer counts the wait as transaction time.
 
     Both are counted when they end. So a pod is never thought to have used more connections than it had open, nor fewer
-    than were busy at both ends: long transactions.
+    than were busy at both ends: long transactions. Of a pod that was not heard before, or whose PgBouncer is silent,
+    only the present is known: nobody knows in what time it did what it has done.
     """
     assert isinstance(seen.spec, ConnectionPool)
     seconds = seen.now - before.at
     spec = seen.spec.spec
     held = PoolMode.SESSION in {spec.pool_mode, *(each.pool_mode for each in spec.databases)}
-    busy = queued = rate = 0.0
+    busy = queued = rate = uncounted = 0.0
     waiting = 0
     for uid, state in states.items():
         earlier = before.states.get(uid)
         waiting += state.waiting
         if earlier is None or earlier.totals is None or state.totals is None or held:
-            busy += state.busy
+            uncounted += state.busy
             continue
         grown = state.totals.since(earlier.totals)
         worked = max(0.0, grown.transaction_seconds - grown.wait_seconds) / seconds
         busy += max(min(worked, max(state.open, earlier.open)), min(state.busy, earlier.busy))
         queued += grown.wait_seconds / seconds
         rate += grown.transactions / seconds
-    return Window(seen.now, seconds, busy, max(queued, float(waiting)), rate, seen.clients.ready if seen.clients else 0)
+    ready = seen.clients.ready if seen.clients else 0
+    return Window(seen.now, seconds, busy + uncounted, max(queued, float(waiting)), rate, ready, uncounted)
 
 
 def _ever(states: Mapping[str, AgentState]) -> float:
@@ -106,6 +115,12 @@ def _ever(states: Mapping[str, AgentState]) -> float:
     known = [each.totals for each in states.values() if each.totals is not None]
     count = sum(each.transactions for each in known)
     return max(0.0, sum(each.transaction_seconds - each.wait_seconds for each in known)) / count if count else 0.0
+
+
+def _held_back(seen: Observed, states: Mapping[str, AgentState]) -> bool:
+    """Whether queries are to wait, or still do."""
+    asked = seen.pause is not None and not seen.pause.expired
+    return asked or any(state.traffic == Traffic.PAUSED for state in states.values())
 
 
 def _thinned(sizing: Sizing) -> Sizing:

@@ -147,6 +147,7 @@ class Demand:
 
     at: when all were last heard (monotonic seconds). clients: replicas that the client workloads were to have then.
     states: what each pod said then. decision: None before the first window. quiet_since: no use was seen from then on.
+    held_back: queries were paused then.
     """
 
     at: float
@@ -155,6 +156,7 @@ class Demand:
     sizing: Sizing
     decision: Decision | None = None
     quiet_since: float = 0.0
+    held_back: bool = False
 
     @property
     def highest(self) -> int:

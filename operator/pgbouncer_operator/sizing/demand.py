@@ -30,7 +30,7 @@ LATE = 0.2  # of a window: a queue that began in this last part of it may as wel
 LEFT = 60.0  # seconds in which a queue that a slow server has left is thought to end without more connections
 KNOWN = 4  # windows that it takes to say what is usual
 GAIN = 1.05  # times the rate before: less after a growth, on a slow server, and the growth is taken back
-HELD = 600.0  # seconds without growth after that
+HELD = 600.0  # seconds without growth after that, but for replicas that are still to come
 
 
 class Reason(StrEnum):
@@ -52,7 +52,8 @@ class Window:
     """What all pods of a pool did together in the `seconds` before `at` (monotonic).
 
     busy: mean server connections with a transaction. queued: mean clients that waited for one. rate: transactions per
-    second. clients: replicas of the client workloads, 0 when not known.
+    second. clients: replicas of the client workloads, 0 when not known. uncounted: of `busy`, what pods use whose
+    transactions are not in `rate`.
     """
 
     at: float
@@ -61,29 +62,38 @@ class Window:
     queued: float
     rate: float
     clients: int = 0
+    uncounted: float = 0.0
 
     @property
     def service(self) -> float:
         """Seconds that one transaction held a connection; 0 when there was none."""
-        return self.busy / self.rate if self.rate > 0 else 0.0
+        return (self.busy - self.uncounted) / self.rate if self.rate > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """floor, ceiling: of the size. clients: replicas that the client workloads are about to have, 0 when not known."""
+    """floor, ceiling: of the size. clients: replicas that the client workloads are about to have, 0 when not known.
+
+    unsure: there may be more of them, so that nothing shrinks.
+    """
 
     floor: int
     ceiling: int
     clients: int = 0
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """The last growth, until it has proved itself: when, from what size, and the rate before it."""
+    """The last growth, until it has proved itself: when, from what size, and the rate before it.
+
+    clients: replicas that it was for while they were still to come, 0 when it was for those that were there.
+    """
 
     at: float
     size: int
     rate: float
+    clients: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +195,7 @@ def _move(now: Sizing, bounds: Bounds, asked: int, foretold: bool) -> tuple[Sizi
     """asked: what there is reason to grow to; what the last minutes wanted is what a shrink respects."""
     window = now.windows[-1]
     size = max(bounds.floor, min(bounds.ceiling, now.size))
+    now = _awaited(now, bounds.clients)
     if now.growth is not None and window.at - now.growth.at >= STEP_APART:
         useless = now.slow(window) and window.rate < now.growth.rate * GAIN
         back, now = now.growth.size, replace(now, growth=None)
@@ -192,13 +203,23 @@ def _move(now: Sizing, bounds: Bounds, asked: int, foretold: bool) -> tuple[Sizi
             now = replace(now, held_until=window.at + HELD)
             return now, max(bounds.floor, back), Reason.TAKEN_BACK
     if now.wants[-1][1] > size:
-        return _grow(now, size, asked, foretold)
-    return _shrink(now, window, size)
+        coming = bounds.clients if foretold and bounds.clients > window.clients else 0
+        return _grow(now, size, asked, foretold, coming)
+    return _shrink(now, size, bounds.unsure)
 
 
-def _grow(now: Sizing, size: int, asked: int, foretold: bool) -> tuple[Sizing, int, Reason]:
+def _awaited(now: Sizing, clients: int) -> Sizing:
+    """A growth for replicas to come has its time from when they are there, and is not judged if they stay away."""
+    window, growth = now.windows[-1], now.growth
+    if growth is None or window.clients >= growth.clients:
+        return now
+    return replace(now, growth=replace(growth, at=window.at) if clients >= growth.clients else None)
+
+
+def _grow(now: Sizing, size: int, asked: int, foretold: bool, coming: int) -> tuple[Sizing, int, Reason]:
+    """coming: replicas that it is foretold for, 0 when all are there."""
     window = now.windows[-1]
-    if now.slow(window) or window.at < now.held_until:
+    if now.slow(window) or (window.at < now.held_until and not coming):
         return now, size, Reason.SERVER_SLOW
     if not foretold:  # replicas to come are reckoned from better times, and do not wait
         if window.queued >= 1 and (now.plain[-1:] != (window,) or _turning(now.windows, now.usual, size)):
@@ -210,7 +231,7 @@ def _grow(now: Sizing, size: int, asked: int, foretold: bool) -> tuple[Sizing, i
     if window.at - now.grown_at < STEP_APART and not foretold:
         return now, size, Reason.PACED
     grown = min(asked, size + max(STEP_LEAST, size))
-    now = replace(now, growth=Growth(window.at, size, window.rate), grown_at=window.at)
+    now = replace(now, growth=Growth(window.at, size, window.rate, coming), grown_at=window.at)
     return now, grown, Reason.FORETOLD if foretold else Reason.GROWN
 
 
@@ -222,13 +243,13 @@ def _turning(windows: Sequence[Window], usual: float, size: int) -> bool:
     return last.service > DOUBTFUL * usual or last.busy - before.busy < LATE * (size - before.busy)
 
 
-def _shrink(now: Sizing, window: Window, size: int) -> tuple[Sizing, int, Reason]:
-    highest = max(want for _, want in now.wants)
+def _shrink(now: Sizing, size: int, unsure: bool) -> tuple[Sizing, int, Reason]:
+    window, highest = now.windows[-1], max(want for _, want in now.wants)
     if size - highest < max(2, size / 10):
         low = size - now.wants[-1][1] >= max(2, size / 10)
         return now, size, Reason.CALMING if low else Reason.ENOUGH
-    seen = now.windows[-1].at - now.windows[0].at
-    if window.queued >= 1 or seen < CALM or window.at - now.shrunk_at < SHRINK_EVERY:
+    seen = window.at - now.windows[0].at
+    if unsure or window.queued >= 1 or seen < CALM or window.at - now.shrunk_at < SHRINK_EVERY:
         return now, size, Reason.CALMING
     least = size - max(1, math.floor(size * SHRINK_BY))
     return replace(now, shrunk_at=window.at), max(highest, least), Reason.SHRUNK

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.reconcile.looks import healthy, saying
+from tests.unit.reconcile.looks import healthy, respecified, saying
 from tests.unit.reconcile.test_allotment import following, sized, working
 from tests.unit.reconcile.test_measure import later, says, totals
 
@@ -13,8 +13,9 @@ from pgbouncer_operator.reconcile import projections
 from pgbouncer_operator.reconcile.advice import advice
 from pgbouncer_operator.reconcile.allotment import allot
 from pgbouncer_operator.reconcile.measure import measured
-from pgbouncer_operator.reconcile.observed import Memory, Observed
+from pgbouncer_operator.reconcile.observed import Membership, Memory, Observed
 from pgbouncer_operator.reconcile.workloads import Clients
+from pgbouncer_operator.sizing.allocation import Entry
 
 
 def given(seen: Observed) -> dict[str, str]:
@@ -74,6 +75,38 @@ def test_a_maximum_that_is_too_small(mode: str) -> None:
     assert given(working(seen, busy=8.0, seconds=30.0, waited=6.0)) == {}, "a burst is none"
 
 
+def granted(seen: Observed, connections: int) -> Observed:
+    entry = Entry("web/shop", "pool-uid", connections, connections, 1)
+    return replace(seen, membership=Membership("platform/rds", entry))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "spec"),
+    [
+        ("all that it may hold would be enough", sized("Fixed", most=60)),
+        ("even that would not be", sized("Fixed", most=20)),
+        ("its demand is followed as far as it goes", sized("Demand", most=60)),
+        ("the server is below the user's own figure", sized("Workloads", most=60, perClientReplica=4)),
+    ],
+)
+def test_a_server_that_gives_too_little(sentence: str, spec: dict[str, Any]) -> None:
+    seen = replace(healthy(**spec, clients={"workloads": [{"name": "web"}]}), clients=Clients(5, 5, 5, 1))
+    seen = granted(working(seen, busy=8.0, seconds=120.0, waited=6.0), 8)
+    assert given(seen)["Starving"] == (
+        "6 clients wait for a server connection all the time; 22 connections would do, "
+        "PostgresServer platform/rds gives this pool 8. Ask its owner for a larger share of namespace web, or a larger "
+        "budget, or shorten transactions."
+    ), sentence
+
+
+def test_a_server_that_gives_all_that_a_pool_may_hold_is_not_blamed() -> None:
+    seen = granted(working(healthy(**sized("Fixed", most=8)), busy=8.0, seconds=120.0, waited=6.0), 8)
+    assert given(seen)["Starving"].endswith(
+        "serverConnections.max, or else the share of namespace web, is 8. Raise it, if the server can take more, "
+        "or shorten transactions."
+    )
+
+
 def test_demand_that_is_below_the_maximum_helps_itself() -> None:
     assert given(working(healthy(**sized("Demand", most=60)), busy=4.0, seconds=400.0)) == {}
 
@@ -92,6 +125,14 @@ def test_an_hour_without_a_transaction() -> None:
     assert given(idle(healthy(), 3700.0)) == {
         "Idle": "No transaction in the last hour. Delete the pool if nobody needs it, or set replicas to 0."
     }
+
+
+def test_a_pool_that_was_set_to_no_pods_is_not_told_to_be() -> None:
+    seen = idle(healthy(), 3700.0)
+    assert set(given(seen)) == {"Idle"}
+    without = respecified(seen, replicas=0)
+    assert given(without) == {}
+    assert given(restarted(without, Advice(reason="Idle", message="as it was told"))) == {}
 
 
 @pytest.mark.parametrize("reason", ["Idle", "OverSized"])

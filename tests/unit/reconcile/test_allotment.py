@@ -11,8 +11,9 @@ from pgbouncer_operator.api.conditions import ConditionType
 from pgbouncer_operator.api.status import PoolStatus, Recommendation, ServerConnectionsStatus
 from pgbouncer_operator.reconcile.allotment import allot
 from pgbouncer_operator.reconcile.measure import measured
-from pgbouncer_operator.reconcile.observed import Memory, Observed
+from pgbouncer_operator.reconcile.observed import Membership, Memory, Observed
 from pgbouncer_operator.reconcile.workloads import Clients
+from pgbouncer_operator.sizing.allocation import Entry
 
 
 def sized(mode: str, most: int = 20, **sizing: Any) -> dict[str, Any]:
@@ -59,6 +60,25 @@ def working(seen: Observed, busy: float, seconds: float, waited: float = 0.0) ->
 def test_a_size_by_workloads(sentence: str, clients: Clients | None, size: int, reason: str) -> None:
     found = allot(replace(following(), clients=clients))
     assert (found.size, found.recommendation.value, found.recommendation.reason) == (size, size, reason), sentence
+
+
+@pytest.mark.parametrize(
+    ("sentence", "replicas", "size", "reason"),
+    [
+        ("the one that is left needs less", 2, 12, "ClientsUnknown"),
+        ("it needs more", 8, 16, "Enough"),
+        ("it needs more than there is", 50, 20, "AtLimit"),
+    ],
+)
+def test_a_workload_that_is_missing_shrinks_nothing(sentence: str, replicas: int, size: int, reason: str) -> None:
+    seen = remembering(following(), 12)
+    found = allot(replace(seen, clients=Clients(replicas, replicas, replicas, 1, ("Deployment web",))))
+    assert (found.size, found.recommendation.value, found.recommendation.reason) == (size, size, reason), sentence
+    assert found.recommendation.inputs == (
+        f"{replicas} client replicas, 2 connections for each; not all of clients.workloads were found: nothing shrinks"
+    )
+    again = allot(replace(seen, clients=Clients(2, 2, 2, 2)))
+    assert again.size == 4, "all are there"
 
 
 def test_the_users_least_is_kept() -> None:
@@ -117,6 +137,24 @@ def test_a_demand_that_is_low_for_minutes_shrinks_a_pool_slowly() -> None:
     assert allot(working(seen, busy=4.0, seconds=1200.0)).size == 8
 
 
+@pytest.mark.parametrize(
+    ("clients", "why"),
+    [
+        (None, "clients.workloads cannot be listed"),
+        (Clients(0, 0, 0, 0, ("Deployment web",)), "none of clients.workloads was found"),
+        (Clients(1, 1, 1, 1, ("Deployment web",)), "not all of clients.workloads were found"),
+    ],
+)
+def test_a_demand_whose_clients_cannot_all_be_seen_shrinks_no_pool(clients: Clients | None, why: str) -> None:
+    seen = healthy(**sized("Demand", most=40), clients={"workloads": [{"name": "web"}]})
+    seen = working(replace(seen, clients=clients), busy=4.0, seconds=1200.0)
+    found = allot(seen)
+    assert (found.size, found.recommendation.reason) == (40, "ClientsUnknown")
+    assert found.recommendation.inputs.endswith(f"; {why}: nothing shrinks")
+    seen = working(replace(seen, clients=Clients(5, 5, 5, 1)), busy=4.0, seconds=1200.0)
+    assert allot(seen).size == 8, "all are seen"
+
+
 def test_a_restart_does_not_forget_what_demand_had_found_and_does_not_shrink_at_once() -> None:
     seen = remembering(healthy(**sized("Demand", most=40)), 24)
     for _ in range(15):
@@ -169,6 +207,16 @@ def test_the_ledger_divides_the_size_and_the_maximum_stays_what_it_is() -> None:
     (ledger,) = (step for step in writes(made) if step.key == ("ConfigMap", "shop-grants"))
     assert '"cap": 5' in ledger.body["data"]["grants.json"]
     assert condition(seen, ConditionType.WITHIN_BUDGET)[0] == "True"
+
+
+def test_a_pool_is_told_what_it_wants_and_what_its_server_gives() -> None:
+    entry = Entry("web/shop", "pool-uid", 8, 8, 1)
+    seen = replace(following(), clients=Clients(5, 5, 5, 1), membership=Membership("platform/rds", entry))
+    made = told(decide(seen))
+    assert made["serverConnections"]["size"] == 10
+    assert made["summary"]["connections"] == "8/8", "open, of those given"
+    generous = replace(seen, membership=Membership("platform/rds", replace(entry, connections=15)))
+    assert told(decide(generous))["summary"]["connections"] == "8/10"
 
 
 def test_a_size_that_changes_is_an_event_with_its_figures_and_told_at_once() -> None:

@@ -77,7 +77,28 @@ def test_counters_that_fell_count_from_zero() -> None:
 
 def test_an_agent_without_totals_is_taken_at_its_connections() -> None:
     first = measured(says(healthy(), busy=3))
-    assert last(measured(says(later(first, 15.0), busy=3, waiting=1))) == Window(1015.0, 15.0, 6.0, 2.0, 0.0)
+    assert last(measured(says(later(first, 15.0), busy=3, waiting=1))) == Window(
+        1015.0, 15.0, 6.0, 2.0, 0.0, uncounted=6.0
+    )
+
+
+def test_a_pod_that_comes_makes_no_server_look_slow() -> None:
+    alone = replace(healthy(), pods=healthy().pods[:1])
+    seen = measured(saying(alone, "a", totals=totals(0, 0.0), busy=10, open=10))
+    seen = measured(saying(later(seen, 10.0), "a", totals=totals(5000, 100.0), busy=10, open=10))
+    assert last(seen).service == pytest.approx(0.02)
+    both = replace(later(seen, 10.0), pods=healthy().pods)
+    both = saying(both, "a", totals=totals(10_000, 200.0), busy=10, open=10)
+    seen = measured(saying(both, "b", totals=totals(90_000, 900.0, 100.0), busy=8, open=10, waiting=3))
+    assert last(seen).service == pytest.approx(0.02), "its transactions are of nobody knows when"
+    assert (last(seen).busy, last(seen).queued) == (18.0, 3.0), "its connections and clients are of now"
+
+
+def test_a_pod_whose_pgbouncer_is_silent_makes_no_server_look_slow() -> None:
+    seen = says(later(begun(), 10.0), totals=totals(1500, 60.0, 10.0), busy=1, open=10)
+    seen = measured(saying(seen, "b", totals=None, busy=8, open=10))
+    assert (last(seen).busy, last(seen).rate) == (9.0, 50.0)
+    assert last(seen).service == pytest.approx(0.02)
 
 
 def test_in_session_mode_a_connection_is_used_while_a_session_holds_it() -> None:
@@ -137,9 +158,70 @@ def test_what_is_usual_outlives_a_long_silence(mode: str) -> None:
     assert usual(silent) == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize(("sentence", "terminating"), [("all are new", False), ("one more is on its way out", True)])
+def test_pods_that_do_not_serve_yet_say_nothing_of_demand(sentence: str, terminating: bool) -> None:
+    seen = begun(serverConnections={"max": 40, "sizing": {"mode": "Demand"}})
+    for number in range(1, 31):
+        busy = totals(1000 + 5000 * number, 50.0 + 100.0 * number, 10.0)
+        seen = measured(says(later(seen, 10.0), totals=busy, busy=10, open=10))
+    known = seen.memory.demand
+    new = tuple(replace(pod, uid=f"new-{pod.uid}", ready=False) for pod in seen.pods)
+    old = tuple(replace(pod, terminating=True) for pod in seen.pods[:1] if terminating)
+    states = {pod.uid: None for pod in new} | {pod.uid: seen.states[pod.uid] for pod in old}
+    for _ in range(60):
+        seen = measured(replace(later(seen, 15.0), pods=new + old, states=states))
+    assert seen.memory.demand == known, sentence
+
+
+def test_a_pool_without_pods_keeps_what_is_known() -> None:
+    seen = begun()
+    assert measured(replace(later(seen, 30.0), pods=(), states={})).memory == seen.memory
+    assert measured(replace(healthy(), pods=(), states={})).memory.demand is None
+
+
+def paused(seen: Observed) -> Observed:
+    return replace(seen, pause=Pause(2_000_000_000, 20))
+
+
 def test_a_pause_says_nothing_of_demand() -> None:
-    seen = replace(later(begun(), 15.0), pause=Pause(2_000_000_000, 20))
-    assert measured(seen) == seen
+    seen = begun()
+    for _ in range(5):
+        seen = measured(says(paused(later(seen, 15.0)), totals=totals(1000, 50.0, 10.0), busy=0, waiting=9))
+    assert windows(seen) == 0
+    assert seen.memory.demand is not None
+    assert seen.memory.demand.decision is None
+
+
+@pytest.mark.parametrize(
+    ("sentence", "looks"),
+    [("the first look is late", [15.0]), ("some still wait at the first look", [0.1, 15.0])],
+)
+def test_the_waits_that_a_pause_made_are_no_queue(sentence: str, looks: list[float]) -> None:
+    """PgBouncer counts a wait when it ends, which is after the pause."""
+    seen = measured(says(later(begun(), 10.0), totals=totals(1500, 60.0, 10.0), busy=1, open=10))
+    for _ in range(4):
+        seen = measured(says(paused(later(seen, 15.0)), totals=totals(1500, 60.0, 10.0), busy=0, waiting=20))
+    for number, seconds in enumerate(looks, 1):
+        waited = 1200.0 * number / len(looks)
+        said = totals(1500 + 1000 * number, 60.0 + 20.0 * number + waited, 10.0 + waited)
+        seen = measured(says(replace(later(seen, seconds), pause=None), totals=said, busy=1, open=10))
+    done = 1500 + 1000 * len(looks)
+    seen = measured(says(later(seen, 15.0), totals=totals(done + 750, 1315.0, 1210.0), busy=1, open=10))
+    assert windows(seen) == 2, sentence
+    assert (last(seen).seconds, last(seen).rate, last(seen).queued) == (15.0, 100.0, 0.0)
+
+
+def test_pods_that_still_hold_traffic_back_are_paused_whatever_is_asked() -> None:
+    seen = measured(says(later(begun(), 15.0), traffic="Paused", totals=totals(1000, 50.0, 10.0), waiting=20))
+    assert windows(seen) == 0
+
+
+def test_an_operator_that_starts_in_a_pause_counts_no_waits_of_it() -> None:
+    seen = measured(says(paused(healthy()), totals=totals(1000, 50.0, 10.0), busy=0, waiting=20))
+    flowing = replace(later(seen, 10.0), pause=None)
+    seen = measured(says(flowing, totals=totals(1100, 660.0, 610.0), busy=1, open=10))
+    assert windows(seen) == 0
+    assert windows(measured(says(later(seen, 10.0), totals=totals(1200, 670.0, 610.0), busy=1, open=10))) == 1
 
 
 def test_clients_that_are_about_to_come_are_not_kept_waiting_for_the_next_window() -> None:

@@ -180,23 +180,6 @@ def test_a_time_that_nobody_knows_the_usual_of_is_not_slow() -> None:
     assert (decision.reason, decision.size) == (Reason.GROWN, 24)
 
 
-def test_what_a_replica_needs_is_learned_while_the_server_is_not_slow() -> None:
-    sizing, at = begun(30, 0.0, usual=0.02), 0.0
-    for slow in [True] * 8 + [False] * 9:
-        at += EVERY
-        seen = window(at, 30.0, queued=50.0, rate=300.0, clients=5) if slow else window(at, 5.0, clients=5)
-        sizing, decision = decide(sizing, seen, BOUNDS)
-    assert decision.per_client == pytest.approx(1.0)
-
-
-def test_replicas_to_come_do_not_wait_for_the_queue_that_a_slow_server_has_left() -> None:
-    sizing, _, at = steady(10, 5.0, clients=5)
-    sizing, _, at = lasting(sizing, at, 60.0)
-    told = replace(BOUNDS, clients=20)
-    _, decision = decide(sizing, window(at + EVERY, 10.0, queued=30.0, clients=5), told)
-    assert (decision.reason, decision.size) == (Reason.FORETOLD, 20)
-
-
 def test_a_growth_that_brings_nothing_is_taken_back_and_growth_is_held() -> None:
     sizing, before, at = steady(20, 15.0)
     sizing, decision = decide(sizing, window(at + EVERY, before.size, queued=20.0), BOUNDS)
@@ -224,19 +207,22 @@ def test_a_pool_shrinks_slowly_and_never_below_what_the_last_minutes_wanted() ->
     assert staffed(4.0) <= sizes[-1] <= staffed(4.0) + 2
 
 
-def test_replicas_still_to_come_are_given_their_connections_before_they_are_ready() -> None:
-    sizing, before, at = steady(10, 5.0, clients=5)
-    told = replace(BOUNDS, clients=20)
-    _, decision = decide(sizing, window(at + EVERY, 5.0, clients=5), told)
-    assert before.per_client == pytest.approx(1.0)
-    assert (decision.reason, decision.need) == (Reason.FORETOLD, 20.0)
-    assert decision.size == 20, "at most twice as many in one step"
-
-
-def test_nothing_is_foretold_before_the_replicas_have_been_seen_at_work() -> None:
-    sizing, _, at = steady(10, 5.0, seconds=60.0, clients=5)
-    _, decision = decide(sizing, window(at + EVERY, 5.0, clients=5), replace(BOUNDS, clients=20))
-    assert (decision.per_client, decision.size) == (0.0, 10)
+def test_a_pool_whose_clients_cannot_all_be_seen_grows_but_does_not_shrink() -> None:
+    sizing, _, at = steady(40, 30.0, clients=5)
+    unsure = replace(BOUNDS, unsure=True)
+    for _ in range(120):
+        at += EVERY
+        sizing, decision = decide(sizing, window(at, 4.0), unsure)
+        assert decision.size == 40
+    assert decision.reason is Reason.CALMING
+    for _ in range(3):
+        at += EVERY
+        sizing, decision = decide(sizing, window(at, 40.0, queued=30.0), unsure)
+    assert decision.size > 40
+    for _ in range(120):
+        at += EVERY
+        sizing, decision = decide(sizing, window(at, 4.0), BOUNDS)
+    assert decision.size < 40, "all are seen again"
 
 
 def test_floor_and_ceiling_hold_and_the_ceiling_is_told() -> None:
