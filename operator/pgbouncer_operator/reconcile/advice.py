@@ -1,5 +1,6 @@
 """What could be better about a pool, with figures; nothing in the operator follows it. Pure."""
 
+import math
 from enum import StrEnum
 
 from pgbouncer_operator.api.connection_pool import ConnectionPool
@@ -7,11 +8,13 @@ from pgbouncer_operator.api.status import Advice
 from pgbouncer_operator.api.tuning import SizingMode
 from pgbouncer_operator.reconcile.allotment import Allotment
 from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.reconcile.workloads import Clients
 from pgbouncer_operator.sizing import demand
 
 SPARE = 5  # connections that nobody should be told to save
 CROWDED = 0.9  # of clients.maxPerPod
 STARVED = 3  # windows in a row in which clients waited
+ROOM = "Make the pools in your clients smaller, raise clients.maxPerPod, or raise replicas."
 
 
 class Subject(StrEnum):
@@ -74,11 +77,24 @@ def _crowded(seen: Observed) -> str:
     most = seen.spec.spec.clients.max_per_pod
     known = [(pod.name, state.clients) for pod in seen.living if (state := seen.states.get(pod.uid)) is not None]
     full = [(name, count) for name, count in known if count >= CROWDED * most]
-    if not full:
+    if full:
+        told = f"{len(full)} of {len(known)} pods have more than {CROWDED:.0%} of the {most} clients that they accept"
+        return f"{told}. {ROOM}"
+    if len(known) < len(seen.living):
+        return ""
+    return _to_come(seen.clients, sum(count for _, count in known), most * len(known))
+
+
+def _to_come(clients: Clients | None, connected: int, accepted: int) -> str:
+    """Replicas that may come, each with as many connections as one has now, are more than all pods accept."""
+    if clients is None or not clients.ready:
+        return ""
+    each = math.ceil(connected / clients.ready)
+    if each * clients.most <= accepted:
         return ""
     return (
-        f"{len(full)} of {len(known)} pods have more than {CROWDED:.0%} of the {most} clients that they accept. "
-        "Make the pools in your clients smaller, raise clients.maxPerPod, or raise replicas."
+        f"A client replica opens {each} connections; the {clients.most} that there may be would open "
+        f"{each * clients.most}, and all pods together accept {accepted}. {ROOM}"
     )
 
 

@@ -120,6 +120,16 @@ def test_clients_whose_own_pools_fill_a_pod() -> None:
     }
 
 
+def test_clients_whose_own_pools_would_fill_all_pods_when_all_of_them_are_there() -> None:
+    seen = saying(saying(healthy(clients={"maxPerPod": 100}), "a", clients=21), "b", clients=20)
+    assert given(replace(seen, clients=Clients(5, 5, 20, 1))) == {}
+    assert given(replace(seen, clients=Clients(5, 0, 30, 1))) == {}, "nobody knows what one opens"
+    assert given(replace(seen, clients=Clients(5, 5, 30, 1))) == {
+        "ClientsNearLimit": "A client replica opens 9 connections; the 30 that there may be would open 270, and all "
+        "pods together accept 200. Make the pools in your clients smaller, raise clients.maxPerPod, or raise replicas."
+    }
+
+
 def test_an_hour_without_a_transaction() -> None:
     assert given(idle(healthy(), 3500.0)) == {}
     assert given(idle(healthy(), 3700.0)) == {
