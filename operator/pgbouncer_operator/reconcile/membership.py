@@ -106,14 +106,21 @@ def host(server: PostgresServer) -> str:
 
 
 def waits(seen: Observed) -> bool:
-    """Whether this look knows too little: the server has not answered, or what we know of it is old news."""
+    """Whether this look knows too little: the server has not answered, or what we know of it is old news.
+
+    Or the pool holds more at another server than this one charges it with, which all could come along at once.
+    """
     member = seen.membership
     if member is None:
         return False
     if member.obstacle is not None:
         return member.obstacle.reason is Reason.PENDING
     known = seen.ledger.grants if seen.ledger else None
-    return bool(known and member.entry and known.server == member.server and known.allocation > member.entry.seq)
+    if known is None or member.entry is None:
+        return False
+    if known.server != member.server:
+        return bool(known.server) and charged(known) > member.entry.charge
+    return known.allocation > member.entry.seq
 
 
 def look_again(seen: Observed) -> float | None:

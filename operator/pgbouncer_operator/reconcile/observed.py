@@ -206,8 +206,9 @@ class Observed:
     states: by pod uid, None where the agent did not answer: unknown, never absent. now: monotonic; today: RFC 3339.
     endpoints: ready addresses of the Service that is the backend, None while unknown. pause: asked for by the spec.
     clients: replicas of the client workloads, None while unknown or when the spec names none.
-    membership: what its PostgresServer says, None where it has none. ended: pods of the ledger, or of this very look,
-    whose objects have gone after the pods had.
+    membership: what its PostgresServer says, None where it has none. former: the entry at the PostgresServer that its
+    ledger names, where the spec names another server. ended: pods of the ledger, or of this very look, whose objects
+    have gone after the pods had.
     """
 
     view: PoolView
@@ -226,6 +227,7 @@ class Observed:
     pause: Pause | None = None
     clients: Clients | None = None
     membership: Membership | None = None
+    former: Entry | None = None
     ended: frozenset[str] = frozenset()
 
     @property
@@ -275,6 +277,7 @@ class Observed:
             self.pause and self.pause.essence,
             self.clients,
             self.membership,
+            self.former,
             self.memory.demand and self.memory.demand.essence,
         )
 

@@ -10,9 +10,10 @@ from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.reconcile import endpoints, membership
 from pgbouncer_operator.reconcile.allotment import allot
 from pgbouncer_operator.reconcile.canary import course
-from pgbouncer_operator.reconcile.capacity import Capacity, decide
+from pgbouncer_operator.reconcile.capacity import Capacity
 from pgbouncer_operator.reconcile.changes import track
 from pgbouncer_operator.reconcile.diff import drift
+from pgbouncer_operator.reconcile.moves import decide
 from pgbouncer_operator.reconcile.observed import Missing, Observed
 from pgbouncer_operator.reconcile.pokes import pokes
 from pgbouncer_operator.reconcile.projections import ChildView

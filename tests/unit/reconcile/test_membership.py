@@ -138,6 +138,9 @@ def grants(cap: int, allocation: int, at: str = NAME) -> Grants:
         ("a ledger made of this entry", of(9, 9, 4), grants(9, 4), False),
         ("old news of the server", of(9, 9, 4), grants(9, 5), True),
         ("a ledger of another server", of(9, 9, 4), grants(9, 5, "platform/other"), False),
+        ("more at another server than is charged here", of(9, 9, 4), grants(10, 5, "platform/other"), True),
+        ("as much at another server as is charged here", of(9, 10, 4), grants(10, 5, "platform/other"), False),
+        ("a ledger of no server, and more", of(9, 9, 4), grants(10, 0, ""), False),
     ],
 )
 def test_a_look_that_knows_too_little_waits(

@@ -49,6 +49,18 @@ SHRINKING = allocations(entry("a", 10, high=20))
             {"a": (10, 20)},
         ),
         (
+            "what comes back with more than it is charged with is charged with that",
+            allocations(entry("a", 5)),
+            [wants("a", 10, held=12)],
+            {"a": (5, 12)},
+        ),
+        (
+            "what comes back with more than there is stays where it is",
+            allocations(entry("a", 5)),
+            [wants("a", 10, held=21)],
+            {"a": (5, 5)},
+        ),
+        (
             "what is confirmed for an older round frees nothing",
             SHRINKING,
             [wants("a", 40, held=10, confirmed=3), wants("b", 40)],
