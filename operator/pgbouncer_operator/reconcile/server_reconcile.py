@@ -7,7 +7,7 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.kube import errors
-from pgbouncer_operator.kube.client import Kube
+from pgbouncer_operator.kube.client import Kube, Selection
 from pgbouncer_operator.kube.resources import POSTGRES_SERVERS
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
 from pgbouncer_operator.reconcile import projections, server_round
@@ -83,7 +83,7 @@ class ServerReconciler:
             try:
                 answer = await self.kube.merge_patch(POSTGRES_SERVERS, body, subresource="status")
             except errors.Conflict:
-                return AGAIN, set()
+                return await self._reread(view)
             except errors.NotFound:
                 return None, set()
             self.world.put(projections.server(answer))
@@ -92,6 +92,19 @@ class ServerReconciler:
             pools |= {(each.namespace, each.name) for each in self.world.members(key.plain)}
         moving = any(each.high > each.connections or _key(each.pool) in self._lost for each in shared.entries.values())
         return min(again, MOVING) if moving else again, pools
+
+    async def _reread(self, view: ServerView) -> tuple[float | None, set[Key]]:
+        """After somebody else wrote first: the watch may not bring it. Conflict: it is as we know it."""
+        key = (view.namespace, view.name)
+        listing = await self.kube.list(POSTGRES_SERVERS, Selection(view.namespace))  # we have no right to get one
+        found = (projections.server(body) for body in listing.items if body["metadata"]["name"] == view.name)
+        newest = next(found, None)
+        if newest is None:
+            return None, set()
+        if (newest.uid, newest.resource_version) == (view.uid, view.resource_version):
+            raise errors.Conflict(f"PostgresServer {view.namespace}/{view.name} refuses its status", 409)
+        pools = self.world.members(key) if self.world.put(newest) else ()
+        return AGAIN, {(each.namespace, each.name) for each in pools}
 
     def _heard(self, view: ServerView, server: PostgresServer, heard: Heard) -> PostgresServer:
         """The server by its latest word."""
