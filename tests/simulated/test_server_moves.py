@@ -122,3 +122,38 @@ async def test_a_pool_that_comes_back_is_charged_for_what_it_brings(world: Clust
         respec(world, POSTGRES_SERVERS, "platform", "rds", connections={"max": 45})
         await world.until_ready("shop")
         await world.until(lambda: 40 <= sum(caps(world)) <= charge(world, "rds"), "room for it")
+
+
+async def test_a_pool_that_has_left_and_is_scaled_to_zero_is_not_charged_any_more(
+    world: Cluster, unused_tcp_port: int
+) -> None:
+    world.api.create(another("elsewhere", 40))
+    world.api.create(member("shop", 40))
+    async with world.operator(unused_tcp_port):
+        await world.until(lambda: sum(caps(world)) == 10, "all that the first has")
+        await world.until_ready("shop")
+        respec(world, CONNECTION_POOLS, "default", "shop", replicas=0)
+        await world.until(lambda: not caps(world), "no pods")
+        await world.settled(1.0)
+        assert charge(world, "rds") == 0
+        assert world.api.storage.peek(POSTGRES_SERVERS, "platform", "rds")["status"]["pools"] == 1, "it may come back"
+        respec(world, CONNECTION_POOLS, "default", "shop", backend=AWAY)
+        await world.until(
+            lambda: world.api.storage.peek(POSTGRES_SERVERS, "platform", "rds")["status"]["pools"] == 0, "it has left"
+        )
+        respec(world, CONNECTION_POOLS, "default", "shop", replicas=2)
+        await world.until(lambda: sum(caps(world)) == 40, "all that the other has")
+
+
+async def test_a_pool_that_left_with_its_pods_is_freed_by_a_moment_without(
+    world: Cluster, unused_tcp_port: int
+) -> None:
+    world.api.create(another("elsewhere", 40))
+    world.api.create(member("shop", 40))
+    async with world.operator(unused_tcp_port):
+        await world.until(lambda: sum(caps(world)) == 10, "all that the first has")
+        respec(world, CONNECTION_POOLS, "default", "shop", backend=AWAY)
+        await world.until(lambda: sum(caps(world)) == 40, "all that the other has")
+        assert charge(world, "rds") == 10
+        respec(world, CONNECTION_POOLS, "default", "shop", replicas=0)
+        await world.until(lambda: charge(world, "rds") == 0, "nothing is left there")

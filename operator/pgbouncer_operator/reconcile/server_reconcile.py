@@ -27,10 +27,10 @@ MOVING = 5.0  # seconds to the next look while connections move; the pools' news
 
 @dataclass(frozen=True, slots=True)
 class _Demand:
-    """What was made of a pool's object, and of which."""
+    """What was made of a pool's object and its server, and of which."""
 
     view: PoolView
-    server: str
+    server: PostgresServer
     asked: Asked | None
 
 
@@ -117,17 +117,17 @@ class ServerReconciler:
         view = self.world.pools.get(key)
         if view is not None and view.server:
             servers.add(ServerKey(*view.server))
-        if not servers:
+        if view is None or not servers:
             self._demands.pop(key, None)
             self._supplies.pop(key, None)
-            return servers, None
-        if view is None:
             self._down.discard(key)
-            return servers, bool(self.world.pods.find(key)) or self._deployed(key)
+        vacant = tuple(self._vacant(key, each) for each in sorted(servers))
+        if view is None or not servers:
+            return servers, vacant
         found = self.world.servers.found(view)
         server = found.server if found else None
         asked = self._asked(view, server) if isinstance(server, PostgresServer) else None
-        return servers, (view.uid, view.server, asked, self._holding(view), self._reaches(key, view, servers))
+        return servers, (view.uid, view.server, asked, self._holding(view), self._reaches(key, view, servers), vacant)
 
     def _reaches(self, key: Key, view: PoolView, servers: set[ServerKey]) -> bool:
         """Whether the pool reaches its server. One that came back may have come back with other limits."""
@@ -150,10 +150,10 @@ class ServerReconciler:
         return members
 
     def _asked(self, view: PoolView, server: PostgresServer) -> Asked | None:
-        key, of = (view.namespace, view.name), server.model_dump_json()
+        key = (view.namespace, view.name)
         known = self._demands.get(key)
-        if known is None or known.view is not view or known.server != of:
-            known = self._demands[key] = _Demand(view, of, server_round.asks(parsed(view), view.status, server))
+        if known is None or known.view is not view or known.server is not server:
+            known = self._demands[key] = _Demand(view, server, server_round.asks(parsed(view), view.status, server))
         return known.asked
 
     def _holding(self, view: PoolView) -> Holding:
@@ -169,8 +169,9 @@ class ServerReconciler:
 
     def _emptied(self, view: ServerView) -> frozenset[str]:
         """Of the pools with an allocation, those that cannot hold anything any more."""
+        server = ServerKey(view.namespace, view.name)
         keys = [key for key in map(_key, view.allocations.entries) if not self._remembered(key)]
-        return frozenset("/".join(key) for key in keys if not self.world.pods.find(key) and not self._deployed(key))
+        return frozenset("/".join(key) for key in keys if self._vacant(key, server))
 
     def _remembered(self, key: Key) -> bool:
         """Whether a pod may have left sessions behind: of a pool that is deleted no ledger tells of them."""
@@ -183,8 +184,19 @@ class ServerReconciler:
         self._lost.pop(key, None)
         return False
 
-    def _deployed(self, key: Key) -> bool:
-        return self.world.children["Deployment"].get((key[0], naming.deployment(key[1]))) is not None
+    def _vacant(self, key: Key, server: ServerKey) -> bool:
+        """Whether no pod is left that could hold anything at that server.
+
+        A Deployment may make pods again, but those of a pool that refers elsewhere will not come back.
+        """
+        if self.world.pods.find(key):
+            return False
+        deployment = self.world.children["Deployment"].get((key[0], naming.deployment(key[1])))
+        if deployment is None:
+            return True
+        view, known = self.world.pools.get(key), deployment.rollout
+        elsewhere = view is not None and view.server != server.plain
+        return elsewhere and known is not None and known.observed and not (known.replicas or known.existing)
 
     def _authority(self, view: ServerView) -> str | None:
         return self.world.servers.authority((view.namespace, view.name))
