@@ -12,8 +12,11 @@ from tests.simulated.apiserver.records import Object
 from tests.simulated.kube.clusters import Pair, pair
 from tests.simulated.test_postgres_server import member, server
 
+from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.resources import CONNECTION_POOLS, POSTGRES_SERVERS
+from pgbouncer_operator.reconcile.observe import parsed
+from pgbouncer_operator.reconcile.projections import PoolView
 from pgbouncer_operator.reconcile.readings import Readings
 from pgbouncer_operator.reconcile.server_reconcile import ServerReconciler
 from pgbouncer_operator.reconcile.triggers import ServerKey
@@ -82,3 +85,46 @@ async def test_a_server_that_is_gone_at_the_write_is_left_alone(looking: Looking
     looking.cluster.api.delete(POSTGRES_SERVERS, KEY.plain)
     looking.cluster.api.faults.add(Fault(faults.Answer(409), "patch", "postgresservers"))
     assert await looking.look() == (None, set())
+
+
+async def test_a_pool_that_rests_is_read_once_for_many_looks_and_forgotten_when_it_goes(
+    looking: Looking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+
+    def counted(view: PoolView) -> ConnectionPool | InvalidSpec:
+        read.append(view)
+        return parsed(view)
+
+    monkeypatch.setattr("pgbouncer_operator.reconcile.server_reconcile.parsed", counted)
+    await looking.look()
+    await looking.look()
+    before = len(read)
+    for _ in range(3):
+        await looking.look()
+        looking.reconciler.contribution(SHOP)
+    assert len(read) == before
+    looking.cluster.api.delete(CONNECTION_POOLS, SHOP)
+    await looking.world.sync(looking.cluster.kube, ())
+    looking.reconciler.contribution(SHOP)
+    assert not looking.reconciler._demands
+    assert not looking.reconciler._supplies
+
+
+async def test_news_of_a_ca_reach_the_pools_although_the_first_write_failed(looking: Looking) -> None:
+    api = looking.cluster.api
+    metadata = {"namespace": "platform", "name": "rds-ca"}
+    api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.pem": "FIRST"}})
+
+    def edit(body: Any) -> None:
+        body["spec"]["tls"] = {"ca": {"configMapKeyRef": {"name": "rds-ca", "key": "ca.pem"}}}
+
+    await looking.look()
+    api.edit(POSTGRES_SERVERS, KEY.plain, edit)
+    await looking.world.sync(looking.cluster.kube, ())
+    refusal = api.faults.add(Fault(faults.Answer(503), "patch", "postgresservers", times=None))
+    with pytest.raises(errors.ApiError):
+        await looking.look()
+    api.faults.remove(refusal)
+    assert SHOP in (await looking.look())[1]
+    assert SHOP not in (await looking.look())[1], "once is enough"

@@ -59,15 +59,17 @@ class ServerReconciler:
     _supplies: dict[Key, _Supply] = field(default_factory=dict)
     _lost: dict[Key, tuple[int, float]] = field(default_factory=dict)  # how many pods, and since when by our clock
     _down: set[Key] = field(default_factory=set)
+    _told: dict[Key, str | None] = field(default_factory=dict)  # the CA that a server's pools were woken for
 
     async def reconcile(self, key: ServerKey) -> tuple[float | None, set[Key]]:
         """Seconds until the next look, and the pools to look at. ApiError: not known how far we came."""
         view = self.world.servers.store.get(key.plain)
         if view is None or view.deleting:
             self.readings.forget(key.plain)
+            self._told.pop(key.plain, None)
             return None, set()
         server = self.world.servers.server(view)
-        shared, heard, again, before = view.allocations, Heard(), AUTHORITY_LASTS, self._authority(view)
+        shared, heard, again = view.allocations, Heard(), AUTHORITY_LASTS
         if not isinstance(server, InvalidSpec):
             problem = await self.world.servers.know_authority(self.kube, server, self.clock()) or ""
             heard = Heard(problem, self.readings.latest(server, self._authority(view)))
@@ -88,7 +90,9 @@ class ServerReconciler:
                 return None, set()
             self.world.put(projections.server(answer))
         pools = {_key(name) for name in news}
-        if self._authority(view) != before:
+        authority = self._authority(view)
+        if authority != self._told.get(key.plain):  # a look whose write failed has told nobody
+            self._told[key.plain] = authority
             pools |= {(each.namespace, each.name) for each in self.world.members(key.plain)}
         moving = any(each.high > each.connections or _key(each.pool) in self._lost for each in shared.entries.values())
         return min(again, MOVING) if moving else again, pools
