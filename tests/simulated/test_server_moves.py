@@ -106,7 +106,10 @@ async def test_a_pool_that_has_moved_grows_where_it_is(world: Cluster, unused_tc
         assert (charge(world, "rds"), charge(world, "other")) == (10, 40)
 
 
-async def test_a_pool_that_comes_back_is_charged_for_what_it_brings(world: Cluster, unused_tcp_port: int) -> None:
+async def test_a_pool_that_comes_back_is_charged_for_what_it_brings(
+    world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgbouncer_operator.reconcile.membership.PATIENCE", 2.0)
     world.api.create(another("elsewhere", 40))
     world.api.create(member("shop", 40))
     async with world.operator(unused_tcp_port):
@@ -119,6 +122,9 @@ async def test_a_pool_that_comes_back_is_charged_for_what_it_brings(world: Clust
         hosts = world.api.storage.peek(CONFIG_MAPS, "default", naming.config_map("shop"))["data"][naming.INTENT_KEY]
         assert '"host": "elsewhere' in hosts, "what it holds does not fit"
         assert charge(world, "rds") == 10
+        await world.until(lambda: world.condition("shop", "Stalled").get("reason") == "BudgetExceeded", "it is told")
+        conditions = world.api.storage.peek(POSTGRES_SERVERS, "platform", "rds")["status"]["conditions"]
+        assert any("default/shop" in each["message"] for each in conditions)
         respec(world, POSTGRES_SERVERS, "platform", "rds", connections={"max": 45})
         await world.until_ready("shop")
         await world.until(lambda: 40 <= sum(caps(world)) <= charge(world, "rds"), "room for it")

@@ -184,6 +184,7 @@ class Memory:
 
     Times are monotonic seconds. poked: by pod uid, the annotation's value and when it was written. made: names of our
     connection Secrets until the first status lists them. endpoints: the last token, for pods told of none.
+    waiting_since: for a word of the PostgresServer.
     """
 
     poked: Mapping[str, tuple[str, float]] = field(default_factory=dict)
@@ -196,6 +197,7 @@ class Memory:
     endpoints: str = ""
     trial: Trial | None = None
     demand: Demand | None = None
+    waiting_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
