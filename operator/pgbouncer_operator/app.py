@@ -20,7 +20,7 @@ from pgbouncer_operator.engine.leader import Elector, LeaseLost, LeaseTiming
 from pgbouncer_operator.engine.ratelimit import Backoff, TokenBucket
 from pgbouncer_operator.engine.workers import WorkerOptions, Workers
 from pgbouncer_operator.engine.workqueue import Lane, WorkQueue
-from pgbouncer_operator.handlers import Watch, Watcher, login_inside, login_outside
+from pgbouncer_operator.handlers import Deliver, Watch, Watcher, login_inside, login_outside
 from pgbouncer_operator.health import HealthServer, Vitals
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube
@@ -117,17 +117,17 @@ class _Operator:
             self.world.clients.enabled = self.settings.client_workloads
             await self._sync(kube)
             vitals.synced = True
-            watcher = Watcher(self._watch(), _Inbox(self, loop, project).deliver, random.Random())
-            watcher.start()
-            closing.push_async_callback(asyncio.to_thread, watcher.stop, 5.0)
-            vitals.watching = lambda: watcher.alive
+            watching = _Watching(_Inbox(self, loop, project).deliver)
+            closing.push_async_callback(watching.stop)
+            await watching.follow(self._watch())
+            vitals.watching = lambda: watching.alive
             for known in self.world.servers.store.keys():  # noqa: SIM118  a Store is no mapping
                 self.queue.add(ServerKey(*known), Lane.RESYNC)
             for key in tuple(self.world.pools.keys()):
                 self.queue.add(key, Lane.RESYNC)
             async with asyncio.TaskGroup() as group:
                 group.create_task(workers.run(), name="workers")
-                group.create_task(self._resync(kube), name="resync")
+                group.create_task(self._resync(kube, watching), name="resync")
                 group.create_task(self._follow(_Inbox(self, loop, following.project)), name="clients")
 
     def _workers(self, kube: Kube, agents: Agents, readings: Readings) -> Workers[AnyKey]:
@@ -189,8 +189,11 @@ class _Operator:
                 logger.warning("Cannot list yet; it is tried again", extra={"error": str(error)})
                 await asyncio.sleep(pauses.delay("list"))
 
-    async def _resync(self, kube: Kube) -> None:
-        """List everything now and then: a watch that was cut too long misses deletions."""
+    async def _resync(self, kube: Kube, watching: "_Watching") -> None:
+        """List everything now and then: a watch that was cut too long misses deletions.
+
+        What may be watched may have changed, too: a CRD that came after us, or a right.
+        """
         while True:
             await asyncio.sleep(self.settings.resync * random.uniform(0.8, 1.2))
             try:
@@ -198,8 +201,39 @@ class _Operator:
             except errors.ApiError as error:
                 logger.warning("Could not list; the next time comes", extra={"error": str(error)})
                 continue
+            await watching.follow(self._watch())
             for key in touched:
                 self.queue.add(key, Lane.RESYNC)
+
+
+@dataclass(slots=True)
+class _Watching:
+    """The watches of all that may be watched; begun anew when that is something else than before."""
+
+    deliver: Deliver
+    kinds: tuple[Resource, ...] = ()
+    watcher: Watcher | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the watches run."""
+        return self.watcher is not None and self.watcher.alive
+
+    async def follow(self, watch: Watch) -> None:
+        """Watch this, and nothing else."""
+        kinds = tuple(watch.selectors)
+        if kinds == self.kinds:
+            return
+        former, self.kinds = self.watcher, kinds
+        self.watcher = Watcher(watch, self.deliver, random.Random())
+        self.watcher.start()
+        if former is not None:
+            await asyncio.to_thread(former.stop, 5.0)
+
+    async def stop(self) -> None:
+        """Watch no more."""
+        if self.watcher is not None:
+            await asyncio.to_thread(self.watcher.stop, 5.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pgbouncer_operator.sizing.limits import Limits
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 3
-LONGEST = 12.0  # seconds for all of it, whatever the name resolves to
+LONGEST = 12.0  # seconds until it is given up, whatever the name resolves to
 # The search_path is ours before the first statement, so that nobody's function stands in for PostgreSQL's.
 OPTIONS = f"-c search_path=pg_catalog,pg_temp -c statement_timeout={STATEMENT_SECONDS}s"
 QUESTION = """
@@ -57,7 +57,11 @@ class Login:
 
 
 async def limits(server: Server, login: Login) -> Limits:
-    """The server's limits. Raises Unanswered and Superuser; takes 12 s at most."""
+    """The server's limits. Raises Unanswered and Superuser; takes 12 s at most, and 22 s of a server that freezes.
+
+    psycopg then asks the server to cancel, for 5 s, and waits for its word as long. So it does when the task is
+    cancelled; a second cancellation ends that at once.
+    """
     try:
         async with asyncio.timeout(LONGEST):
             maximum, superusers, reserved, started, superuser = await _ask(server, login)

@@ -11,7 +11,14 @@ from tests.simulated.apiserver.records import Object
 from tests.simulated.operators import Cluster, cluster, pool
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, ENDPOINT_SLICES, PODS, SECRETS
+from pgbouncer_operator.kube.resources import (
+    CONFIG_MAPS,
+    CONNECTION_POOLS,
+    ENDPOINT_SLICES,
+    PODS,
+    POSTGRES_SERVERS,
+    SECRETS,
+)
 
 
 @pytest.fixture
@@ -135,3 +142,16 @@ async def test_the_refresh_annotation_reads_secrets_and_pokes_all_pods_at_once(
             lambda: world.api.get(SECRETS, "default", secret)["data"]["password"] == password["password"],
             "the connection Secret has the new password",
         )
+
+
+async def test_a_kind_that_comes_after_the_operator_is_watched_from_the_next_list_on(
+    world: Cluster, unused_tcp_port: int
+) -> None:
+    missing = world.api.faults.add(Fault(faults.Answer(404), plural=POSTGRES_SERVERS.plural, times=None))
+    async with world.operator(unused_tcp_port, resync=0.5):
+        world.api.create(pool())
+        await world.until_ready("shop")
+        assert world.api.watches.count(POSTGRES_SERVERS.plural) == 0
+        world.api.faults.remove(missing)
+        await world.until(lambda: world.api.watches.count(POSTGRES_SERVERS.plural) == 1, "it is watched")
+        await world.until(lambda: world.api.watches.count(CONNECTION_POOLS.plural) == 1, "and nothing twice")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.simulated.apiserver import faults
+from tests.simulated.apiserver.faults import Fault
 from tests.simulated.apiserver.records import Object
 from tests.simulated.operators import Cluster, cluster, pool
 
@@ -259,3 +261,18 @@ async def test_at_rest_nothing_is_written(world: Cluster) -> None:
         before = len(world.writes())
         await asyncio.sleep(3.0)
         assert world.writes(0)[before:] == []
+
+
+async def test_a_server_that_was_changed_unseen_is_read_after_one_conflict(world: Cluster) -> None:
+    world.api.create(server(30))
+    world.api.create(member("one"))
+    async with world.operator(PORT + 15):
+        await world.until(lambda: held(world) == 30, "all in use")
+        world.api.faults.add(Fault(faults.Answer(503), "watch", "postgresservers", times=None))
+        world.api.cut_watches("postgresservers")
+        respec(world, POSTGRES_SERVERS, "platform", "rds", connections={"max": 20})
+        before = len(world.api.calls)
+        world.api.create(member("two"))
+        await world.until(lambda: allocated(world) == {"one": 10, "two": 10} and not moving(world), "the new budget")
+        calls = [each for each in world.api.calls[before:] if each.plural == "postgresservers" and each.verb == "patch"]
+        assert sum(each.code == 409 for each in calls) == 1

@@ -173,6 +173,8 @@ def stalled(seen: Observed, parts: list[Condition]) -> Condition | None:
     """Has somebody to act before the pool can become what it should be?"""
     kind = ConditionType.STALLED
     if isinstance(seen.spec, InvalidSpec):
+        if awaited(seen):
+            return None
         if seen.membership and seen.membership.obstacle:
             return condition(kind, TRUE, seen.membership.obstacle.reason, seen.membership.obstacle.message)
         return condition(kind, TRUE, Reason.INVALID_SPEC, str(seen.spec))
@@ -182,6 +184,14 @@ def stalled(seen: Observed, parts: list[Condition]) -> Condition | None:
         if part.reason in STALLING:
             return condition(kind, TRUE, part.reason, part.message)
     return None
+
+
+def awaited(seen: Observed) -> Condition | None:
+    """What its server has yet to do for the pool, without anybody's doing."""
+    obstacle = seen.membership.obstacle if seen.membership else None
+    if obstacle is None or obstacle.reason is not Reason.PENDING:
+        return None
+    return condition(ConditionType.READY, FALSE, obstacle.reason, obstacle.message)
 
 
 def pods(seen: Observed, fit: Fit, grants: Grants) -> Condition | None:

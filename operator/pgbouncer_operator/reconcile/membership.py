@@ -17,6 +17,7 @@ from pgbouncer_operator.sizing.fit import Fit
 from pgbouncer_operator.sizing.ledger import charged
 
 LOOK_AGAIN = 1.0  # seconds between two looks at a server that has not said a word about this pool yet
+PATIENCE = 20.0  # seconds until the user is told that the server has yet to let the pool in
 MOVING = 0.5  # seconds between two looks while other pools wait for this one's pods to give connections back
 
 
@@ -106,14 +107,51 @@ def host(server: PostgresServer) -> str:
 
 
 def waits(seen: Observed) -> bool:
-    """Whether this look knows too little: the server has not answered, or what we know of it is old news."""
+    """Whether this look knows too little: the server has not answered, or what we know of it is old news.
+
+    Or the pool holds more at another server than this one charges it with, which all could come along at once.
+    """
     member = seen.membership
     if member is None:
         return False
     if member.obstacle is not None:
         return member.obstacle.reason is Reason.PENDING
     known = seen.ledger.grants if seen.ledger else None
-    return bool(known and member.entry and known.server == member.server and known.allocation > member.entry.seq)
+    if known is None or member.entry is None:
+        return False
+    if known.server != member.server:
+        return bool(known.server) and charged(known) > member.entry.charge
+    return known.allocation > member.entry.seq
+
+
+def awaiting(seen: Observed) -> Observed | None:
+    """The look with what the pool waits for as its obstacle; None while it waits for news that are about to come."""
+    member, since = seen.membership, seen.memory.waiting_since
+    if member is None or since is None or seen.now - since < PATIENCE:
+        return None
+    grants = seen.ledger.grants if seen.ledger else None
+    brings = charged(grants) if grants and grants.server != member.server else 0
+    if brings > (member.entry.charge if member.entry else 0):
+        reason, message = (
+            Reason.BUDGET_EXCEEDED,
+            (
+                f"The pods of this pool hold {brings} server connections at another server, which could all come along "
+                f"at once; PostgresServer {member.server} has no room for them. Raise its budget, or name the former "
+                "server again, lower serverConnections.max there, and move then."
+            ),
+        )
+    elif member.entry is None:
+        reason, message = (
+            Reason.PENDING,
+            (
+                f"PostgresServer {member.server} has not given this pool connections yet: others have yet to give some "
+                "back. If it stays, look at the server's conditions and at pools whose pods do not answer."
+            ),
+        )
+    else:
+        return None
+    spec, place = _refused(member.server, reason, message)
+    return replace(seen, spec=spec, membership=place)
 
 
 def look_again(seen: Observed) -> float | None:

@@ -35,6 +35,7 @@ from pgbouncer_operator.reconcile.traffic import pause
 from pgbouncer_operator.reconcile.triggers import Key
 from pgbouncer_operator.reconcile.world import World
 from pgbouncer_operator.resources.connection_secret import Login, connection_secrets, secret_inputs
+from pgbouncer_operator.sizing.allocation import Entry
 
 READ_AGAIN = 600.0  # seconds after which the users' Secrets are read again without a reason
 
@@ -84,7 +85,7 @@ class Observer:
             clients=self.world.clients.seen(view.namespace, view.clients),
             membership=member,
         )
-        seen = replace(seen, ended=self._ended(key, seen))
+        seen = replace(seen, ended=self._ended(key, seen), former=self._former(seen))
         if not self.read_secrets or isinstance(seen.spec, InvalidSpec) or view.deleting:
             return seen
         if not should_read(seen, _asked(seen, seen.spec)):
@@ -95,6 +96,16 @@ class Observer:
         """Pods whose end is known; also of those that are looked at for the first time, and in no ledger yet."""
         known = {pod.uid for pod in seen.pods}.union(seen.ledger.grants.pods if seen.ledger else ())
         return self.world.ended_of(key, known)
+
+    def _former(self, seen: Observed) -> Entry | None:
+        """What the server that the ledger was made for lets the pool hold, where the spec names another one."""
+        at = seen.ledger.grants.server if seen.ledger else ""
+        if not at or (seen.membership is not None and seen.membership.server == at):
+            return None
+        namespace, _, name = at.partition("/")
+        server = self.world.servers.store.get((namespace, name))
+        entry = server.allocations.entries.get(f"{seen.view.namespace}/{seen.view.name}") if server else None
+        return entry if entry is not None and entry.uid == seen.view.uid else None
 
     def _children(self, key: Key, uid: str) -> dict[ChildKey, ChildView]:
         found = (child for store in self.world.children.values() for child in store.find(key))

@@ -186,6 +186,7 @@ class Memory:
 
     Times are monotonic seconds. poked: by pod uid, the annotation's value and when it was written. made: names of our
     connection Secrets until the first status lists them. endpoints: the last token, for pods told of none.
+    waiting_since: for a word of the PostgresServer.
     """
 
     poked: Mapping[str, tuple[str, float]] = field(default_factory=dict)
@@ -198,6 +199,7 @@ class Memory:
     endpoints: str = ""
     trial: Trial | None = None
     demand: Demand | None = None
+    waiting_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +210,9 @@ class Observed:
     states: by pod uid, None where the agent did not answer: unknown, never absent. now: monotonic; today: RFC 3339.
     endpoints: ready addresses of the Service that is the backend, None while unknown. pause: asked for by the spec.
     clients: replicas of the client workloads, None while unknown or when the spec names none.
-    membership: what its PostgresServer says, None where it has none. ended: pods of the ledger, or of this very look,
-    whose objects have gone after the pods had.
+    membership: what its PostgresServer says, None where it has none. former: the entry at the PostgresServer that its
+    ledger names, where the spec names another server. ended: pods of the ledger, or of this very look, whose objects
+    have gone after the pods had.
     """
 
     view: PoolView
@@ -228,6 +231,7 @@ class Observed:
     pause: Pause | None = None
     clients: Clients | None = None
     membership: Membership | None = None
+    former: Entry | None = None
     ended: frozenset[str] = frozenset()
 
     @property
@@ -277,6 +281,7 @@ class Observed:
             self.pause and self.pause.essence,
             self.clients,
             self.membership,
+            self.former,
             self.memory.demand and self.memory.demand.essence,
         )
 

@@ -10,9 +10,10 @@ from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.reconcile import endpoints, membership
 from pgbouncer_operator.reconcile.allotment import allot
 from pgbouncer_operator.reconcile.canary import course
-from pgbouncer_operator.reconcile.capacity import Capacity, decide
+from pgbouncer_operator.reconcile.capacity import Capacity
 from pgbouncer_operator.reconcile.changes import track
 from pgbouncer_operator.reconcile.diff import drift
+from pgbouncer_operator.reconcile.moves import decide
 from pgbouncer_operator.reconcile.observed import Missing, Observed
 from pgbouncer_operator.reconcile.pokes import pokes
 from pgbouncer_operator.reconcile.projections import ChildView
@@ -35,7 +36,9 @@ def plan(seen: Observed, platform: Platform) -> Plan:
     if seen.view.deleting:
         return Plan((), (), None, seen.memory)  # children go by their ownerReferences
     if membership.waits(seen):
-        return Plan((), (), membership.LOOK_AGAIN, seen.memory)
+        return _waiting(seen)
+    if seen.memory.waiting_since is not None:
+        seen = seen.remember(waiting_since=None)
     if isinstance(seen.spec, InvalidSpec):
         return report(seen, Outlook(None, None), ())
     pool = seen.spec
@@ -67,6 +70,15 @@ def plan(seen: Observed, platform: Platform) -> Plan:
     seen = seen.remember(refusals={key: each for key, each in seen.memory.refusals.items() if key in keys})
     phases = tuple(_permitted(seen, phase) for phase in (first, second))
     return _in_time(seen, capacity.round.grants, report(seen, Outlook(wanted, capacity, way, given), phases))
+
+
+def _waiting(seen: Observed) -> Plan:
+    """Nothing is written before the server has let the pool in, but what it waits for, once that has lasted."""
+    seen = seen.remember(waiting_since=seen.now if seen.memory.waiting_since is None else seen.memory.waiting_since)
+    found = membership.awaiting(seen)
+    if found is None:
+        return Plan((), (), membership.LOOK_AGAIN, seen.memory)
+    return replace(report(found, Outlook(None, None), ()), at_rest=False, requeue_after=membership.LOOK_AGAIN)
 
 
 def _in_time(seen: Observed, grants: Grants, made: Plan) -> Plan:

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 LIMITS_LAST = 55.0  # seconds that an answer counts: a little less than there are between two looks at rest
 FAILED_LAST = 15.0  # the same of a read that failed
+INSIST = 0.2  # seconds until what was cancelled is cancelled again: psycopg asks a server first, frozen or not
 AT_ONCE = 8  # servers that are asked at the same time
 
 Ask = Callable[[Server, Login], Awaitable[Limits]]
@@ -74,6 +75,7 @@ class Readings:
         known = self._answers.get(key)
         if known is not None and known.question != question:
             known = None
+            self.forget(key)  # so that whatever is under way wakes the server, which then asks this
         if key not in self._running and (known is None or self.clock() >= known.until):
             self._running[key] = asyncio.create_task(self._read(key, question), name=f"limits of {'/'.join(key)}")
         return known.reading if known else None
@@ -90,10 +92,11 @@ class Readings:
 
     async def close(self) -> None:
         """End what is under way."""
-        running = tuple(self._running.values())
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        running = set(self._running.values())
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=INSIST)
 
     async def _read(self, key: Key, question: _Question) -> None:
         try:

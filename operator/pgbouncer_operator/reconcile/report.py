@@ -83,7 +83,7 @@ def _conditions(seen: Observed, outlook: Outlook) -> list[Condition]:
     """Every condition of this look. Reconciling and Stalled are there while they are true (kstatus)."""
     parts: list[Condition] = []
     asides: list[Condition] = []
-    waiting: Condition | None = None
+    waiting = checks.awaited(seen)
     if outlook.wanted is not None and outlook.capacity is not None:
         parts = [
             membership.budget(seen, outlook.wanted.fit, outlook.allotment),

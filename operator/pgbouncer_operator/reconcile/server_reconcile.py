@@ -7,7 +7,7 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.kube import errors
-from pgbouncer_operator.kube.client import Kube
+from pgbouncer_operator.kube.client import Kube, Selection
 from pgbouncer_operator.kube.resources import POSTGRES_SERVERS
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
 from pgbouncer_operator.reconcile import projections, server_round
@@ -27,10 +27,10 @@ MOVING = 5.0  # seconds to the next look while connections move; the pools' news
 
 @dataclass(frozen=True, slots=True)
 class _Demand:
-    """What was made of a pool's object, and of which."""
+    """What was made of a pool's object and its server, and of which."""
 
     view: PoolView
-    server: str
+    server: PostgresServer
     asked: Asked | None
 
 
@@ -59,15 +59,17 @@ class ServerReconciler:
     _supplies: dict[Key, _Supply] = field(default_factory=dict)
     _lost: dict[Key, tuple[int, float]] = field(default_factory=dict)  # how many pods, and since when by our clock
     _down: set[Key] = field(default_factory=set)
+    _told: dict[Key, str | None] = field(default_factory=dict)  # the CA that a server's pools were woken for
 
     async def reconcile(self, key: ServerKey) -> tuple[float | None, set[Key]]:
         """Seconds until the next look, and the pools to look at. ApiError: not known how far we came."""
         view = self.world.servers.store.get(key.plain)
         if view is None or view.deleting:
             self.readings.forget(key.plain)
+            self._told.pop(key.plain, None)
             return None, set()
         server = self.world.servers.server(view)
-        shared, heard, again, before = view.allocations, Heard(), AUTHORITY_LASTS, self._authority(view)
+        shared, heard, again = view.allocations, Heard(), AUTHORITY_LASTS
         if not isinstance(server, InvalidSpec):
             problem = await self.world.servers.know_authority(self.kube, server, self.clock()) or ""
             heard = Heard(problem, self.readings.latest(server, self._authority(view)))
@@ -83,15 +85,30 @@ class ServerReconciler:
             try:
                 answer = await self.kube.merge_patch(POSTGRES_SERVERS, body, subresource="status")
             except errors.Conflict:
-                return AGAIN, set()
+                return await self._reread(view)
             except errors.NotFound:
                 return None, set()
             self.world.put(projections.server(answer))
         pools = {_key(name) for name in news}
-        if self._authority(view) != before:
+        authority = self._authority(view)
+        if authority != self._told.get(key.plain):  # a look whose write failed has told nobody
+            self._told[key.plain] = authority
             pools |= {(each.namespace, each.name) for each in self.world.members(key.plain)}
         moving = any(each.high > each.connections or _key(each.pool) in self._lost for each in shared.entries.values())
         return min(again, MOVING) if moving else again, pools
+
+    async def _reread(self, view: ServerView) -> tuple[float | None, set[Key]]:
+        """After somebody else wrote first: the watch may not bring it. Conflict: it is as we know it."""
+        key = (view.namespace, view.name)
+        listing = await self.kube.list(POSTGRES_SERVERS, Selection(view.namespace))  # we have no right to get one
+        found = (projections.server(body) for body in listing.items if body["metadata"]["name"] == view.name)
+        newest = next(found, None)
+        if newest is None:
+            return None, set()
+        if (newest.uid, newest.resource_version) == (view.uid, view.resource_version):
+            raise errors.Conflict(f"PostgresServer {view.namespace}/{view.name} refuses its status", 409)
+        pools = self.world.members(key) if self.world.put(newest) else ()
+        return AGAIN, {(each.namespace, each.name) for each in pools}
 
     def _heard(self, view: ServerView, server: PostgresServer, heard: Heard) -> PostgresServer:
         """The server by its latest word."""
@@ -104,17 +121,17 @@ class ServerReconciler:
         view = self.world.pools.get(key)
         if view is not None and view.server:
             servers.add(ServerKey(*view.server))
-        if not servers:
+        if view is None or not servers:
             self._demands.pop(key, None)
             self._supplies.pop(key, None)
-            return servers, None
-        if view is None:
             self._down.discard(key)
-            return servers, bool(self.world.pods.find(key)) or self._deployed(key)
+        vacant = tuple(self._vacant(key, each) for each in sorted(servers))
+        if view is None or not servers:
+            return servers, vacant
         found = self.world.servers.found(view)
         server = found.server if found else None
         asked = self._asked(view, server) if isinstance(server, PostgresServer) else None
-        return servers, (view.uid, view.server, asked, self._holding(view), self._reaches(key, view, servers))
+        return servers, (view.uid, view.server, asked, self._holding(view), self._reaches(key, view, servers), vacant)
 
     def _reaches(self, key: Key, view: PoolView, servers: set[ServerKey]) -> bool:
         """Whether the pool reaches its server. One that came back may have come back with other limits."""
@@ -137,10 +154,10 @@ class ServerReconciler:
         return members
 
     def _asked(self, view: PoolView, server: PostgresServer) -> Asked | None:
-        key, of = (view.namespace, view.name), server.model_dump_json()
+        key = (view.namespace, view.name)
         known = self._demands.get(key)
-        if known is None or known.view is not view or known.server != of:
-            known = self._demands[key] = _Demand(view, of, server_round.asks(parsed(view), view.status, server))
+        if known is None or known.view is not view or known.server is not server:
+            known = self._demands[key] = _Demand(view, server, server_round.asks(parsed(view), view.status, server))
         return known.asked
 
     def _holding(self, view: PoolView) -> Holding:
@@ -156,8 +173,9 @@ class ServerReconciler:
 
     def _emptied(self, view: ServerView) -> frozenset[str]:
         """Of the pools with an allocation, those that cannot hold anything any more."""
+        server = ServerKey(view.namespace, view.name)
         keys = [key for key in map(_key, view.allocations.entries) if not self._remembered(key)]
-        return frozenset("/".join(key) for key in keys if not self.world.pods.find(key) and not self._deployed(key))
+        return frozenset("/".join(key) for key in keys if self._vacant(key, server))
 
     def _remembered(self, key: Key) -> bool:
         """Whether a pod may have left sessions behind: of a pool that is deleted no ledger tells of them."""
@@ -170,8 +188,19 @@ class ServerReconciler:
         self._lost.pop(key, None)
         return False
 
-    def _deployed(self, key: Key) -> bool:
-        return self.world.children["Deployment"].get((key[0], naming.deployment(key[1]))) is not None
+    def _vacant(self, key: Key, server: ServerKey) -> bool:
+        """Whether no pod is left that could hold anything at that server.
+
+        A Deployment may make pods again, but those of a pool that refers elsewhere will not come back.
+        """
+        if self.world.pods.find(key):
+            return False
+        deployment = self.world.children["Deployment"].get((key[0], naming.deployment(key[1])))
+        if deployment is None:
+            return True
+        view, known = self.world.pools.get(key), deployment.rollout
+        elsewhere = view is not None and view.server != server.plain
+        return elsewhere and known is not None and known.observed and not (known.replicas or known.existing)
 
     def _authority(self, view: ServerView) -> str | None:
         return self.world.servers.authority((view.namespace, view.name))

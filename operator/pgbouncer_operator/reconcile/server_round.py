@@ -205,7 +205,10 @@ def _conditions(
     if not shared.refused:
         return [_condition(ConditionType.READY, ConditionStatus.TRUE, Reason.SHARED, message), *beside]
     names = ", ".join(shared.refused[:5]) + (" and others" if len(shared.refused) > 5 else "")
-    message += f" The least that these pools need does not fit: {names}. Raise connections.max or their share."
+    message += (
+        f" What these pools need at least, or bring from another server, does not fit: {names}. Raise connections.max "
+        "or their share."
+    )
     return [
         _condition(ConditionType.READY, ConditionStatus.TRUE, Reason.SHARED, message),
         _condition(ConditionType.WITHIN_BUDGET, ConditionStatus.FALSE, Reason.BUDGET_EXCEEDED, message),

@@ -70,7 +70,10 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Allocations:
-    """One round. entries: by pool. seq: grows with every change. refused: pools whose floor does not fit."""
+    """One round. entries: by pool. seq: grows with every change.
+
+    refused: pools whose floor, or what they bring from another server, does not fit.
+    """
 
     seq: int
     entries: Mapping[str, Entry]
@@ -117,7 +120,8 @@ def allocate(before: Allocations, applicants: Sequence[Applicant], terms: Terms)
         mine = entries.get(each.pool)
         if mine is not None and targets[each.pool] < mine.connections:
             entries[each.pool] = Entry(each.pool, each.uid, targets[each.pool], mine.charge, seq)
-    _grow(ours, entries, targets, terms.budget, seq)
+    blocked = _grow(ours, entries, targets, terms.budget, seq)
+    refused = tuple(each.pool for each in ours if each.pool in {*refused, *blocked})
     if entries == before.entries:
         return replace(before, refused=refused)
     return Allocations(seq, dict(sorted(entries.items())), refused)
@@ -178,19 +182,28 @@ def _divided(admitted: Sequence[tuple[Applicant, int]], terms: Terms, budget: in
 
 def _grow(
     pools: Sequence[Applicant], entries: dict[str, Entry], targets: Mapping[str, int], budget: int, seq: int
-) -> None:
-    """Give what nobody is charged for, to the oldest first; a newcomer gets nothing that is below his floor."""
+) -> set[str]:
+    """Give what nobody is charged for, to the oldest first; a newcomer gets nothing that is below his floor.
+
+    The names of those that hold more at another server than there is room for: it would come along at once.
+    """
     # A pool that has no entry but a ledger of ours: its entry was lost, and it holds what it holds.
     lost = {each.pool: each.held or 0 for each in pools if each.pool not in entries and each.confirmed}
     free = budget - sum(each.charge for each in entries.values()) - sum(lost.values())
+    blocked = set()
     for pool in pools:
         entry = entries.get(pool.pool)
         if entry is None and pool.held is None:
             continue
-        brought = pool.held or 0
         have, charge = (entry.connections, entry.charge) if entry else (0, lost.get(pool.pool, 0))
-        if entry is None and not pool.confirmed and brought > max(0, free):
-            continue  # what it holds on another server would come along at once, and does not fit
+        brought = 0 if pool.confirmed else max(0, (pool.held or 0) - charge)
+        if brought > max(0, free):
+            blocked.add(pool.pool)
+            continue
+        if entry is not None and brought:  # it comes back, and is let in when this is written
+            entries[pool.pool] = replace(entry, high=charge + brought, seq=seq)
+            free -= brought
+            continue
         connections = min(targets[pool.pool], charge + max(0, free))
         if entry is not None and (connections <= have or (not have and connections < pool.floor)):
             continue
@@ -199,6 +212,7 @@ def _grow(
         connections = connections if connections >= pool.floor or charge else 0
         entries[pool.pool] = Entry(pool.pool, pool.uid, connections, max(connections, charge, _along(pool, entry)), seq)
         free -= entries[pool.pool].charge - charge
+    return blocked
 
 
 def _along(pool: Applicant, entry: Entry | None) -> int:

@@ -138,12 +138,54 @@ def grants(cap: int, allocation: int, at: str = NAME) -> Grants:
         ("a ledger made of this entry", of(9, 9, 4), grants(9, 4), False),
         ("old news of the server", of(9, 9, 4), grants(9, 5), True),
         ("a ledger of another server", of(9, 9, 4), grants(9, 5, "platform/other"), False),
+        ("more at another server than is charged here", of(9, 9, 4), grants(10, 5, "platform/other"), True),
+        ("as much at another server as is charged here", of(9, 10, 4), grants(10, 5, "platform/other"), False),
+        ("a ledger of no server, and more", of(9, 9, 4), grants(10, 0, ""), False),
     ],
 )
 def test_a_look_that_knows_too_little_waits(
     sentence: str, place: Membership | None, ledger: Grants | None, waits: bool
 ) -> None:
     assert membership.waits(look(place, ledger)) is waits, sentence
+
+
+OUTSIDE = Membership(NAME, obstacle=Missing(Reason.PENDING, "not yet"))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "place", "ledger", "reason", "words"),
+    [
+        (
+            "more than there is room for",
+            of(9, 9, 4),
+            grants(12, 5, "platform/other"),
+            Reason.BUDGET_EXCEEDED,
+            "hold 12",
+        ),
+        ("the same from a host of its own", OUTSIDE, grants(12, 0, ""), Reason.BUDGET_EXCEEDED, "hold 12 server"),
+        ("others have yet to give back", OUTSIDE, None, Reason.PENDING, "has not given this pool connections yet"),
+    ],
+)
+def test_what_a_pool_waits_for_is_told_after_a_while(
+    sentence: str, place: Membership, ledger: Grants | None, reason: Reason, words: str
+) -> None:
+    seen = look(place, ledger)
+    first = looks.decide(seen)
+    assert (first.steps, first.requeue_after) == ((), membership.LOOK_AGAIN)
+    later = replace(seen, memory=first.memory, now=seen.now + membership.PATIENCE)
+    told = looks.conditions(later)
+    kind = "Stalled" if reason is Reason.BUDGET_EXCEEDED else "Reconciling"
+    assert (told[kind].status, told[kind].reason) == ("True", reason), sentence
+    assert (told["Ready"].status, told["Ready"].reason) == ("False", reason)
+    assert words in told["Ready"].message
+    assert ("Stalled" in told) == (reason is Reason.BUDGET_EXCEEDED)
+    assert not looks.writes(looks.decide(later)), "nothing but the status"
+
+
+def test_late_news_of_the_server_are_no_news_for_the_user() -> None:
+    seen = look(of(9, 9, 4), grants(9, 5))
+    later = replace(seen, memory=looks.decide(seen).memory, now=seen.now + 2 * membership.PATIENCE)
+    assert not looks.decide(later).steps
 
 
 @pytest.mark.parametrize(

@@ -208,3 +208,43 @@ async def test_what_is_under_way_ends_with_the_lead(world: World) -> None:
     await world.readings.close()
     assert not world.woken
     assert world.readings.latest(server(view()), None) is None
+
+
+async def test_a_question_that_changes_while_the_server_is_asked_is_put_as_soon_as_it_has_answered(
+    world: World,
+) -> None:
+    await world.latest()
+    world.now += LIMITS_LAST
+    world.gate.clear()
+    world.readings.latest(monitored(), None)
+    await quiet()
+    assert world.readings.latest(monitored(host="elsewhere"), None) is None
+    world.woken.clear()
+    world.gate.set()
+    await quiet()
+    assert world.woken == [KEY], "although the old question has its old answer"
+    assert await world.latest(monitored(host="elsewhere")) == Reading(LIMITS)
+    assert [address.host for address, _ in world.asked] == ["postgres.platform.svc"] * 2 + ["elsewhere.platform.svc"]
+
+
+async def test_a_driver_that_is_slow_to_let_go_is_told_twice(world: World) -> None:
+    told = []
+
+    async def frozen(address: Server, login: Login) -> Limits:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            told.append("once")
+            try:
+                await asyncio.Event().wait()  # psycopg asks the server to cancel, and waits for its answer
+            finally:
+                told.append("twice")
+        return LIMITS
+
+    world.readings.ask = frozen
+    world.readings.latest(monitored(), None)
+    await quiet()
+    async with asyncio.timeout(5):
+        await world.readings.close()
+    assert told == ["once", "twice"]
+    assert not world.woken

@@ -49,6 +49,18 @@ SHRINKING = allocations(entry("a", 10, high=20))
             {"a": (10, 20)},
         ),
         (
+            "what comes back with more than it is charged with is charged with that",
+            allocations(entry("a", 5)),
+            [wants("a", 10, held=12)],
+            {"a": (5, 12)},
+        ),
+        (
+            "what comes back with more than there is stays where it is",
+            allocations(entry("a", 5)),
+            [wants("a", 10, held=21)],
+            {"a": (5, 5)},
+        ),
+        (
             "what is confirmed for an older round frees nothing",
             SHRINKING,
             [wants("a", 40, held=10, confirmed=3), wants("b", 40)],
@@ -138,3 +150,8 @@ def test_a_lower_budget_grows_nobody_until_it_holds() -> None:
 def test_what_pods_may_hold(sentence: str, pods: set[str], most: int) -> None:
     grants = Grants(9, 3, {"a": Grant(2, 8, 4), "b": Grant(0, 8, 0)})
     assert held(grants, pods) == most, sentence
+
+
+@pytest.mark.parametrize("before", [Allocations(0, {}), allocations(entry("a", 5))], ids=["first", "again"])
+def test_what_brings_more_than_there_is_room_for_is_named(before: Allocations) -> None:
+    assert allocate(before, [wants("a", 10, held=21)], terms(20)).refused == ("a",)
