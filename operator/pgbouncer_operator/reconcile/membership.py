@@ -19,6 +19,7 @@ from pgbouncer_operator.sizing.ledger import charged
 LOOK_AGAIN = 1.0  # seconds between two looks at a server that has not said a word about this pool yet
 PATIENCE = 20.0  # seconds until the user is told that the server has yet to let the pool in
 MOVING = 0.5  # seconds between two looks while other pools wait for this one's pods to give connections back
+SILENT = 5.0  # the same while none of those pods says a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,10 @@ def look_again(seen: Observed) -> float | None:
     entry = seen.membership.entry if seen.membership else None
     if entry is None or entry.high <= entry.connections or seen.ledger is None:
         return None
-    return MOVING if charged(seen.ledger.grants) > entry.connections else None
+    if charged(seen.ledger.grants) <= entry.connections:
+        return None
+    owing = [uid for uid, grant in seen.ledger.grants.pods.items() if grant.high > grant.cap]
+    return SILENT if owing and not any(seen.states.get(uid) for uid in owing) else MOVING
 
 
 def documents(seen: Observed) -> dict[str, str]:

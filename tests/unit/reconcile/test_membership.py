@@ -201,6 +201,14 @@ def test_who_keeps_others_waiting_is_looked_at_soon(place: Membership, ledger: G
     assert membership.look_again(look(place, ledger)) == again
 
 
+def test_a_pod_that_keeps_others_waiting_and_says_nothing_is_asked_less_often() -> None:
+    owing = Grants(9, 0, {"a": Grant(9, 9, 20), "b": Grant(2, 9, 2)}, {}, 0, NAME, 4)
+    seen = look(of(11, 22, 4), owing)
+    assert membership.look_again(seen) == membership.MOVING
+    assert membership.look_again(replace(seen, states={**seen.states, "a": None})) == membership.SILENT
+    assert membership.look_again(replace(seen, states={**seen.states, "b": None})) == membership.MOVING
+
+
 def test_who_goes_round_a_budget_is_told_what_to_write() -> None:
     spec, place = membership.budgeted(view())
     assert isinstance(spec, InvalidSpec)
