@@ -115,15 +115,20 @@ class _Servers(Collector):
         budget = GaugeMetricFamily(f"{stem}_budget", "Connections that pools may hold together.", labels=labels)
         allocated = GaugeMetricFamily(f"{stem}_allocated", "Connections that pools are charged with.", labels=labels)
         advised = GaugeMetricFamily(f"{stem}_advice", "1 while status gives this advice.", labels=[*labels, "reason"])
+        given = GaugeMetricFamily(
+            f"{stem}_allocation", "Connections that a pool may hold of the budget.", labels=[*labels, "pool"]
+        )
         for namespace, name, status in self._metrics.servers():
             read = status.get("limits") or {}
             told = (read.get("maxConnections"), read.get("reserved"), status.get("budget"), status.get("allocated"))
             for family, value in zip((limit, reserved, budget, allocated), told, strict=True):
                 if value is not None:
                     family.add_metric([namespace, name], value)
+            for each in status.get("allocations") or ():
+                given.add_metric([namespace, name, each["pool"]], each["connections"])
             for each in status.get("advice") or ():
                 advised.add_metric([namespace, name, each["reason"]], 1)
-        return limit, reserved, budget, allocated, advised
+        return limit, reserved, budget, allocated, given, advised
 
 
 class _Process(Collector):

@@ -45,12 +45,14 @@ def test_budgets_of_servers_are_told_as_status_has_them() -> None:
         "limits": {"maxConnections": 100, "reserved": 3},
         "budget": 97,
         "allocated": 40,
+        "allocations": [{"pool": "shop/web", "uid": "1", "connections": 30, "high": 40}],
         "advice": [{"reason": "LimitNearSum"}],
     }
     metrics.servers = lambda: [("platform", "rds", told), ("platform", "new", {})]
     where = {"namespace": "platform", "server": "rds"}
     figures = {"max_connections": 100, "reserved_connections": 3, "budget": 97, "allocated": 40}
     assert {name: sample(metrics, f"server_{name}", **where) for name in figures} == figures
+    assert sample(metrics, "server_allocation", **where, pool="shop/web") == 30
     assert sample(metrics, "server_advice", **where, reason="LimitNearSum") == 1
     assert b'server="new"' not in metrics.text()
 
