@@ -38,8 +38,10 @@ FIELDS = (
 
 PARAMETERS = (
     # Clients
+    # A client of a new pod also waits this long for the pod's first server connection, of which one may be tried for
+    # as long as server_connect_timeout: shorter than PgBouncer's own minute would be an error where others just wait.
     Parameter("client_login_timeout", _TIME, "60", "A client must have logged in within this time.",
-              minimum=1, maximum=3600, ours="15"),
+              minimum=1, maximum=3600, ours="60"),
     Parameter("max_db_client_connections", _INT, "0", "Clients of one database in one pod; 0: no own limit.",
               maximum=100_000, since="1.24"),
     Parameter("max_user_client_connections", _INT, "0", "Clients of one user in one pod; 0: no own limit.",
