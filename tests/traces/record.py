@@ -15,11 +15,10 @@ from tests.traces.recording import Line
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.reconcile import agent_state
-from pgbouncer_operator.reconcile.agent_state import Totals
+from pgbouncer_operator.reconcile.agent_state import AgentState
 
-EVERY = 5.0  # seconds
-COLUMNS = "at,rate,service,ready,desired"
-NOTHING = Totals(0, 0.0, 0.0)
+EVERY = 15.0  # seconds: a transaction counts when it ends, so shorter spans would tell of the one before
+COLUMNS = "at,rate,busy,ready,desired"
 
 
 def main(argv: list[str]) -> int:
@@ -29,36 +28,45 @@ def main(argv: list[str]) -> int:
         return 2
     namespace, pool, seconds, *deployment = argv
     began = time.monotonic()
-    before, then = totals(namespace, pool), began
+    before, then = states(namespace, pool), began
     print(COLUMNS, flush=True)
     while time.monotonic() - began < float(seconds):
         time.sleep(max(0.0, then + EVERY - time.monotonic()))
-        after, now = totals(namespace, pool), time.monotonic()
+        after, now = states(namespace, pool), time.monotonic()
         ready, desired = replicas(namespace, *deployment)
         line = told(before, after, now - then)
-        print(f"{now - began:.1f},{line.rate:.1f},{line.service:.4f},{ready},{desired}", flush=True)
+        print(f"{now - began:.1f},{line.rate:.1f},{line.busy:.2f},{ready},{desired}", flush=True)
         before, then = after, now
     return 0
 
 
-def told(before: dict[str, Totals], after: dict[str, Totals], seconds: float) -> Line:
-    """What all pods did in between; a pod that is new has done all of it since."""
-    done = [each.since(before.get(uid, NOTHING)) for uid, each in after.items()]
-    transactions = sum(each.transactions for each in done)
-    held = sum(each.transaction_seconds - each.wait_seconds for each in done)
-    return Line(seconds, transactions / seconds, held / transactions if transactions else 0.0, 0.0, 0.0)
+def told(before: dict[str, AgentState], after: dict[str, AgentState], seconds: float) -> Line:
+    """What the pods that were heard twice did in between.
+
+    Times count when they end, so none had fewer connections in use than at both ends, nor more than it had open.
+    """
+    rate = busy = 0.0
+    for uid, state in after.items():
+        earlier = before.get(uid)
+        if earlier is None or earlier.totals is None or state.totals is None:
+            continue
+        done = state.totals.since(earlier.totals)
+        worked = (done.transaction_seconds - done.wait_seconds) / seconds
+        busy += max(min(worked, max(state.open, earlier.open)), min(state.busy, earlier.busy))
+        rate += done.transactions / seconds
+    return Line(seconds, rate, busy, 0.0, 0.0)
 
 
-def totals(namespace: str, pool: str) -> dict[str, Totals]:
-    """What each pod of the pool that answers has done since it started, by uid."""
+def states(namespace: str, pool: str) -> dict[str, AgentState]:
+    """What each pod of the pool that answers says of itself, by uid."""
     found = {}
     for pod in kubectl(namespace, "pods", "-l", f"{naming.LABEL_POOL}={pool}")["items"]:
         metadata = pod["metadata"]
         path = f"/api/v1/namespaces/{namespace}/pods/{metadata['name']}:{naming.AGENT_PORT}/proxy/state"
         answer = subprocess.run(["kubectl", "get", "--raw", path], capture_output=True, text=True, check=False)
         state = agent_state.parse(answer.stdout, metadata["uid"]) if answer.returncode == 0 else None
-        if state is not None and state.totals is not None:
-            found[metadata["uid"]] = state.totals
+        if state is not None:
+            found[metadata["uid"]] = state
     return found
 
 

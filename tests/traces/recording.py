@@ -1,9 +1,9 @@
 """The load of a real pool, as `record` wrote it down, as a scenario.
 
-A recording is a CSV file, a line for every few seconds: `at` (s since it began), `rate` (transactions per second),
-`service` (s for which one held a server connection, 0 when there was none), `ready` and `desired` (replicas of the
-clients' Deployment, 0 where none was named). Rates are those that were served: what was recorded while clients waited
-shows less than they would have done.
+A recording is a CSV file, a line for every quarter of a minute: `at` (s since it began), `rate` (transactions per
+second), `busy` (mean server connections with a transaction), `ready` and `desired` (replicas of the clients'
+Deployment, 0 where none was named). Rates are those that were served: what was recorded while clients waited shows less
+than they would have done.
 """
 
 import csv
@@ -27,9 +27,14 @@ class Line:
 
     at: float
     rate: float
-    service: float
+    busy: float
     ready: float
     desired: float
+
+    @property
+    def service(self) -> float:
+        """Seconds for which one transaction held a connection; 0 when there was none."""
+        return self.busy / self.rate if self.rate > 0 else 0.0
 
 
 def lines(text: str) -> list[Line]:
@@ -37,9 +42,9 @@ def lines(text: str) -> list[Line]:
     found = []
     for row in csv.DictReader(text.splitlines()):
         try:
-            found.append(Line(*(float(row[name]) for name in ("at", "rate", "service", "ready", "desired"))))
+            found.append(Line(*(float(row[name]) for name in ("at", "rate", "busy", "ready", "desired"))))
         except (KeyError, TypeError) as error:
-            raise ValueError(f"a recording has the columns at, rate, service, ready and desired: {row}") from error
+            raise ValueError(f"a recording has the columns at, rate, busy, ready and desired: {row}") from error
     if not found:
         raise ValueError("a recording has at least one line")
     return found
@@ -50,7 +55,7 @@ def scenario(path: Path) -> Scenario:
     found = lines(path.read_text(encoding="utf-8"))
     served = sorted(each.service for each in found if each.service > 0)
     usual = served[len(served) // 2] if served else Machine().service
-    busy = sorted(each.rate * each.service for each in found)
+    busy = sorted(each.busy for each in found)
     trace = Trace(_over(found, "rate"), _over(found, "ready"), _over(found, "desired"))
     service = _over(found, "service")
     return Scenario(

@@ -1,16 +1,28 @@
 """Recorded loads as scenarios, and what is written down of two looks at a pool."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.traces import record, recording
+from tests.unit.reconcile import looks
 
-from pgbouncer_operator.reconcile.agent_state import Totals
+from pgbouncer_operator.reconcile.agent_state import AgentState, Totals
 
-TEXT = """at,rate,service,ready,desired
-5.0,100.0,0.0200,5,5
-10.0,200.0,0.0400,5,20
-300.0,0.0,0.0000,20,20
+OPEN = 9
+
+
+NOTHING = Totals(0, 0.0, 0.0)
+
+
+def says(totals: Totals = NOTHING, busy: int = 0) -> AgentState:
+    return replace(looks.state("a", "0"), totals=totals, busy=busy, open=OPEN)
+
+
+TEXT = """at,rate,busy,ready,desired
+5.0,100.0,2.00,5,5
+10.0,200.0,8.00,5,20
+300.0,0.0,0.00,20,20
 """
 
 
@@ -26,14 +38,21 @@ def test_a_recording_goes_as_it_went(tmp_path: Path) -> None:
     assert seconds == pytest.approx([0.02, 0.04, 0.04]), "without any transaction the usual time stands"
 
 
-@pytest.mark.parametrize("text", ["", "at,rate\n1,2\n", "at,rate,service,ready,desired\n"])
+@pytest.mark.parametrize("text", ["", "at,rate\n1,2\n", "at,rate,busy,ready,desired\n"])
 def test_what_is_no_recording_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="a recording has"):
         recording.lines(text)
 
 
-def test_two_looks_give_the_rate_and_the_time_that_a_transaction_held_a_connection() -> None:
-    before = {"a": Totals(100, 10.0, 4.0), "gone": Totals(50, 5.0, 0.0)}
-    after = {"a": Totals(180, 16.0, 6.0), "new": Totals(20, 1.0, 0.0)}
+def test_two_looks_give_the_rate_and_the_connections_in_use_of_pods_that_were_heard_twice() -> None:
+    before = {"a": says(totals=Totals(100, 10.0, 4.0)), "gone": says(totals=Totals(50, 5.0, 0.0))}
+    after = {"a": says(totals=Totals(180, 16.0, 6.0)), "new": says(totals=Totals(20, 1.0, 0.0))}
     line = record.told(before, after, 5.0)
-    assert (line.rate, line.service) == (20.0, pytest.approx(0.05))
+    assert (line.rate, line.busy, line.service) == (16.0, pytest.approx(0.8), pytest.approx(0.05))
+
+
+def test_a_connection_in_use_at_both_ends_was_in_use_and_none_that_was_not_open() -> None:
+    long = record.told({"a": says(busy=3)}, {"a": says(busy=2)}, 5.0)
+    assert (long.rate, long.busy) == (0.0, 2.0)
+    ended = record.told({"a": says()}, {"a": says(totals=Totals(1, 600.0, 0.0))}, 5.0)
+    assert ended.busy == OPEN
