@@ -22,7 +22,7 @@ def deployment(here: Namespace, name: str, secret: str, replicas: int, arguments
     lasting = (*arguments, "--seconds", str(programs.LONG_SECONDS))
     body = traffic.Traffic(name, 1, lasting, secret).manifest(0, here.site.reference("clients"))
     spec: dict[str, Any] = copy.deepcopy(body["spec"])
-    spec |= {"restartPolicy": "Always", "terminationGracePeriodSeconds": 15}
+    spec |= {"restartPolicy": "Always", "terminationGracePeriodSeconds": 60}
     labels = {"app": name}
     return {
         "apiVersion": "apps/v1",

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from tests.traces import record, recording
+from tests.traces.policies import Ours
+from tests.traces.run import run
 from tests.unit.reconcile import looks
 
 from pgbouncer_operator.reconcile.agent_state import AgentState, Totals
@@ -56,3 +58,11 @@ def test_a_connection_in_use_at_both_ends_was_in_use_and_none_that_was_not_open(
     assert (long.rate, long.busy) == (0.0, 2.0)
     ended = record.told({"a": says()}, {"a": says(totals=Totals(1, 600.0, 0.0))}, 5.0)
     assert ended.busy == OPEN
+
+
+@pytest.mark.parametrize("path", sorted(recording.RECORDINGS.glob("*.csv")), ids=lambda path: str(path.stem))
+def test_what_was_recorded_is_served_by_demand_within_the_budget(path: Path) -> None:
+    scenario = recording.scenario(path)
+    ours = run(scenario, Ours(scenario))
+    assert ours.peak() <= scenario.budget
+    assert ours.wait(path.stem) < 0.1
