@@ -28,9 +28,16 @@ venv: $(STAMP) ## Create .venv with every tool, from the hashed lock
 check: venv verify ## Lint, types, import contracts, unit, golden, property and contract tests (< 2 min)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/yamllint --strict .
+	$(MAKE) --no-print-directory --jobs 2 types proofs
+
+# Side by side: types keep one processor busy, and the last of the proofs do not need them all.
+.PHONY: types proofs
+types: venv
+	$(BIN)/mypy
+
+proofs: venv
 	$(BIN)/python -m pytest -q -n auto --dist worksteal tests/unit tests/golden tests/contract tests/property $(PYTEST_ARGS)
 
 .PHONY: generate
