@@ -83,6 +83,11 @@ class Namespace:
         found = self.all("pods", f"{naming.LABEL_POOL}={pool}")
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
+    def state(self, pod: Object) -> str:
+        """What the pod's agent says of itself, as text; Problem when it does not answer."""
+        path = f"/api/v1/namespaces/{self.name}/pods/{pod['metadata']['name']}:{naming.AGENT_PORT}/proxy/state"
+        return self.kubectl("get", "--raw", path)
+
     def deliver(self, pool: str) -> None:
         """Let kubelet bring changed Secrets and ConfigMaps into the pods at once: by itself it takes a minute or so."""
         names = [f"pod/{pod['metadata']['name']}" for pod in self.pods(pool)]

@@ -9,8 +9,6 @@ from tests.cluster.pools import Namespace, Object, pool
 from tests.localcluster import traffic
 from tests.localcluster.waiting import until
 
-from pgbouncer_operator import naming
-
 POOL, ALONE = "drained", "alone"
 PODS, MOVED, MOST = 3, 2, 12
 STATIC = MOST // (PODS + 1)
@@ -45,8 +43,7 @@ def remaining(here: Namespace, node: str) -> list[Object]:
 
 def cap(here: Namespace, pod: Object) -> int:
     """The server connections that the pod may hold, as its agent says."""
-    path = f"/api/v1/namespaces/{here.name}/pods/{pod['metadata']['name']}:{naming.AGENT_PORT}/proxy/state"
-    return int(json.loads(here.kubectl("get", "--raw", path))["cap"])
+    return int(json.loads(here.state(pod))["cap"])
 
 
 def test_a_drained_nodes_pods_move_without_an_operator_and_no_transaction_fails(

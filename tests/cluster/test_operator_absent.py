@@ -110,8 +110,7 @@ def gone(here: Namespace, pod: Object) -> bool:
 
 
 def state_cap(here: Namespace, pod: Object) -> int:
-    path = f"/api/v1/namespaces/{here.name}/pods/{pod['metadata']['name']}:{naming.AGENT_PORT}/proxy/state"
-    return int(json.loads(here.kubectl("get", "--raw", path))["cap"])
+    return int(json.loads(here.state(pod))["cap"])
 
 
 def log_in(here: Namespace, value: str) -> None:

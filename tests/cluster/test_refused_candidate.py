@@ -60,11 +60,7 @@ def tell(here: Namespace, configuration: str) -> None:
 
 def states(here: Namespace) -> list[dict[str, Any]]:
     """Every pod's own word."""
-    found = []
-    for each in here.pods(POOL):
-        path = f"/api/v1/namespaces/{here.name}/pods/{each['metadata']['name']}:{naming.AGENT_PORT}/proxy/state"
-        found.append(json.loads(here.kubectl("get", "--raw", path)))
-    return found
+    return [json.loads(here.state(each)) for each in here.pods(POOL)]
 
 
 def reasons(here: Namespace) -> list[set[str]]:

@@ -14,8 +14,6 @@ from tests.cluster.pools import KIND, Namespace, Object, pool
 from tests.localcluster import traffic
 from tests.localcluster.waiting import let_pass, until
 
-from pgbouncer_operator import naming
-
 FEW, MANY, MOST = 5, 20, 24
 CLIENTS = "web"
 WATCHED = 20.0  # seconds of the account after the last client is ready
@@ -39,11 +37,7 @@ class Course:
 
 def confirmed(here: Namespace, name: str) -> int:
     """Connections that the pool's pods may hold, by their own word."""
-    caps = 0
-    for pod in here.pods(name):
-        path = f"/api/v1/namespaces/{here.name}/pods/{pod['metadata']['name']}:{naming.AGENT_PORT}/proxy/state"
-        caps += int(json.loads(here.site.kubectl("get", "--raw", path))["cap"])
-    return caps
+    return sum(int(json.loads(here.state(pod))["cap"]) for pod in here.pods(name))
 
 
 def size(here: Namespace, name: str) -> int:

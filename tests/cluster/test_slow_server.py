@@ -18,7 +18,6 @@ from tests.localcluster.waiting import until
 from tests.traces.policies import Look, Naive
 from tests.traces.scenarios import Scenario
 
-from pgbouncer_operator import naming
 from pgbouncer_operator.reconcile import agent_state
 from pgbouncer_operator.reconcile.agent_state import Totals
 from pgbouncer_operator.sizing.demand import Reason, Window
@@ -107,8 +106,7 @@ def slower(here: Namespace, times: float) -> None:
 def look(here: Namespace) -> Seen:
     """What is to be seen now; Problem when the pod does not say."""
     (pod,) = here.pods(POOL)
-    path = f"/api/v1/namespaces/{here.name}/pods/{pod['metadata']['name']}:{naming.AGENT_PORT}/proxy/state"
-    state = agent_state.parse(here.kubectl("get", "--raw", path), pod["metadata"]["uid"])
+    state = agent_state.parse(here.state(pod), pod["metadata"]["uid"])
     if state is None or state.totals is None:
         raise Problem("the pod does not say what it did")
     at, status = time.monotonic(), here.get(KIND, POOL)["status"]

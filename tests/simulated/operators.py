@@ -99,6 +99,23 @@ async def cluster(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         yield Cluster(api, agents, path)
 
 
+@contextlib.asynccontextmanager
+async def highest(look: Callable[[], int]) -> AsyncIterator[list[int]]:
+    """The highest that was seen while this lasts, in a list of its own; empty before the first look."""
+    found: list[int] = []
+
+    async def sample() -> None:
+        while True:
+            found[:] = [max([look(), *found])]
+            await asyncio.sleep(0.01)
+
+    sampling = asyncio.ensure_future(sample())
+    try:
+        yield found
+    finally:
+        sampling.cancel()
+
+
 def pool(name: str = "shop", **spec: Any) -> Object:
     """A good pool, with `spec` laid over it."""
     body = {

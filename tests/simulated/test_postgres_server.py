@@ -10,7 +10,7 @@ import pytest
 from tests.simulated.apiserver import faults
 from tests.simulated.apiserver.faults import Fault
 from tests.simulated.apiserver.records import Object
-from tests.simulated.operators import Cluster, cluster, pool
+from tests.simulated.operators import Cluster, cluster, highest, pool
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, NAMESPACES, POSTGRES_SERVERS
@@ -63,21 +63,14 @@ def held(world: Cluster) -> int:
 @contextlib.asynccontextmanager
 async def never_above(world: Cluster, budget: int) -> AsyncIterator[None]:
     """While this lasts, neither pods nor allocations may be above the budget."""
-    peak = 0
 
-    async def sample() -> None:
-        nonlocal peak
-        while True:
-            charged = sum(max(each["connections"], each["high"]) for each in status(world).get("allocations") or ())
-            peak = max(peak, held(world), charged)
-            await asyncio.sleep(0.01)
+    def most() -> int:
+        charged = sum(max(each["connections"], each["high"]) for each in status(world).get("allocations") or ())
+        return max(held(world), charged)
 
-    sampling = asyncio.ensure_future(sample())
-    try:
+    async with highest(most) as peak:
         yield
-    finally:
-        sampling.cancel()
-    assert 0 < peak <= budget
+    assert 0 < peak[0] <= budget
 
 
 async def test_pools_share_a_servers_budget_and_nobody_holds_more(world: Cluster) -> None:

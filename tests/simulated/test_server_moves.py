@@ -1,6 +1,5 @@
 """Pools that go from one server to another: at the former one they never hold more than it knows of."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.simulated.apiserver.records import Object
-from tests.simulated.operators import Cluster, cluster
+from tests.simulated.operators import Cluster, cluster, highest
 from tests.simulated.test_postgres_server import member, respec, server
 
 from pgbouncer_operator import naming
@@ -56,20 +55,9 @@ def respecify(world: Cluster, backend: dict[str, Any]) -> None:
 async def never_above_the_charge(world: Cluster, name: str) -> AsyncIterator[None]:
     """While this lasts, pods that run what they run now hold no more than that server charges for them."""
     digests = {agent.digest for agent in world.agents.of("default", "shop") if agent.digest}
-    worst = -1000
-
-    async def sample() -> None:
-        nonlocal worst
-        while True:
-            worst = max(worst, sum(caps(world, digests)) - charge(world, name))
-            await asyncio.sleep(0.01)
-
-    sampling = asyncio.ensure_future(sample())
-    try:
+    async with highest(lambda: sum(caps(world, digests)) - charge(world, name)) as worst:
         yield
-    finally:
-        sampling.cancel()
-    assert -1000 < worst <= 0
+    assert worst[0] <= 0
 
 
 @pytest.mark.parametrize("away", [AWAY, {"host": "refused"}], ids=["another server", "a host of its own"])

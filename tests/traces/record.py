@@ -41,19 +41,15 @@ def main(argv: list[str]) -> int:
 
 
 def told(before: dict[str, AgentState], after: dict[str, AgentState], seconds: float) -> Line:
-    """What the pods that were heard twice did in between.
-
-    Times count when they end, so none had fewer connections in use than at both ends, nor more than it had open.
-    """
+    """What the pods that were heard twice did in between."""
     rate = busy = 0.0
     for uid, state in after.items():
         earlier = before.get(uid)
         if earlier is None or earlier.totals is None or state.totals is None:
             continue
-        done = state.totals.since(earlier.totals)
-        worked = (done.transaction_seconds - done.wait_seconds) / seconds
-        busy += max(min(worked, max(state.open, earlier.open)), min(state.busy, earlier.busy))
-        rate += done.transactions / seconds
+        grown = state.totals.since(earlier.totals)
+        busy += state.used_since(earlier, grown, seconds)
+        rate += grown.transactions / seconds
     return Line(seconds, rate, busy, 0.0, 0.0)
 
 

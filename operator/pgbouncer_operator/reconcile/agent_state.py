@@ -67,6 +67,16 @@ class AgentState:
     certificates: Mapping[str, str] = field(default_factory=dict)
     totals: Totals | None = None
 
+    def used_since(self, earlier: "AgentState", grown: Totals, seconds: float) -> float:
+        """Mean connections in use in the seconds since that word, in which the totals have grown by so much.
+
+        busy = (time in transactions - time waiting for a server) / time: PgBouncer counts the wait as transaction time.
+        Both are counted when they end. So a pod is never thought to have used more connections than it had open, nor
+        fewer than were busy at both ends: long transactions.
+        """
+        worked = max(0.0, grown.transaction_seconds - grown.wait_seconds) / seconds
+        return max(min(worked, max(self.open, earlier.open)), min(self.busy, earlier.busy))
+
 
 def parse(text: str, uid: str) -> AgentState | None:
     """The state of the pod with that uid; None when the text is another pod's (addresses are reused) or unreadable."""

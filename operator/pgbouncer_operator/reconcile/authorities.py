@@ -69,10 +69,13 @@ def _lack(bodies: Bodies, named: Named, keys: tuple[str, ...]) -> str:
 
 
 def _text(bodies: Bodies, named: Named, key: str) -> str:
-    """The key's text; empty where there is none, or where it is no text."""
-    body = bodies.get(named) or {}
+    return text(bodies.get(named) or {}, named[0], key)
+
+
+def text(body: Mapping[str, Any], kind: str, key: str) -> str:
+    """The text of a Secret's or ConfigMap's key; empty where there is none, or where it is no text."""
     plain = str((body.get("data") or {}).get(key, ""))
-    if plain and named[0] == "ConfigMap":
+    if plain and kind == "ConfigMap":
         return plain
     try:
         return base64.b64decode(plain or (body.get("binaryData") or {}).get(key, "")).decode()

@@ -83,11 +83,10 @@ def _answers(seen: Observed, before: Demand | None) -> Mapping[str, AgentState] 
 
 
 def _window(seen: Observed, before: Demand, states: Mapping[str, AgentState]) -> Window:
-    """busy = (time in transactions - time waiting for a server) / time: PgBouncer counts the wait as transaction time.
+    """What all pods did since the look before.
 
-    Both are counted when they end. So a pod is never thought to have used more connections than it had open, nor fewer
-    than were busy at both ends: long transactions. Of a pod that was not heard before, or whose PgBouncer is silent,
-    only the present is known: nobody knows in what time it did what it has done.
+    Of a pod that was not heard before, or whose PgBouncer is silent, only the present is known: nobody knows in what
+    time it did what it has done.
     """
     assert isinstance(seen.spec, ConnectionPool)
     seconds = seen.now - before.at
@@ -102,8 +101,7 @@ def _window(seen: Observed, before: Demand, states: Mapping[str, AgentState]) ->
             uncounted += state.busy
             continue
         grown = state.totals.since(earlier.totals)
-        worked = max(0.0, grown.transaction_seconds - grown.wait_seconds) / seconds
-        busy += max(min(worked, max(state.open, earlier.open)), min(state.busy, earlier.busy))
+        busy += state.used_since(earlier, grown, seconds)
         queued += grown.wait_seconds / seconds
         rate += grown.transactions / seconds
     ready = seen.clients.ready if seen.clients else 0

@@ -3,8 +3,6 @@
 Namespaces and CAs are read one at a time and only when a server asks for them: the operator needs no more rights.
 """
 
-import base64
-import binascii
 import json
 import logging
 from collections.abc import Hashable, Iterable
@@ -17,7 +15,7 @@ from pgbouncer_operator.engine.cache import Store
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube, Selection
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, NAMESPACES, POSTGRES_SERVERS, SECRETS
-from pgbouncer_operator.reconcile import membership, projections
+from pgbouncer_operator.reconcile import authorities, membership, projections
 from pgbouncer_operator.reconcile.membership import Found
 from pgbouncer_operator.reconcile.projections import PoolView, ServerView
 from pgbouncer_operator.reconcile.server_limits import in_force
@@ -133,7 +131,7 @@ class Servers:
             body = await kube.get(SECRETS if kind == "Secret" else CONFIG_MAPS, namespace, name)
         except (errors.NotFound, errors.Forbidden):
             return None
-        return _text(body, kind, key)
+        return authorities.text(body, kind, key) or None
 
     async def sync(self, kube: Kube, namespaces: tuple[str, ...]) -> set[Key]:
         """List all servers; the keys of those that differ from what was known."""
@@ -155,13 +153,3 @@ class Servers:
 
 def _inputs(view: ServerView) -> tuple[object, ...]:
     return view.spec, view.generation, view.limits, view.budget
-
-
-def _text(body: dict[str, Any], kind: str, key: str) -> str | None:
-    plain = (body.get("data") or {}).get(key)
-    if plain and kind == "ConfigMap":
-        return str(plain)
-    try:
-        return base64.b64decode(plain or (body.get("binaryData") or {}).get(key, "")).decode() or None
-    except (UnicodeDecodeError, binascii.Error):
-        return None
