@@ -9,6 +9,8 @@ import subprocess
 import threading
 from collections.abc import Iterator
 
+from tests.process.gate import Gate
+
 CLONE_NEWNET = 0x40000000
 PORT = 5432
 
@@ -22,6 +24,7 @@ class Far:
         self.near, self.host = f"198.18.{third}.1", f"198.18.{third}.2"
         self._space, self._link, self._target = f"far-{tag}", f"far{tag}", target
         self._listening: list[socket.socket] = []
+        self._gate = contextlib.ExitStack()
 
     def open(self) -> None:
         _ip("netns", "add", self._space)
@@ -33,7 +36,7 @@ class Far:
         listens = threading.Thread(target=self._listen)  # a namespace is a thread's own; its sockets stay where made
         listens.start()
         listens.join()
-        threading.Thread(target=self._accept, args=(self._listening[0],), daemon=True).start()
+        self._gate.enter_context(Gate(self._listening.pop(), self._target))
 
     def drop(self) -> None:
         """No packet comes back any more, not even a refusal."""
@@ -44,8 +47,7 @@ class Far:
         _ip("-n", self._space, "route", "del", "blackhole", f"{self.near}/32")
 
     def close(self) -> None:
-        for each in self._listening:
-            each.close()
+        self._gate.close()
         for argv in (("link", "del", self._link), ("netns", "del", self._space)):
             with contextlib.suppress(subprocess.CalledProcessError):
                 _ip(*argv)
@@ -55,24 +57,6 @@ class Far:
             if ctypes.CDLL(None, use_errno=True).setns(space.fileno(), CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
             self._listening.append(socket.create_server((self.host, PORT)))
-
-    def _accept(self, listening: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                here = listening.accept()[0]
-                there = socket.create_connection(("127.0.0.1", self._target))
-                for pair in ((here, there), (there, here)):
-                    threading.Thread(target=_pump, args=pair, daemon=True).start()
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    for each in (source, sink):
-        with contextlib.suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
-    source.close()
 
 
 def _ip(*argv: str) -> None:
