@@ -19,6 +19,7 @@ from enum import StrEnum
 SMOOTHED = 30.0  # seconds of the moving average
 REMEMBERED = 600.0  # seconds of windows that are kept: the 95th percentile and the usual service time come from them
 LEARNED = 120.0  # seconds that client replicas must have been seen working before their need is foretold
+GOING = 60.0  # seconds in which replicas that went, or are not ready, may still be ending their transactions
 STEP_APART = 30.0  # seconds between two growths
 STEP_LEAST = 8  # connections that one growth may add, or as many as there are, whichever is more
 CALM = 300.0  # seconds whose highest want a shrink respects
@@ -161,7 +162,7 @@ def decide(before: Sizing, window: Window, bounds: Bounds) -> tuple[Sizing, Deci
     kept = tuple(each for each in before.windows if each.at > window.at - REMEMBERED)
     now = _learned(replace(before, windows=(*kept, window)))
     plain = now.plain
-    per_client = _per_client(plain)
+    per_client = _per_client(now)
     foretold = per_client * bounds.clients
     usually, need = _need(plain) if plain else 0.0, max(_need(now.windows), foretold)
     asked, want = _bounded(max(usually, foretold), bounds), _bounded(need, bounds)
@@ -262,11 +263,16 @@ def _need(windows: Sequence[Window]) -> float:
     return need + min(last.queued, max(need, 1.0)) if last.queued >= 1 else need
 
 
-def _per_client(windows: Sequence[Window]) -> float:
-    known = [(each, each.busy / each.clients) for each in windows if each.clients]
+def _per_client(now: Sizing) -> float:
+    """Connections in use by one replica, of as many as there were within GOING: those that went were busy too."""
+    known = [
+        (each, max(other.clients for other in now.windows if each.at - GOING <= other.at <= each.at))
+        for each in now.plain
+        if each.clients
+    ]
     if not known or known[-1][0].at - known[0][0].at < LEARNED:
         return 0.0
-    return _percentile([value for _, value in known], 0.75)
+    return _percentile([each.busy / clients for each, clients in known], 0.75)
 
 
 def _smoothed(values: Sequence[tuple[Window, float]]) -> float:

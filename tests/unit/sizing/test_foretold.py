@@ -28,6 +28,16 @@ def test_what_a_replica_needs_is_learned_while_the_server_is_not_slow() -> None:
     assert decision.per_client == pytest.approx(1.0)
 
 
+def test_replicas_that_went_are_not_reckoned_to_those_that_stayed() -> None:
+    """They end their transactions, so that each of the few that are left seems to need what many did."""
+    sizing, at = begun(30, 0.0, usual=0.02), 0.0
+    for _ in range(6):
+        for clients, busy in ((20, 20.0), (20, 20.0), (2, 16.0), (2, 12.0), (10, 16.0)):
+            at += EVERY
+            sizing, decision = decide(sizing, window(at, busy, clients=clients), BOUNDS)
+    assert decision.per_client == pytest.approx(1.0)
+
+
 def test_replicas_to_come_do_not_wait_for_the_queue_that_a_slow_server_has_left() -> None:
     sizing, _, at = steady(10, 5.0, clients=5)
     sizing, _, at = lasting(sizing, at, 60.0)
