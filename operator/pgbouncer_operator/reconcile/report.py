@@ -19,7 +19,8 @@ from pgbouncer_operator.reconcile.steps import Action, Announcement, Plan, Step
 from pgbouncer_operator.resources.desired import Desired
 
 FIGURES_EVERY = 30.0  # seconds between writes that change nothing but figures
-FIRST_STATUS = 20.0  # seconds in which the first status waits to tell what has become of the pods; the CRD's stands
+FIRST_STATUS = 20.0  # seconds in which the first status waits for the pods to be made; the CRD's stands
+FIRST_VERDICT = 60.0  # seconds in which it waits to tell what has become of those that were
 WORDS_EVERY = 5.0  # seconds between writes that change nothing but the wording
 AT_REST = 15.0  # seconds between two looks at the pods' figures
 BROKEN = 3.0  # the same while PostgreSQL or the API server refuses: what was mended is told soon
@@ -161,7 +162,8 @@ def _waits_for_pods(seen: Observed, outlook: Outlook) -> bool:
         return False
     judged = sum(pod.ready or pod.placed or bool(pod.trouble) for pod in seen.living)
     age = seen.now - (seen.memory.pending_since or seen.now)
-    return age < FIRST_STATUS and judged < outlook.wanted.fit.replicas
+    wanted = outlook.wanted.fit.replicas
+    return judged < wanted and age < (FIRST_STATUS if len(seen.living) < wanted else FIRST_VERDICT)
 
 
 def _messages(status: PoolStatus) -> list[str]:

@@ -18,7 +18,7 @@ from tests.unit.reconcile.looks import (
 
 from pgbouncer_operator.api.conditions import ConditionType, Reason
 from pgbouncer_operator.reconcile.observed import Credentials, Memory, Missing, Observed, Reading, Refusal
-from pgbouncer_operator.reconcile.report import AT_REST, FIRST_STATUS
+from pgbouncer_operator.reconcile.report import AT_REST, FIRST_STATUS, FIRST_VERDICT
 from pgbouncer_operator.resources.connection_secret import Login
 
 READY, STALLED = ConditionType.READY, ConditionType.STALLED
@@ -158,6 +158,9 @@ def test_the_first_status_tells_what_has_become_of_the_pods() -> None:
     assert status not in map(str, decide(born).steps)
     stuck = replace(born, pods=tuple(replace(each, trouble="Unschedulable: 0/1 nodes") for each in pods))
     assert condition(stuck, READY)[2] == "0 of 2 pods are ready. shop-a: Unschedulable: 0/1 nodes"
+    slow = replace(born, now=born.now + FIRST_STATUS)
+    assert status not in map(str, decide(slow).steps), "in a burst the scheduler takes longer"
+    assert condition(replace(born, now=born.now + FIRST_VERDICT), READY)[2] == "0 of 2 pods are ready."
     placed = replace(born, pods=tuple(replace(each, placed=True) for each in pods))
     assert condition(placed, READY)[2] == "0 of 2 pods are ready."
 
