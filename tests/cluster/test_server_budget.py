@@ -1,6 +1,6 @@
 """Three pools on one PostgresServer, whose role PostgreSQL itself holds to the budget: never above, and nobody fails.
 
-PGBOUNCER_TEST_BUDGET_ROUNDS=13 makes it the long run of 20 minutes or more; from 2 rounds on a second node is drained
+PGBOUNCER_TEST_BUDGET_ROUNDS=14 makes it the long run of 20 minutes or more; from 2 rounds on a second node is drained
 in each.
 """
 
@@ -87,7 +87,7 @@ def watched(here: Namespace) -> Iterator[Eyes]:
 def test_no_turmoil_brings_the_pools_of_a_server_above_its_budget(ready: Namespace, say: Callable[[str], None]) -> None:
     began = time.monotonic()
     with watched(ready) as seen, ExitStack() as stack:
-        scene = turmoil.Scene(ready, POOLS, CLIENTS, BUDGET, LESS, seen.counted)
+        scene = turmoil.Scene(ready, POOLS, CLIENTS, BUDGET, LESS, seen.counted, seen.web)
         if ROUNDS > 1:  # after the loads, which must not be there when it is drained
             scene = replace(scene, node=stack.enter_context(nodes.another(ready)))
         for number in range(ROUNDS):

@@ -21,7 +21,7 @@ LONG = 240.0  # seconds: 20 pods start, or a pool's pods go one after the other,
 class Scene:
     """pools: the first is scaled, the second rolled, the third follows the workload and falls silent.
 
-    node: a second one to drain, or none.
+    web: the workload's pods. node: a second one to drain, or none.
     """
 
     here: Namespace
@@ -30,6 +30,7 @@ class Scene:
     budget: int
     less: int
     counted: traffic.Census
+    web: workloads.Followed
     node: str | None = None
 
 
@@ -41,11 +42,12 @@ def everything(scene: Scene, number: int) -> None:
     here.patch(second, drain={"timeoutSeconds": 20 + number % 2})  # its pods are replaced one after the other
     lead_ends(here)
     settled(here, *scene.pools)
-    here.wait(lambda: workloads.ready(here, scene.workload) == MANY_CLIENTS, "all clients", LONG)
+    at_work(scene)
     here.wait(lambda: budgets.resting(here, scene.budget), f"{scene.budget} shared out for many clients")
     if scene.node is not None:
         drained(scene, scene.node)
         settled(here, *scene.pools)
+        at_work(scene)
     with silent(here, third):
         # The third has to give back what the others want; what its silent pod may still hold, nobody must take.
         clients(here, scene.workload, FEW_CLIENTS)
@@ -65,6 +67,11 @@ def everything(scene: Scene, number: int) -> None:
 def clients(here: Namespace, workload: str, replicas: int) -> None:
     """More or fewer client pods; nobody waits for them."""
     here.kubectl("scale", "deployment", workload, f"--replicas={replicas}")
+
+
+def at_work(scene: Scene) -> None:
+    """Until all of the many clients are."""
+    scene.here.wait(lambda: scene.web.at_work(scene.here, scene.workload, MANY_CLIENTS), "all clients", LONG)
 
 
 def pods(here: Namespace, pool: str, replicas: int) -> None:

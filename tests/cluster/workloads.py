@@ -53,13 +53,20 @@ def accounts(here: Namespace, name: str) -> list[dict[str, Any]]:
 class Followed:
     """Every pod of a workload, from its start to its end, by its name.
 
-    latest: its last account. torn: pods whose clients ended otherwise than by letting their transactions end.
+    latest: its last account. torn: pods whose clients ended otherwise than by letting their transactions end. Those
+    that are told to go must have said something: a process that has just begun knows no SIGTERM, and as the first of
+    its container it is not even ended by it.
     """
 
     latest: dict[str, dict[str, Any]] = field(default_factory=dict)
     torn: list[str] = field(default_factory=list)
     processes: "dict[str, subprocess.Popen[str]]" = field(default_factory=dict)
     over: threading.Event = field(default_factory=threading.Event)
+
+    def at_work(self, here: Namespace, name: str, replicas: int) -> bool:
+        """Whether so many pods run, and every one of them has said something."""
+        living = [each for each in here.all("pods", f"app={name}") if "deletionTimestamp" not in each["metadata"]]
+        return len(living) == replicas and {each["metadata"]["name"] for each in living} <= self.latest.keys()
 
     def listen(self, name: str) -> None:
         """Take in a pod's log to its end."""
