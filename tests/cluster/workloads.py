@@ -41,10 +41,14 @@ def ready(here: Namespace, name: str) -> int:
     return int(here.get("deployment", name)["status"].get("readyReplicas", 0))
 
 
+def living(here: Namespace, name: str) -> list[Object]:
+    """Its pods that are not terminating."""
+    return [each for each in here.all("pods", f"app={name}") if "deletionTimestamp" not in each["metadata"]]
+
+
 def accounts(here: Namespace, name: str) -> list[dict[str, Any]]:
     """The latest account of every pod that runs, is not terminating and has said one."""
-    living = [each for each in here.all("pods", f"app={name}") if "deletionTimestamp" not in each["metadata"]]
-    pods = [each for each in living if each["status"].get("phase") == "Running"]
+    pods = [each for each in living(here, name) if each["status"].get("phase") == "Running"]
     lines = [here.kubectl("logs", each["metadata"]["name"], "--tail=1").strip() for each in pods]
     return [json.loads(line) for line in lines if line.startswith("{")]
 
@@ -65,8 +69,8 @@ class Followed:
 
     def at_work(self, here: Namespace, name: str, replicas: int) -> bool:
         """Whether so many pods run, and every one of them has said something."""
-        living = [each for each in here.all("pods", f"app={name}") if "deletionTimestamp" not in each["metadata"]]
-        return len(living) == replicas and {each["metadata"]["name"] for each in living} <= self.latest.keys()
+        names = {each["metadata"]["name"] for each in living(here, name)}
+        return len(names) == replicas and names <= self.latest.keys()
 
     def listen(self, name: str) -> None:
         """Take in a pod's log to its end."""

@@ -99,9 +99,8 @@ def cancelled_across(postgres: Postgres, session: Pod, cancel: Pod, patience: fl
             thread.start()
             eventually("the statement runs", lambda: running(postgres) == 1)
             with contextlib.suppress(psycopg.Error):  # a lost one may be answered by nothing but the end of its time
-                client.cancel_safe(
-                    timeout=patience
-                )  # `cancel` holds the interpreter, and the gate could hand nothing on
+                # `cancel` holds the interpreter, and the gate could hand nothing on.
+                client.cancel_safe(timeout=patience)
             thread.join(patience)
             arrived = not thread.is_alive()
             if not arrived:

@@ -79,9 +79,7 @@ def test_an_intent_survives_its_document(databases, value):
 @settings(max_examples=500, **FIXED)
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | WILD,
-        lambda inner: st.lists(inner) | st.dictionaries(WILD, inner),
-        max_leaves=15,
+        st.none() | st.booleans() | st.integers() | WILD, lambda inner: st.lists(inner) | st.dictionaries(WILD, inner)
     )
 )
 def test_no_document_does_worse_than_an_intent_error(value):

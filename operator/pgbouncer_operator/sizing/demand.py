@@ -162,7 +162,7 @@ def decide(before: Sizing, window: Window, bounds: Bounds) -> tuple[Sizing, Deci
     kept = tuple(each for each in before.windows if each.at > window.at - REMEMBERED)
     now = _learned(replace(before, windows=(*kept, window)))
     plain = now.plain
-    per_client = _per_client(now)
+    per_client = _per_client(plain, now.windows)
     foretold = per_client * bounds.clients
     usually, need = _need(plain) if plain else 0.0, max(_need(now.windows), foretold)
     asked, want = _bounded(max(usually, foretold), bounds), _bounded(need, bounds)
@@ -263,11 +263,11 @@ def _need(windows: Sequence[Window]) -> float:
     return need + min(last.queued, max(need, 1.0)) if last.queued >= 1 else need
 
 
-def _per_client(now: Sizing) -> float:
+def _per_client(plain: Sequence[Window], windows: Sequence[Window]) -> float:
     """Connections in use by one replica, of as many as there were within GOING: those that went were busy too."""
     known = [
-        (each, max(other.clients for other in now.windows if each.at - GOING <= other.at <= each.at))
-        for each in now.plain
+        (each, max(other.clients for other in windows if each.at - GOING <= other.at <= each.at))
+        for each in plain
         if each.clients
     ]
     if not known or known[-1][0].at - known[0][0].at < LEARNED:
