@@ -15,7 +15,7 @@ class Settings:
     """What the chart decides. Seconds where a unit is not named.
 
     pool_image: image of the pools' pods. namespaces: namespaces to watch, empty for all.
-    endpoint_delay: how long a leaving pod keeps listening until every node has dropped it from the Service.
+    endpoint_delay: how long a leaving pod listens after its last newcomer: every node has dropped it from the Service.
     connection_secrets: False takes every right on Secrets from the operator; then it writes none.
     client_workloads: False takes the right to list workloads and autoscalers; then no pool can follow them.
     """

@@ -97,6 +97,18 @@ def test_the_listener_stays_open_for_whoever_still_comes(transactional: Pod) -> 
     assert draining.wait(30) == 0
 
 
+def test_as_long_as_clients_are_sent_here_there_is_somebody_to_take_them(transactional: Pod) -> None:
+    """One at a time, so that nobody is there at most looks, for longer than the endpoint was reckoned to stay."""
+    draining = drain(transactional, delay="2")
+    came = time.monotonic()
+    until, pause = came + 6, 0.0  # the longest in which nobody came: this machine may stand still
+    while time.monotonic() < until:
+        assert transactional.logs_in("shop", "shop", PASSWORD)
+        pause, came = max(pause, time.monotonic() - came), time.monotonic()
+        assert draining.poll() is None or pause >= 2
+    assert draining.wait(30) == 0
+
+
 def told(pod: Pod) -> str:
     """The line of the agent's log about the drain, without its seconds."""
 

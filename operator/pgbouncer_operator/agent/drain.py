@@ -3,9 +3,10 @@
 Run as `python3 -IS drain.py --endpoint-delay 5 --timeout 120 --transaction 60 [--run-dir …] [--port …]`; standard
 library only, since it runs in PgBouncer's cgroup. The ladder, for every pool mode:
 
-1. tell the agent through <run dir>/draining; wait until the endpoint has been taken out everywhere; let databases that
-   are paused flow, or their clients would wait until they are cut (the agent does so too, but it may be dead);
-2. the listener stays open; wait until only console sessions are left, then return: kubelet's SIGTERM ends PgBouncer;
+1. tell the agent through <run dir>/draining; let databases that are paused flow, or their clients would wait until they
+   are cut (the agent does so too, but it may be dead);
+2. the listener stays open; wait until only console sessions are left and nobody has come for as long as an endpoint may
+   take to be gone, since whoever comes was still sent here; then return: kubelet's SIGTERM ends PgBouncer;
 3. at the timeout SHUTDOWN WAIT_FOR_SERVERS (transactions finish) and wait until PgBouncer has gone. SIGTERM on top of
    that is a second shutdown signal, which PgBouncer takes as "exit now": so this returns only when it is due.
 
@@ -83,8 +84,7 @@ def main(arguments: list[str]) -> int:
 def _drain(console: str, first: Count, result: Result, times: tuple[float, float, float]) -> int:
     delay, timeout, transaction = times
     _resume(console)
-    time.sleep(delay)
-    rest = _leave(console, timeout)
+    rest = _leave(console, first.logins, delay, delay + timeout)
     if rest is not None and not rest.clients:
         # A process that is gone has taken its count of logins along.
         result.keep(True, gone(first, rest) if rest.logins else first.clients)
@@ -107,14 +107,21 @@ def gone(first: Count, last: Count) -> int:
     return max(0, first.clients + last.logins - first.logins - last.clients)
 
 
-def _leave(console: str, seconds: float) -> Count | None:
-    """Wait until no client is left; the last look, None when PgBouncer did not answer it."""
-    until = time.monotonic() + seconds
-    while (seen := _look(console)) is None or seen.clients:
-        if time.monotonic() >= until:
-            break
+def _leave(console: str, logins: int, quiet: float, seconds: float) -> Count | None:
+    """Wait until no client is left and none has come for `quiet` seconds; the last look, None without an answer.
+
+    logins: how many there had been when the drain began. The clock is read before a look and after it: this process
+    may stand still in between, and clients come.
+    """
+    begun = came = time.monotonic()
+    while True:
+        now, seen = time.monotonic(), _look(console)
+        if seen is not None and seen.logins > logins:
+            came, logins = time.monotonic(), seen.logins
+        left = seen is not None and not seen.clients and now - came >= quiet
+        if left or now - begun >= seconds:
+            return seen
         time.sleep(POLL_SECONDS)
-    return seen
 
 
 def _finish(console: str, seconds: float, busy: int) -> int:
