@@ -80,6 +80,7 @@ class Followed:
             for line in lines:
                 if line.startswith("{"):
                     self.latest[name] = json.loads(line)
+        process.wait()
         if not self.over.is_set() and not self.latest.get(name, {}).get("done"):
             self.torn.append(name)
 

@@ -75,13 +75,16 @@ class Running:
     followers: list[threading.Thread] = field(default_factory=list)
 
     def account(self) -> dict[str, Any]:
-        """Sums over the pods, the worst latencies, and every error with its count."""
+        """Sums over the pods, the worst latencies, and every error with its count and when it was seen first."""
         seen = list(self.latest.values())
         total: dict[str, Any] = {key: sum(each[key] for each in seen) for key in SUMS}
         total |= {key: max((each[key] or 0 for each in seen), default=0) for key in WORST}
         for key in COUNTS:
             total[key] = dict(sum((Counter(each[key]) for each in seen), Counter[str]()))
-        return total
+        first: dict[str, str] = {}
+        for told, at in (each for account in seen for each in account["first"].items()):
+            first[told] = min(at, first.get(told, at))
+        return total | {"first": first}
 
     @property
     def finished(self) -> bool:

@@ -5,6 +5,7 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 FINENESS = 1.05  # a latency is known to five per cent
@@ -17,7 +18,8 @@ class Account:
 
     stages: where a client saw an error: connect, begin (first statement, on a connection that was closed meanwhile
     for instance), inside, commit. closed: connections that ended under a client, by the client's number.
-    silence: the longest time in which nobody committed; longest: the longest try of a transaction, failed or not.
+    first: when each error was seen first, UTC, to be found in the logs of the same second. silence: the longest time in
+    which nobody committed; longest: the longest try of a transaction, failed or not.
     """
 
     run: str
@@ -33,6 +35,7 @@ class Account:
     closed: Counter[int] = field(default_factory=Counter)
     stages: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
     latencies: Counter[int] = field(default_factory=Counter)
     failures: list[tuple[int, int]] = field(default_factory=list)
 
@@ -45,7 +48,9 @@ class Account:
         """A client saw this error."""
         self.stages[stage] += 1
         words = " ".join(str(error).split())
-        self.errors[f"{stage}: {words.rpartition(' failed: ')[2][:160] or type(error).__name__}"] += 1
+        told = f"{stage}: {words.rpartition(' failed: ')[2][:160] or type(error).__name__}"
+        self.errors[told] += 1
+        self.first.setdefault(told, datetime.now(UTC).isoformat(timespec="milliseconds"))
 
     def ended(self, client: int, began: float, good: bool) -> None:
         """A try of the client's latest transaction is over."""
@@ -88,6 +93,7 @@ class Account:
             "closed": {str(client): count for client, count in sorted(self.closed.items())},
             "stages": dict(self.stages),
             "errors": dict(self.errors.most_common(5)),
+            "first": {told: self.first[told] for told, _ in self.errors.most_common(5)},
         }
         if done:
             told["attempts"] = [[client, count] for client, count in sorted(self.attempts.items())]
