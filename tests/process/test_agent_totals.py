@@ -6,7 +6,7 @@ import threading
 import pytest
 from tests.process import rootfs
 from tests.process.agentcase import PASSWORD, intent
-from tests.process.agentpod import Pod
+from tests.process.agentpod import Pod, eventually
 from tests.process.servers import Postgres
 
 from pgbouncer_operator.reconcile import agent_state
@@ -19,8 +19,12 @@ pytestmark = [
 
 
 def totals(pod: Pod) -> Totals:
-    """As the operator reads them."""
-    document = pod.state()
+    """As the operator reads them, while no transaction runs.
+
+    The agent's own test of the server may have queued with everybody else: its wait is counted when it begins, and its
+    time in a transaction, the wait included, only when it ends.
+    """
+    document = eventually("nobody in a transaction", lambda: (state := pod.state()) and not state["busy"] and state)
     state = agent_state.parse(json.dumps(document), document["uid"])
     assert state is not None
     assert state.totals is not None
