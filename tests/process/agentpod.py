@@ -44,8 +44,9 @@ def free_port() -> int:
 
 
 def publish(volume: Path, files: Mapping[str, str | bytes]) -> None:
-    """Replace a volume's content at once, as kubelet does: a new directory, then the `..data` link moved."""
+    """Replace a volume's content at once, as kubelet does: a new directory, the `..data` link moved, the old gone."""
     volume.mkdir(parents=True, exist_ok=True)
+    old = [each for each in volume.glob("..*") if each.is_dir() and not each.is_symlink()]
     generation = volume / f"..{time.strftime('%Y_%m_%d')}.{secrets.token_hex(5)}"
     generation.mkdir()
     for name, content in files.items():
@@ -55,9 +56,11 @@ def publish(volume: Path, files: Mapping[str, str | bytes]) -> None:
             link.symlink_to(f"..data/{name}")
     fresh = volume / "..data_tmp"
     fresh.symlink_to(generation.name)
-    fresh.replace(volume / "..data")
     for path in (volume, generation):
         os.chown(path, UID, UID)
+    fresh.replace(volume / "..data")
+    for each in old:
+        shutil.rmtree(each)
 
 
 class Pod:

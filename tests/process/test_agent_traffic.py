@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from tests.process import agentdb, rootfs, servers
-from tests.process.agentcase import PASSWORD, intent, reasons
+from tests.process.agentcase import PASSWORD, intent, reasons, shown
 from tests.process.agentload import Comers, Load
 from tests.process.agentpod import Pod, eventually
 from tests.process.servers import Postgres
@@ -14,6 +14,7 @@ pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
 ]
+POKES = 1000  # as fast as they can be written, so that some come while the one before is read
 RENEWALS = int(os.environ.get("PGBOUNCER_TEST_RENEWALS", "20"))
 PAUSES = int(os.environ.get("PGBOUNCER_TEST_PAUSES", "10"))
 ADD = "insert into paid values (1)"
@@ -178,6 +179,20 @@ def test_a_new_token_renews_every_connection_and_the_first_one_seen_does_not(pod
         pod.mount_pod(reconnect="b")
         eventually("it is acted on", lambda: pod.state()["reconnected"] == "b")
         assert client.execute("select pg_backend_pid()").fetchone() != pid
+
+
+def test_a_token_that_stays_renews_nothing_however_often_the_pod_is_told_something_else(
+    pod: Pod, postgres: Postgres
+) -> None:
+    pod.mount_pod(reconnect="a")
+    serving(pod, postgres)
+    with pod.connect("shop", "shop", PASSWORD) as client:
+        pid = client.execute("select pg_backend_pid()").fetchone()
+        for number in range(POKES):
+            pod.mount_pod(reconnect="a", poke=str(number))
+        pod.mount_pod(reconnect="a", config=pod.mount_intent(intent(postgres, query_timeout=9)).digest)
+        eventually("it follows", lambda: shown(pod, "query_timeout") == "9")
+        assert client.execute("select pg_backend_pid()").fetchone() == pid
 
 
 def test_connections_are_renewed_under_load_without_a_failure(pod: Pod, postgres: Postgres) -> None:

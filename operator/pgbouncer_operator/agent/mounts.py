@@ -84,7 +84,18 @@ def fingerprint(volumes: Sequence[str]) -> tuple[str, ...]:
 
 
 def read(settings: Settings, last: Mapping[str, Credential]) -> Mounts:
-    """Read every mount. `last`: the credentials that worked last by handle, kept for Secrets that became unusable."""
+    """Read every mount. `last`: the credentials that worked last by handle, kept for Secrets that became unusable.
+
+    Read again when a volume was replaced meanwhile: the one that went away looked empty, as if nothing were asked for.
+    """
+    while True:
+        before = fingerprint(volumes(settings))
+        found = _read(settings, last)
+        if fingerprint(volumes(settings)) == before:
+            return found
+
+
+def _read(settings: Settings, last: Mapping[str, Credential]) -> Mounts:
     pod = _volume(settings.pod_dir)
     annotations = parse_annotations(_text(pod.get("annotations")))
     mounts = replace(
@@ -253,7 +264,7 @@ def _contents(directory: Path) -> tuple[str, dict[str, bytes]]:
             if path.is_file():
                 files[path.name] = path.read_bytes()
     except OSError:
-        return generation, {}  # replaced while it was read: the next look sees the new generation
+        return generation, {}  # replaced while it was read, so everything is read again
     return generation, files
 
 

@@ -1,5 +1,6 @@
 """Reading what kubelet mounted."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,9 +63,25 @@ def test_content_never_passes_for_that_of_the_generation_that_comes_while_it_is_
         return content
 
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
-    old, new = (mounts.read(settings, {}).users["shop"] for _ in range(2))
-    assert (old.credential, old.generation) == (Credential("shop", "s3cret"), "..7")
-    assert (new.credential, new.generation) == (Credential("shop", "n3w"), "..8")
+    found = mounts.read(settings, {}).users["shop"]
+    assert (found.credential, found.generation) == (Credential("shop", "n3w"), "..8")
+
+
+def test_a_volume_that_goes_while_it_is_read_does_not_pass_for_an_empty_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An annotation that is missing for a moment would renew every server connection, twice."""
+    reads = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path.parent == settings.pod_dir / "..1":
+            volume(settings.pod_dir, "..2", uid=b"uid-1", annotations=b'poked="2"')
+            shutil.rmtree(path.parent)
+        return reads(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    found = mounts.read(settings, {})
+    assert (found.uid, found.annotations) == ("uid-1", {"poked": "2"})
 
 
 def test_an_emptied_secret_keeps_the_credentials_read_before_and_says_so(settings: Settings) -> None:
