@@ -60,6 +60,34 @@ def test_a_shrink_under_load_is_confirmed_when_postgresql_holds_no_more_and_no_q
     assert load.failures == []
 
 
+def test_a_cap_raised_again_while_a_database_still_holds_too_many_renews_nothing_of_the_others(
+    pod: Pod, postgres: Postgres
+) -> None:
+    one = intent(postgres)
+    two = pod.mount_intent(replace(one, databases=(*one.databases, replace(one.databases[0], name="log"))))
+    pod.mount_grant(4)
+    pod.start()
+    pod.runs(two)
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(pod.connect("shop", "shop", PASSWORD)) for _ in range(2)]
+        other = stack.enter_context(pod.connect("log", "shop", PASSWORD))
+        for each in held:
+            each.execute("begin; select 1")
+        pid = other.execute("select pg_backend_pid()").fetchone()
+        pod.mount_grant(2)
+        eventually("renewed where too many are open", lambda: renewing(pod) == {"shop"})
+        pod.runs(two, pod.mount_grant(4))
+        assert other.execute("select pg_backend_pid()").fetchone() == pid
+        for each in held:
+            each.execute("commit")
+
+
+def renewing(pod: Pod) -> set[str]:
+    """The databases whose server connections are closed after their transactions."""
+    with pod.console() as console:
+        return {row["database"] for row in console.query("SHOW SERVERS") if row["close_needed"] == "1"}
+
+
 def test_a_database_added_under_load_never_takes_the_pod_beyond_its_cap(pod: Pod, postgres: Postgres) -> None:
     one = intent(postgres)
     log = replace(one.databases[0], name="log")

@@ -94,11 +94,12 @@ def totals_of(stats: list[wire.Row]) -> Totals:
     return Totals(*(sum(int(row[column]) for row in stats if row["database"] != CONSOLE) for column in columns))
 
 
-def command(settings: Settings, *texts: str, seconds: float = ANSWER_SECONDS) -> None:
+def command(settings: Settings, *texts: str, seconds: float = ANSWER_SECONDS, calm: float = CALM_SECONDS) -> None:
     """Give commands in one session. CommandRefused with PgBouncer's words, Unreachable without one in `seconds`.
 
-    Commands that renew server connections wait, for a moment, until no connection is being made: PgBouncer would cut
-    it, take that for a failed login, and hand the failure to every client that finds no other connection.
+    Commands that renew server connections wait until no connection is being made: PgBouncer would cut it, take that
+    for a failed login, and hand the failure to every client that finds no other connection. They wait for `calm`
+    seconds at most: where they are given because the server has gone, its logins hang.
     """
     if not any(text.startswith(_RENEW) for text in texts):
         with session(settings, seconds) as console:
@@ -108,21 +109,21 @@ def command(settings: Settings, *texts: str, seconds: float = ANSWER_SECONDS) ->
     try:
         with session(settings, seconds) as console:
             for text in texts:
-                _calm_down(console)  # each time: a RELOAD takes the bound away
+                _calm_down(console, calm)  # each time: a RELOAD takes the bound away
                 console.query(text)
     finally:
         unbound(settings)
 
 
-def _calm_down(console: wire.Session) -> None:
+def _calm_down(console: wire.Session, seconds: float) -> None:
     """Let no login be under way. While max_user_connections is 1, nobody who has a connection gets another."""
-    until = time.monotonic() + CALM_SECONDS
+    until = time.monotonic() + seconds
     console.query("SET max_user_connections = 1")
-    while not calm(console.query("SHOW POOLS")) and time.monotonic() < until:
+    while not is_calm(console.query("SHOW POOLS")) and time.monotonic() < until:
         time.sleep(_CALM_LOOK_SECONDS)
 
 
-def calm(pools: list[wire.Row]) -> bool:
+def is_calm(pools: list[wire.Row]) -> bool:
     """Whether no server connection is being made, nor will be at once for a user who waits and has none. Pure."""
     own = [row for row in pools if row["database"] != CONSOLE]
     served = {row["user"] for row in own if any(row[column] != "0" for column in _SERVERS)}
@@ -143,7 +144,7 @@ def pause(settings: Settings, names: Iterable[str]) -> None:
     be told of that failed login. Call `unbound` when this was interrupted. Unreachable without a console.
     """
     with session(settings) as console:
-        _calm_down(console)
+        _calm_down(console, CALM_SECONDS)
     order(settings, *(f"PAUSE {quoted(name)}" for name in names))
     unbound(settings)
 

@@ -1,13 +1,13 @@
 """Bring a configuration into force: files, RELOAD, RECONNECT; and prove afterwards that it is."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pgbouncer_operator.agent import bouncer, files
 from pgbouncer_operator.agent.bouncer import CommandRefused, Look, Unreachable
 from pgbouncer_operator.agent.compose import Candidate
 from pgbouncer_operator.agent.settings import Settings
-from pgbouncer_operator.agent.state import Problem, ProblemReason, ReloadKind
+from pgbouncer_operator.agent.state import Problem, ProblemReason
 
 QUIET_SECONDS = 5.0
 
@@ -30,13 +30,10 @@ def quiet(settings: Settings, databases: Iterable[str]) -> None:
             continue
 
 
-def load(settings: Settings, kind: ReloadKind, databases: Mapping[str, int]) -> Problem | None:
-    """Make the running PgBouncer read its files again, and renew server connections where the change asks for it."""
-    commands = ["RELOAD"]
-    if kind is ReloadKind.RECONNECT:
-        commands += bouncer.reconnect(databases)
+def load(settings: Settings, renewed: Iterable[str]) -> Problem | None:
+    """Make the running PgBouncer read its files again, and renew the server connections of these databases."""
     try:
-        bouncer.command(settings, *commands)
+        bouncer.command(settings, "RELOAD", *bouncer.reconnect(renewed))
     except Unreachable as error:
         return Problem(ProblemReason.CONSOLE_UNREACHABLE, str(error))
     except CommandRefused as error:

@@ -42,6 +42,7 @@ class Ladder:
         self._settings = settings
         self._refused: dict[str, float] = {}
         self._kind = ReloadKind.START
+        self._owed = False  # server connections are still to be renewed for the configuration that is installed
         self._begun: float | None = None  # when the change in work was read; None when none is
         self._installed = 0.0
         self._loaded = 0.0
@@ -105,8 +106,8 @@ class Ladder:
             self.refusal = Problem(ProblemReason.CANDIDATE_REFUSED, f"PgBouncer refuses the configuration: {error}")
             return
         kind, removed = transition.kind(self.running, step), transition.removed(self.running, step)
-        if self.settled or self._kind is not ReloadKind.RECONNECT:
-            self._kind = kind  # else the reconnect that is still owed stays owed
+        self._owed = self._owed or kind is ReloadKind.RECONNECT
+        self._kind = ReloadKind.RECONNECT if self._owed else kind
         install.write(step)
         self.running, self.over, self.read, self.settled = step, None, False, False
         self._begun, self._installed, self._loaded = begun, time.monotonic(), 0.0
@@ -132,14 +133,16 @@ class Ladder:
             return
         self._loaded = time.monotonic()
         # A process that was started by an earlier worker runs we do not know what: its connections are renewed too.
-        kind = ReloadKind.RECONNECT if self._kind is ReloadKind.START else self._kind
-        self.problem = install.load(self._settings, kind, step.shares)
+        renews = self._owed or self._kind is ReloadKind.START
+        self.problem = install.load(self._settings, step.shares if renews else ())
+        self._owed = self._owed and self.problem is not None
 
     def _verify(self, running: Candidate, seen: Look) -> None:
         verdict = install.verify(running, seen)
         self.version, self.over, self.read = seen.version, verdict.known, verdict.read
         if not verdict.read:
             self.problem = Problem(ProblemReason.VERIFY_FAILED, verdict.complaint)
+        if not verdict.read or self._owed:
             self._load(running)
             return
         self.problem = None
@@ -166,4 +169,4 @@ class Ladder:
         if now - self._installed < self._settings.tick or now - self._reconnected < RETRY_SECONDS:
             return
         self._reconnected, self._kind = now, ReloadKind.RECONNECT
-        bouncer.command(self._settings, *bouncer.reconnect(over))
+        bouncer.command(self._settings, *bouncer.reconnect(over), calm=PATIENCE_SECONDS)
