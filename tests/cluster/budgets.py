@@ -9,6 +9,7 @@ from tests.cluster.api import CONFIG_MAPS, PODS, SERVERS, Api
 from tests.cluster.pools import Namespace, Object, pool
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.pgbouncer.grants import Grants
 
 SERVER = "budgeted"
 LOOK_EVERY = 0.5  # seconds
@@ -52,6 +53,12 @@ def rebudget(here: Namespace, budget: int) -> None:
     here.kubectl("patch", naming.SERVER_KIND, SERVER, "--type=merge", "--patch", patch)
 
 
+def cap(ledger: Grants, uid: str) -> int:
+    """What a ready pod may hold: its grant, or the static share that it has taken while no operator was there."""
+    grant = ledger.pods.get(uid)
+    return grant.cap if grant else ledger.static
+
+
 @dataclass(slots=True)
 class Watch:
     """Looks all the time at the server and the pools' ledgers; the least and the most that was ever seen.
@@ -91,7 +98,7 @@ class Watch:
                 continue  # the API server, on a busy machine
             for name, ledger in ledgers.items():
                 uids = before[name] & after[name]
-                self.take(name, [ledger.get(uid, {}).get("cap", 0) for uid in uids], entries)
+                self.take(name, [cap(ledger, uid) for uid in uids], entries)
             self.given = max(self.given, sum(each["connections"] for each in entries))
             self.charged = max(self.charged, sum(max(each["connections"], each["high"]) for each in entries))
             self.looks += 1
@@ -103,10 +110,8 @@ class Watch:
         if caps:
             self.granted[name] = min([*caps, self.granted.get(name, caps[0])])
 
-    def _ledger(self, name: str) -> dict[str, Any]:
-        body = self.asked.get(CONFIG_MAPS, naming.grants_config_map(name))
-        pods: dict[str, Any] = json.loads(body["data"][naming.GRANTS_KEY])["pods"]
-        return pods
+    def _ledger(self, name: str) -> Grants:
+        return Grants.from_json(self.asked.get(CONFIG_MAPS, naming.grants_config_map(name))["data"][naming.GRANTS_KEY])
 
     def _ready(self) -> dict[str, set[str]]:
         """The uids of each pool's ready pods that are not terminating."""

@@ -1,6 +1,6 @@
 """Three pools on one PostgresServer, whose role PostgreSQL itself holds to the budget: never above, and nobody fails.
 
-PGBOUNCER_TEST_BUDGET_ROUNDS=14 makes it the long run of 20 minutes or more; from 2 rounds on a second node is drained
+PGBOUNCER_TEST_BUDGET_ROUNDS=17 makes it the long run of 20 minutes or more; from 2 rounds on a second node is drained
 in each.
 """
 
