@@ -42,7 +42,8 @@ class Ladder:
         self._settings = settings
         self._refused: dict[str, float] = {}
         self._kind = ReloadKind.START
-        self._owed = False  # server connections are still to be renewed for the configuration that is installed
+        self._owed = False  # server connections are to be renewed for a configuration that nobody has seen obeyed yet
+        self._given = False  # PgBouncer has taken the commands that bring the installed configuration into force
         self._begun: float | None = None  # when the change in work was read; None when none is
         self._installed = 0.0
         self._loaded = 0.0
@@ -135,17 +136,17 @@ class Ladder:
         # A process that was started by an earlier worker runs we do not know what: its connections are renewed too.
         renews = self._owed or self._kind is ReloadKind.START
         self.problem = install.load(self._settings, step.shares if renews else ())
-        self._owed = self._owed and self.problem is not None
+        self._given = self.problem is None
 
     def _verify(self, running: Candidate, seen: Look) -> None:
         verdict = install.verify(running, seen)
         self.version, self.over, self.read = seen.version, verdict.known, verdict.read
         if not verdict.read:
             self.problem = Problem(ProblemReason.VERIFY_FAILED, verdict.complaint)
-        if not verdict.read or self._owed:
+        if not verdict.read or (self._owed and not self._given):
             self._load(running)
             return
-        self.problem = None
+        self.problem, self._owed = None, False
         digest = running.composition.intent.digest
         if verdict.over:
             self.confirmed = Confirmed(digest, self.confirmed.seq, self.confirmed.cap)
