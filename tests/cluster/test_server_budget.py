@@ -26,7 +26,7 @@ COUNTED = 3  # counts a second at least; ten where the machine is not busy
 ROUNDS = int(os.environ.get("PGBOUNCER_TEST_BUDGET_ROUNDS", "1"))
 # Enough clients to use all that a pool may ever hold. No more for the third, which holds 20 at most: while it follows
 # few, they all queue for 2 connections, and a slow machine must still serve the last of them within 30 s.
-MANY = {"one": "40", "two": "40", "three": "25"}
+SATURATING = {"one": "40", "two": "40", "three": "25"}
 LOAD = ("--think", "0.02", "--work", "0.15", "--lifetime", "6")
 LIGHT = ("--clients", "1", "--think", "0.2", "--work", "0.03", "--lifetime", "3")
 FOLLOWING = {
@@ -81,8 +81,10 @@ def watched(here: Namespace) -> Iterator[Eyes]:
         stack.callback(busy.stop)
         watch = stack.enter_context(budgets.Watch(stack.enter_context(api(here)), POOLS))
         web = stack.enter_context(workloads.followed(here, CLIENTS))
-        of = [((f"{name}-connection", "--clients", many, *LOAD), f"load-{name}") for name, many in MANY.items()]
-        loads = [stack.enter_context(programs.load(here, *what, name=name)) for what, name in of]
+        loads = []
+        for name, clients in SATURATING.items():
+            load = programs.load(here, f"{name}-connection", "--clients", clients, *LOAD, name=f"load-{name}")
+            loads.append(stack.enter_context(load))
         yield Eyes(counted, busy, watch, web, loads)
 
 

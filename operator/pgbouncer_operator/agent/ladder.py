@@ -170,4 +170,5 @@ class Ladder:
         if now - self._installed < self._settings.tick or now - self._reconnected < RETRY_SECONDS:
             return
         self._reconnected, self._kind = now, ReloadKind.RECONNECT
+        # Nobody's recovery hangs on this, so logins under way get time to end.
         bouncer.command(self._settings, *bouncer.reconnect(over), calm=PATIENCE_SECONDS)

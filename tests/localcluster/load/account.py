@@ -78,6 +78,7 @@ class Account:
 
     def line(self, done: bool) -> str:
         """One line of JSON. Only the last, `done`, has what is needed to compare with the rows."""
+        errors = dict(self.errors.most_common(5))
         told: dict[str, Any] = {
             "done": done,
             "run": self.run,
@@ -92,8 +93,8 @@ class Account:
             "p99": self.percentile(0.99),
             "closed": {str(client): count for client, count in sorted(self.closed.items())},
             "stages": dict(self.stages),
-            "errors": dict(self.errors.most_common(5)),
-            "first": {told: self.first[told] for told, _ in self.errors.most_common(5)},
+            "errors": errors,
+            "first": {each: self.first[each] for each in errors},
         }
         if done:
             told["attempts"] = [[client, count] for client, count in sorted(self.attempts.items())]
