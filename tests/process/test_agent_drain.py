@@ -109,6 +109,22 @@ def test_as_long_as_clients_are_sent_here_there_is_somebody_to_take_them(transac
     assert draining.wait(30) == 0
 
 
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_whoever_still_comes_has_a_connection_beside_one_that_is_held(postgres: Postgres, mode: str) -> None:
+    """What a draining pod gave back it does not get again, so it waits until nobody is sent to it any more."""
+    with running(postgres, mode) as pod, contextlib.closing(pod.connect("shop", "shop", PASSWORD)) as stays:
+        stays.execute("begin; select 1")
+        draining = drain(pod, delay="5", timeout="10")
+        began = time.monotonic()
+        eventually("the agent knows", lambda: pod.state()["phase"] == "draining")
+        while time.monotonic() < began + 4:
+            assert pod.logs_in("shop", "shop", PASSWORD)
+        eventually("the rest is given back", lambda: pod.state()["cap"] == 1)
+        stays.execute("commit")
+        stays.close()
+        assert draining.wait(30) == 0
+
+
 def told(pod: Pod) -> str:
     """The line of the agent's log about the drain, without its seconds."""
 

@@ -188,12 +188,15 @@ def regranted(running: Candidate, seen: Seen) -> Candidate:
     return replace(running, seq=seen.seq, cap=seen.cap, composition=composition)
 
 
-def shrunk(running: Candidate, clients: int) -> Candidate:
-    """A draining pod's next cap: no more than its clients can use, at least 1 a database, never more than before."""
-    cap = max(len(running.shares), min(sum(running.shares.values()), clients))
-    if cap >= running.cap:
+def shrunk(running: Candidate, clients: Mapping[str, int]) -> Candidate:
+    """A draining pod's next shares: what the clients of each database can use, at least 1, never more than before.
+
+    clients: by database; one that is not in it keeps its share.
+    """
+    shares = {name: min(share, max(1, clients.get(name, share))) for name, share in running.shares.items()}
+    cap = sum(shares.values())
+    if cap == running.cap:
         return running
-    shares = grants.split(cap, list(running.shares.items()))
     return replace(running, cap=cap, composition=replace(running.composition, shares=shares))
 
 

@@ -6,7 +6,8 @@ library only, since it runs in PgBouncer's cgroup. The ladder, for every pool mo
 1. tell the agent through <run dir>/draining; let databases that are paused flow, or their clients would wait until they
    are cut (the agent does so too, but it may be dead);
 2. the listener stays open; wait until only console sessions are left and nobody has come for as long as an endpoint may
-   take to be gone, since whoever comes was still sent here; then return: kubelet's SIGTERM ends PgBouncer;
+   take to be gone, since whoever comes was still sent here; then return: kubelet's SIGTERM ends PgBouncer. Nobody has
+   come for so long: the agent is told that too, and gives back what those who are left cannot use;
 3. at the timeout SHUTDOWN WAIT_FOR_SERVERS (transactions finish) and wait until PgBouncer has gone. SIGTERM on top of
    that is a second shutdown signal, which PgBouncer takes as "exit now": so this returns only when it is due.
 
@@ -46,13 +47,21 @@ class Count:
         self.clients, self.busy, self.logins = clients, busy, logins
 
 
-class Result:
-    """What became of the clients so far, kept in a file for the agent."""
+class Report:
+    """What the agent is told, in two files: that the pod drains, and what became of the clients so far."""
 
     def __init__(self, run_dir: str) -> None:
         """The clock runs from now."""
+        self._flag = os.path.join(run_dir, "draining")
         self._path = os.path.join(run_dir, "drained")
         self._begun = time.monotonic()
+        self._expected: bool | None = None
+
+    def expect(self, newcomers: bool) -> None:
+        """Whether clients may still be sent to this pod."""
+        if newcomers is not self._expected:
+            _write(self._flag, f'{{"newcomers": {"true" if newcomers else "false"}}}')
+        self._expected = newcomers
 
     def keep(self, done: bool, left: int, closed: int = 0, cut: int = 0) -> None:
         """left: went by themselves. closed: by us, between two transactions. cut: in the middle of one."""
@@ -74,31 +83,28 @@ def main(arguments: list[str]) -> int:
     console = os.path.join(options["--run-dir"], f".s.PGSQL.{options['--port']}")
     delay, timeout, transaction = (float(options[key]) for key in ("--endpoint-delay", "--timeout", "--transaction"))
     first = _look(console) or Count()  # before anybody is told: who is here now is who the drain is about
-    _write(
-        os.path.join(options["--run-dir"], "draining"),
-        f'{{"deadline": {time.time() + delay + timeout + transaction:.1f}}}',
-    )
-    return _drain(console, first, Result(options["--run-dir"]), (delay, timeout, transaction))
+    return _drain(console, first, Report(options["--run-dir"]), (delay, timeout, transaction))
 
 
-def _drain(console: str, first: Count, result: Result, times: tuple[float, float, float]) -> int:
+def _drain(console: str, first: Count, report: Report, times: tuple[float, float, float]) -> int:
     delay, timeout, transaction = times
+    report.expect(newcomers=True)
     _resume(console)
-    rest = _leave(console, first.logins, delay, delay + timeout)
+    rest = _leave(console, first.logins, report, (delay, delay + timeout))
     if rest is not None and not rest.clients:
         # A process that is gone has taken its count of logins along.
-        result.keep(True, gone(first, rest) if rest.logins else first.clients)
+        report.keep(True, gone(first, rest) if rest.logins else first.clients)
         return 0
     left = gone(first, rest) if rest is not None else 0
     clients = rest.clients if rest is not None else first.clients
     if not _ask(console, _SHUTDOWN):
         print(f"PgBouncer did not take {_SHUTDOWN}: it is stopped as it is", file=sys.stderr)
-        result.keep(True, left, 0, clients)
+        report.keep(True, left, 0, clients)
         return 1
-    result.keep(False, left, clients)
+    report.keep(False, left, clients)
     busy = _finish(console, transaction, rest.busy if rest is not None else clients)
     cut = min(busy, clients)
-    result.keep(True, left, clients - cut, cut)
+    report.keep(True, left, clients - cut, cut)
     return 1 if busy else 0
 
 
@@ -107,19 +113,23 @@ def gone(first: Count, last: Count) -> int:
     return max(0, first.clients + last.logins - first.logins - last.clients)
 
 
-def _leave(console: str, logins: int, quiet: float, seconds: float) -> Count | None:
-    """Wait until no client is left and none has come for `quiet` seconds; the last look, None without an answer.
+def _leave(console: str, logins: int, report: Report, times: tuple[float, float]) -> Count | None:
+    """Wait until no client is left and none has come for a while; the last look, None without an answer.
 
-    logins: how many there had been when the drain began. The clock is read before a look and after it: this process
-    may stand still in between, and clients come.
+    logins: how many there had been when the drain began. times: how long nobody must have come, and how long to wait
+    at most. The clock is read before a look and after it: this process may stand still in between, and clients come.
     """
+    quiet, seconds = times
     begun = came = time.monotonic()
     while True:
         now, seen = time.monotonic(), _look(console)
         if seen is not None and seen.logins > logins:
             came, logins = time.monotonic(), seen.logins
-        left = seen is not None and not seen.clients and now - came >= quiet
-        if left or now - begun >= seconds:
+        if seen is not None and now - came >= quiet:
+            report.expect(newcomers=False)
+            if not seen.clients:
+                return seen
+        if now - begun >= seconds:
             return seen
         time.sleep(POLL_SECONDS)
 

@@ -69,8 +69,17 @@ class Drainage:
         return str(result)
 
     def next(self, running: Candidate, seen: Look) -> Candidate:
-        """What to run for the clients that are left."""
-        return compose.shrunk(running, seen.figures.clients)
+        """What to run for the clients that are left, once no more are sent here: nothing given back is had again."""
+        if self._expects():
+            return running
+        return compose.shrunk(running, {name: each.clients for name, each in seen.databases.items()})
+
+    def _expects(self) -> bool:
+        """Whether newcomers are to be expected; so it is as long as nobody said that they are not."""
+        try:
+            return bool(json.loads((self._settings.run_dir / FLAG).read_bytes())["newcomers"])
+        except (FileNotFoundError, ValueError):
+            return True
 
     def _resume(self) -> None:
         """Clients of a paused database would wait until they are cut."""

@@ -159,9 +159,9 @@ class Ladder:
         self._begun, self._kind = None, ReloadKind.RELOAD
 
     def _obey(self, wanted: Candidate) -> None:
-        """A newer ledger that says the same of this pod is obeyed already."""
+        """A newer ledger that says the same of this pod is obeyed already, and so is a cap it could not use whole."""
         self.running = wanted
-        if self.settled and self.confirmed.seq != wanted.seq:
+        if self.settled:
             self.confirmed = Confirmed(wanted.composition.intent.digest, wanted.seq, wanted.cap)
 
     def _enforce(self, over: tuple[str, ...]) -> None:

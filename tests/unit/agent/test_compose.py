@@ -255,9 +255,23 @@ def test_the_first_configuration_is_a_start() -> None:
     assert transition.kind(None, candidate()) is ReloadKind.START
 
 
-@pytest.mark.parametrize(("clients", "cap"), [(50, 10), (10, 10), (4, 4), (1, 2), (0, 2)])
-def test_a_draining_pod_gives_back_what_its_clients_cannot_use(clients: int, cap: int) -> None:
+@pytest.mark.parametrize(
+    ("clients", "expected"),
+    [
+        ({"shop": 50, "blog": 50}, (5, 5)),
+        ({"shop": 9, "blog": 1}, (5, 1)),
+        ({"shop": 3, "blog": 0}, (3, 1)),
+        ({"shop": 0, "blog": 0}, (1, 1)),
+        ({"shop": 2}, (2, 5)),
+    ],
+)
+def test_a_draining_pod_gives_back_what_its_clients_cannot_use(
+    clients: dict[str, int], expected: tuple[int, int]
+) -> None:
     found = compose.shrunk(replace(TWO, cap=10), clients)
-    assert found.cap == cap
-    assert sum(found.shares.values()) == cap
-    assert all(share <= TWO.shares[name] for name, share in found.shares.items())
+    assert (found.shares["shop"], found.shares["blog"]) == expected
+    assert found.cap == sum(expected)
+
+
+def test_a_draining_pod_gives_back_what_its_databases_could_not_use_anyway() -> None:
+    assert compose.shrunk(replace(TWO, cap=15), {"shop": 9, "blog": 9}).cap == 10
