@@ -95,7 +95,7 @@ def campaign(here: Namespace, mode: str, rolls: int) -> Campaign:
                 found.accounts[kind], found.rows[kind] = programs.finish(here, each)
     finally:
         counted.stop()
-        here.kubectl("delete", "connectionpool", name, "--wait=false")
+        here.delete(name)  # the next campaign counts the sessions of the same login
     found.counts = counted.counts
     return found
 
