@@ -6,8 +6,8 @@ library only, since it runs in PgBouncer's cgroup. The ladder, for every pool mo
 1. tell the agent through <run dir>/draining; let databases that are paused flow, or their clients would wait until they
    are cut (the agent does so too, but it may be dead);
 2. the listener stays open; wait until only console sessions are left and nobody has come for as long as an endpoint may
-   take to be gone, since whoever comes was still sent here; then return: kubelet's SIGTERM ends PgBouncer. Nobody has
-   come for so long: the agent is told that too, and gives back what those who are left cannot use;
+   take to be gone, since whoever comes was still sent here; then return: kubelet's SIGTERM ends PgBouncer. The agent is
+   told whether newcomers are to be expected: if not, it gives back what those who are left cannot use;
 3. at the timeout SHUTDOWN WAIT_FOR_SERVERS (transactions finish) and wait until PgBouncer has gone. SIGTERM on top of
    that is a second shutdown signal, which PgBouncer takes as "exit now": so this returns only when it is due.
 
@@ -25,6 +25,8 @@ import time
 import wire  # type: ignore[import-not-found, unused-ignore]  # a sibling script here, not a package's module
 
 POLL_SECONDS = 0.25
+# Nobody has come for so long: most likely nobody will. Others wait for what this pod has and may not need.
+STILL_SECONDS = 2.0
 ANSWER_SECONDS = 2.0
 _OPTIONS = {
     "--endpoint-delay": "5",
@@ -125,11 +127,9 @@ def _leave(console: str, logins: int, report: Report, times: tuple[float, float]
         now, seen = time.monotonic(), _look(console)
         if seen is not None and seen.logins > logins:
             came, logins = time.monotonic(), seen.logins
-        if seen is not None and now - came >= quiet:
-            report.expect(newcomers=False)
-            if not seen.clients:
-                return seen
-        if now - begun >= seconds:
+        report.expect(newcomers=seen is None or now - came < min(quiet, STILL_SECONDS))
+        left = seen is not None and not seen.clients and now - came >= quiet
+        if left or now - begun >= seconds:
             return seen
         time.sleep(POLL_SECONDS)
 
