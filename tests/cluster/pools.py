@@ -16,6 +16,7 @@ Object = dict[str, Any]
 KIND = "connectionpool"
 DEADLINE = 90.0  # seconds; generous, because other work may keep the machine busy
 PAUSE = 0.25  # seconds between two looks: each is a process
+ANSWERED = f'for host; do pg_isready -h "$host" -p {naming.PGBOUNCER_PORT}; done'
 USER = {"name": "shop", "secretRef": {"name": "shop-db"}}
 
 
@@ -69,9 +70,14 @@ class Namespace:
         return self.condition(pool, kind).get("message", "")
 
     def wait_ready(self, *pools: str) -> None:
-        """Wait until the pools are Ready for the spec as it is now."""
+        """Wait until the pools are Ready for the spec as it is now, and their Services lead to them.
+
+        kube-proxy looks at most once a second, and until it has, a new Service refuses.
+        """
         for pool in pools:
             self.wait_condition(pool, "Ready", "True")
+        command = ["sh", "-ec", ANSWERED, "sh", *map(naming.service, pools)]
+        self.wait(lambda: self.kubectl("exec", "deployment/postgres", "--", *command), f"answers of {pools}")
 
     def status(self, pool: str) -> str:
         """Every condition of a pool in one line each."""
