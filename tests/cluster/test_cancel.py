@@ -1,5 +1,9 @@
 """A cancel request is a connection of its own, so the Service may give it to any pod: it arrives all the same.
 
+PgBouncer makes one connection to a peer at a time, and has no second look at a request that comes meanwhile: that one
+goes with the next request to the same peer, or is dropped after `cancel_wait_timeout`. So requests come one after the
+other where none may be lost; of 4,500, four at once, 6 were.
+
 PGBOUNCER_TEST_CANCELS=200 makes it the long run.
 """
 
@@ -28,8 +32,8 @@ def ready(here: Namespace) -> Namespace:
     return here
 
 
-def program(here: Namespace, cancels: int) -> Object:
-    command = ("python3", "-m", "load.cancels", "--cancels", str(cancels), "--at-once", "4")
+def program(here: Namespace, cancels: int, at_once: int = 1) -> Object:
+    command = ("python3", "-m", "load.cancels", "--cancels", str(cancels), "--at-once", str(at_once))
     return programs.pod(here, "cancels", command, f"{POOL}-connection", {"DATABASE_URL": "DATABASE_URL"})
 
 
@@ -49,7 +53,7 @@ def test_every_cancel_arrives_through_three_pods(ready: Namespace, say: Callable
 def cancelling(ready: Namespace) -> Iterator[Callable[[], dict[str, Any]]]:
     """Cancels without end; gives their account so far."""
     ready.kubectl("delete", "pod", "cancels", "--ignore-not-found", "--grace-period=0", "--force")
-    ready.apply(program(ready, ENDLESS))
+    ready.apply(program(ready, ENDLESS, at_once=4))
     ready.wait(lambda: latest(ready.kubectl("logs", "cancels"))["outcomes"], "a first cancel")
     yield lambda: latest(ready.kubectl("logs", "cancels"))
     ready.kubectl("delete", "pod", "cancels", "--wait=false", "--grace-period=0", "--force")

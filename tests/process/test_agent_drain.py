@@ -42,13 +42,14 @@ def transactional(postgres: Postgres) -> Iterator[Pod]:
 
 
 @contextlib.contextmanager
-def running(postgres: Postgres, mode: str) -> Iterator[Pod]:
+def running(postgres: Postgres, mode: str, most: int | None = None) -> Iterator[Pod]:
+    """most: the database's own maximum."""
     with agentpod.pod() as found:
         wanted = found.mount_intent(
             Intent(
                 "ns/shop",
                 {"pool_mode": mode},
-                (DatabaseIntent("shop", "127.0.0.1", postgres.port, "postgres"),),
+                (DatabaseIntent("shop", "127.0.0.1", postgres.port, "postgres", max=most),),
                 (UserIntent("shop", "shop"),),
                 ServerTls("disable"),
             )
@@ -257,6 +258,17 @@ def test_a_draining_pod_gives_its_connections_back_as_clients_leave(transactiona
         assert client.execute("select 1").fetchone() == (1,)
         client.close()
     assert draining.wait(30) == 0
+
+
+def test_a_draining_pod_gives_back_what_its_database_could_never_use(postgres: Postgres) -> None:
+    with running(postgres, "transaction", most=3) as pod, contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(pod.connect("shop", "shop", PASSWORD))
+        assert pod.state()["cap"] == 8
+        draining = drain(pod)
+        eventually("three are all that it can hold", lambda: pod.state()["cap"] == 3)
+        stack.close()
+        assert draining.wait(30) == 0
 
 
 def test_a_pgbouncer_that_was_restarted_in_a_drain_serves_as_before(transactional: Pod) -> None:
