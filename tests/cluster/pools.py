@@ -76,8 +76,9 @@ class Namespace:
         """
         for pool in pools:
             self.wait_condition(pool, "Ready", "True")
-        command = ["sh", "-ec", ANSWERED, "sh", *map(naming.service, pools)]
-        self.wait(lambda: self.kubectl("exec", "deployment/postgres", "--", *command), f"answers of {pools}")
+        hosts = [naming.service(pool) for pool in pools]
+        command = ["exec", "deployment/postgres", "--", "sh", "-ec", ANSWERED, "sh", *hosts]
+        self.wait(lambda: self.kubectl(*command), f"an answer of {', '.join(hosts)}")
 
     def status(self, pool: str) -> str:
         """Every condition of a pool in one line each."""

@@ -55,7 +55,7 @@ class Report:
     def __init__(self, run_dir: str) -> None:
         """The clock runs from now."""
         self._flag = os.path.join(run_dir, "draining")
-        self._path = os.path.join(run_dir, "drained")
+        self._result = os.path.join(run_dir, "drained")
         self._begun = time.monotonic()
         self._expected: bool | None = None
 
@@ -69,7 +69,7 @@ class Report:
         """left: went by themselves. closed: by us, between two transactions. cut: in the middle of one."""
         seconds = time.monotonic() - self._begun
         _write(
-            self._path,
+            self._result,
             f'{{"closed": {closed}, "cut": {cut}, "done": {"true" if done else "false"},'
             f' "left": {left}, "seconds": {seconds:.2f}}}',
         )
