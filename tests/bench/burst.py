@@ -3,13 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
-from tests.bench import audit
-from tests.bench.operator_process import Usage
 from tests.localcluster.execution import run
 
 from pgbouncer_operator import naming, offline
@@ -29,49 +25,6 @@ LOGIN = {
     "metadata": {"name": "login"},
     "stringData": {"username": "u", "password": "p"},
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One size's figures."""
-
-    size: int
-    plain_seconds: float
-    seconds: float
-    created: Counter[str]
-    used: Usage
-    memory: tuple[int, int]
-    changed_seconds: float
-    changed: Counter[str]
-
-    @staticmethod
-    def heading() -> str:
-        """The table's head."""
-        return (
-            "| pools | plain client s | operator s | ratio | writes/pool | reads/pool | pokes/pool | events/pool "
-            "| CPU s | MiB (peak) | change all s | writes/pool | pokes/pool |\n|" + "---|" * 13
-        )
-
-    def __str__(self) -> str:
-        pokes, events = self.created["patch pods/status"], self.created["create events"]
-        figures: Iterable[object] = (
-            self.size,
-            f"{self.plain_seconds:.2f}",
-            f"{self.seconds:.2f}",
-            f"{self.seconds / self.plain_seconds:.2f}",
-            f"{audit.writes(self.created) / self.size:.2f}",
-            f"{audit.reads(self.created) / self.size:.2f}",
-            f"{pokes / self.size:.2f}",
-            f"{events / self.size:.2f}",
-            f"{self.used.cpu:.2f}",
-            "{} ({})".format(*self.memory),
-            f"{self.changed_seconds:.2f}",
-            f"{audit.writes(self.changed) / self.size:.2f}",
-            f"{self.changed['patch pods/status'] / self.size:.2f}",
-        )
-        detail = ", ".join(f"{key} {count}" for key, count in sorted(self.created.items()))
-        changed = ", ".join(f"{key} {count}" for key, count in sorted(self.changed.items()))
-        return "| " + " | ".join(map(str, figures)) + f" |\n<!-- created: {detail}; changed: {changed} -->"
 
 
 @contextlib.asynccontextmanager
