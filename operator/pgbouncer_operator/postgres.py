@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import psycopg
-
 from pgbouncer_operator import naming
 from pgbouncer_operator.sizing.limits import Limits
 
@@ -62,6 +60,8 @@ async def limits(server: Server, login: Login) -> Limits:
     psycopg then asks the server to cancel, for 5 s, and waits for its word as long. So it does when the task is
     cancelled; a second cancellation ends that at once.
     """
+    import psycopg  # 8 MiB, of an operator that may never be asked to log in
+
     try:
         async with asyncio.timeout(LONGEST):
             maximum, superusers, reserved, started, superuser = await _ask(server, login)
@@ -78,6 +78,8 @@ async def limits(server: Server, login: Login) -> Limits:
 
 
 async def _ask(server: Server, login: Login) -> tuple[int, int, int, str, bool]:
+    import psycopg
+
     with _certificates(server) as file:
         connection = await psycopg.AsyncConnection.connect(
             host=server.host,
