@@ -40,6 +40,7 @@ async def main(sizes: tuple[int, ...]) -> None:
                 for number in range(ROUNDS):
                     with progress.step(f"{size} pools, round {number + 1} of {ROUNDS}"):
                         rounds.append(await bench.round(size, operator_first=number % 2 == 1))
+                    progress.say(f"plain client {rounds[-1].plain_seconds:.2f} s, ratio {rounds[-1].ratio:.2f}")
                 lines.append(str(Result(size, tuple(rounds))))
         finally:
             await kube.close()
@@ -48,7 +49,7 @@ async def main(sizes: tuple[int, ...]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Bench:
-    """Bursts, each in a fresh namespace. log: the API server's audit log; user: who writes when no operator does."""
+    """Bursts, each in fresh namespaces. log: the API server's audit log; user: who writes when no operator does."""
 
     env: dict[str, str]
     log: Path
@@ -64,26 +65,26 @@ class _Bench:
 
     async def _plain(self, size: int) -> float:
         """Seconds that the plain client takes for all objects."""
-        async with burst.namespace(self.kube, self.env, f"bench-plain-{size}") as place:
+        async with burst.namespaces(self.kube, self.env, *burst.names("bench-plain", size)) as places:
             mark = audit.end(self.log)
-            await burst.plain(self.kube, place, size)
-            return audit.creating(self.log, mark, (self.user,), place)
+            await burst.plain(self.kube, places, size)
+            return audit.creating(self.log, mark, (self.user,), places)
 
     async def _operator(self, size: int) -> Operated:
         """The operator's burst, then one parameter changed on every pool."""
         config, user = kubeconfig(self.env, "operator")
-        async with burst.namespace(self.kube, self.env, f"bench-operator-{size}") as place:
-            with OperatorProcess(config, place) as process:
+        async with burst.namespaces(self.kube, self.env, *burst.names("bench-operator", size)) as places:
+            with OperatorProcess(config) as process:
                 await process.ready()
                 mark = audit.end(self.log)
                 before = process.usage()
-                await burst.operated(self.kube, place, size)
-                seconds = audit.creating(self.log, mark, (self.user, user), place)
-                created = audit.since(self.log, mark, user, place)
+                await burst.operated(self.kube, places, size)
+                seconds = audit.creating(self.log, mark, (self.user, user), places)
+                created = audit.since(self.log, mark, user, places)
                 used = process.usage() - before
                 mark = audit.end(self.log)
-                changed_seconds = await burst.change(self.kube, place, size)
-                changed = audit.since(self.log, mark, user, place)
+                changed_seconds = await burst.change(self.kube, places, size)
+                changed = audit.since(self.log, mark, user, places)
                 return Operated(seconds, created, used, process.memory(), changed_seconds, changed)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,28 +16,28 @@ def end(log: Path) -> int:
     return log.stat().st_size
 
 
-def since(log: Path, mark: int, user: str, namespace: str) -> Counter[str]:
-    """Requests of `user` on objects of `namespace` since `mark`: `verb resource/subresource` to count. No watches."""
+def since(log: Path, mark: int, user: str, namespaces: Collection[str]) -> Counter[str]:
+    """Requests of `user` on objects of `namespaces` since `mark`: `verb resource/subresource` to count. No watches."""
     found: Counter[str] = Counter()
     for event in _requests(log, mark, user):
         about = event.get("objectRef") or {}
         if event["verb"] == "watch":
             continue
-        if about.get("namespace") not in {namespace, None} or about.get("resource") == "leases":
+        if about.get("namespace") not in {*namespaces, None} or about.get("resource") == "leases":
             continue
         resource = "/".join(filter(None, (about.get("resource"), about.get("subresource"))))
         found[f"{event['verb']} {resource}"] += 1
     return found
 
 
-def creating(log: Path, mark: int, users: tuple[str, ...], namespace: str) -> float:
+def creating(log: Path, mark: int, users: tuple[str, ...], namespaces: Collection[str]) -> float:
     """Seconds from the first object that one of `users` asked to create there until the last was created; no Events."""
     spans = [
         (_moment(event["requestReceivedTimestamp"]), _moment(event["stageTimestamp"]))
         for user in users
         for event in _requests(log, mark, user)
         if event["verb"] == "create"
-        and event["objectRef"].get("namespace") == namespace
+        and event["objectRef"].get("namespace") in namespaces
         and event["objectRef"]["resource"] != "events"
     ]
     return (max(end for _, end in spans) - min(begin for begin, _ in spans)).total_seconds()

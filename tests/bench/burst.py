@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -17,8 +18,12 @@ from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import desired
 
 CONCURRENCY = 16
+# Pools in one namespace: Kubernetes' controllers compare each change of a pod with every PodDisruptionBudget and
+# Service of its namespace, so that 1,000 pools in one are a measure of them.
+TOGETHER = 100
 PATIENCE = 900.0
 Shows = Callable[[Object], bool]
+Places = tuple[str, ...]  # namespaces
 LOGIN = {
     "apiVersion": "v1",
     "kind": "Secret",
@@ -28,16 +33,22 @@ LOGIN = {
 
 
 @contextlib.asynccontextmanager
-async def namespace(kube: Kube, env: Mapping[str, str], name: str) -> AsyncIterator[str]:
-    """A namespace with the users' Secret in it, gone with all its objects afterwards."""
-    run(["kubectl", "delete", "namespace", name, "--ignore-not-found", "--wait=true"], environment=env)
-    run(["kubectl", "create", "namespace", name], environment=env)
-    body = {**LOGIN, "metadata": {"name": "login", "namespace": name}}
-    await kube.create(resources.SECRETS, body)
+async def namespaces(kube: Kube, env: Mapping[str, str], *names: str) -> AsyncIterator[tuple[str, ...]]:
+    """Namespaces with the users' Secret in each, gone with all their objects afterwards."""
+    run(["kubectl", "delete", "namespace", *names, "--ignore-not-found", "--wait=true"], environment=env)
+    for name in names:
+        run(["kubectl", "create", "namespace", name], environment=env)
+        body = {**LOGIN, "metadata": {"name": "login", "namespace": name}}
+        await kube.create(resources.SECRETS, body)
     try:
-        yield name
+        yield names
     finally:
-        run(["kubectl", "delete", "namespace", name, "--wait=true", "--timeout=600s"], environment=env)
+        run(["kubectl", "delete", "namespace", *names, "--wait=true", "--timeout=600s"], environment=env)
+
+
+def names(prefix: str, size: int) -> tuple[str, ...]:
+    """Names of the namespaces for so many pools."""
+    return tuple(f"{prefix}-{size}-{each}" for each in range(math.ceil(size / TOGETHER)))
 
 
 def pool(place: str, number: int) -> dict[str, Any]:
@@ -57,11 +68,11 @@ def pool(place: str, number: int) -> dict[str, Any]:
     }
 
 
-async def plain(kube: Kube, place: str, size: int) -> None:
+async def plain(kube: Kube, places: Places, size: int) -> None:
     """A plain client writes the pools and all their objects."""
 
     async def write(number: int) -> None:
-        body = pool(place, number)
+        body = pool(_place(places, number), number)
         made = await kube.create(resources.CONNECTION_POOLS, body)
         parsed = read({**body, "metadata": {**made["metadata"]}})
         wanted = desired(parsed, Platform("bench.invalid/pool:none", "IfNotPresent", 5))
@@ -71,36 +82,46 @@ async def plain(kube: Kube, place: str, size: int) -> None:
     await spread(write, size)
 
 
-async def operated(kube: Kube, place: str, size: int) -> None:
+async def operated(kube: Kube, places: Places, size: int) -> None:
     """Write the pools only; until the operator has written all the rest, has told the status and woken the pods."""
 
     async def write(number: int) -> None:
-        await kube.create(resources.CONNECTION_POOLS, pool(place, number))
+        await kube.create(resources.CONNECTION_POOLS, pool(_place(places, number), number))
 
     await spread(write, size)
-    await everywhere(kube, resources.CONNECTION_POOLS, [f"pool-{each}" for each in range(size)], place, told)
-    await _quiet(kube, place, size)
+    for place, pools in _pools(places, size).items():
+        await everywhere(kube, resources.CONNECTION_POOLS, pools, place, told)
+    await _quiet(kube, places, size)
 
 
-async def change(kube: Kube, place: str, size: int) -> float:
+async def change(kube: Kube, places: Places, size: int) -> float:
     """Seconds from the first to the last pool's new parameter in its ConfigMap."""
 
     async def patch(number: int) -> None:
         body = {
             "apiVersion": naming.API_VERSION,
             "kind": naming.KIND,
-            "metadata": {"name": f"pool-{number}", "namespace": place},
+            "metadata": {"name": f"pool-{number}", "namespace": _place(places, number)},
             "spec": {"timeouts": {"queryWaitSeconds": 17}},
         }
         await kube.merge_patch(resources.CONNECTION_POOLS, body)
 
     began = time.monotonic()
     await spread(patch, size)
-    names = [naming.config_map(f"pool-{each}") for each in range(size)]
-    await everywhere(kube, resources.CONFIG_MAPS, names, place, _changed)
+    for place, pools in _pools(places, size).items():
+        await everywhere(kube, resources.CONFIG_MAPS, [naming.config_map(each) for each in pools], place, _changed)
     ended = time.monotonic()
-    await _quiet(kube, place, size)
+    await _quiet(kube, places, size)
     return ended - began
+
+
+def _place(places: Places, number: int) -> str:
+    return places[number % len(places)]
+
+
+def _pools(places: Places, size: int) -> dict[str, list[str]]:
+    """The names of the pools of each namespace."""
+    return {place: [f"pool-{each}" for each in range(first, size, len(places))] for first, place in enumerate(places)}
 
 
 async def spread(write: Callable[[int], Awaitable[None]], size: int) -> None:
@@ -144,14 +165,14 @@ def told(pool: Object) -> bool:
     return "observedGeneration" in pool.get("status", {})
 
 
-async def _quiet(kube: Kube, place: str, size: int) -> None:
+async def _quiet(kube: Kube, places: Places, size: int) -> None:
     """Wait until every pod has been told, so that all that a step causes is counted with it."""
-
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        pods = await kube.list(resources.PODS, Selection(place, cached=True))
-        poked = sum(naming.ANNOTATION_POKE in (each["metadata"].get("annotations") or {}) for each in pods.items)
+        listed = (await kube.list(resources.PODS, Selection(cached=True))).items
+        pods = [each["metadata"] for each in listed if each["metadata"]["namespace"] in places]
+        poked = sum(naming.ANNOTATION_POKE in (each.get("annotations") or {}) for each in pods)
         await asyncio.sleep(2)  # what comes after the last poke is counted too
-        if len(pods.items) >= 2 * size and poked == len(pods.items):
+        if len(pods) >= 2 * size and poked == len(pods):
             return
     raise TimeoutError("the pods were not told in time")

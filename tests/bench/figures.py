@@ -52,9 +52,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One size's rounds. As text, a row of the table: times are medians, `low-high` beside the ratio's; counts and
-    memory are those of the round with the most of them.
-    """
+    """One size's rounds. As text, a row of medians; of ratios also lowest and highest, of memory the worst."""
 
     size: int
     rounds: tuple[Round, ...]
@@ -72,23 +70,23 @@ class Result:
             f"{median(each.plain_seconds for each in self.rounds):.2f}",
             f"{median(each.operated.seconds for each in self.rounds):.2f}",
             f"{median(ratios):.2f}{spread}",
-            self._most(lambda each: audit.writes(each.created)),
-            self._most(lambda each: audit.reads(each.created)),
-            self._most(lambda each: each.created["patch pods/status"]),
-            self._most(lambda each: each.created["create events"]),
+            self._each(lambda each: audit.writes(each.created)),
+            self._each(lambda each: audit.reads(each.created)),
+            self._each(lambda each: each.created["patch pods/status"]),
+            self._each(lambda each: each.created["create events"]),
             f"{median(each.operated.used.cpu for each in self.rounds):.2f}",
             "{} ({})".format(*max(each.operated.memory for each in self.rounds)),
             f"{median(each.operated.changed_seconds for each in self.rounds):.2f}",
-            self._most(lambda each: audit.writes(each.changed)),
-            self._most(lambda each: each.changed["patch pods/status"]),
+            self._each(lambda each: audit.writes(each.changed)),
+            self._each(lambda each: each.changed["patch pods/status"]),
         )
         last = self.rounds[-1].operated
         detail = f"<!-- last round: created: {_listed(last.created)}; changed: {_listed(last.changed)} -->"
         return "| " + " | ".join(figures) + f" |\n{detail}"
 
-    def _most(self, count: Callable[[Operated], int]) -> str:
-        """A count for each pool, of the round that had the most."""
-        return f"{max(count(each.operated) for each in self.rounds) / self.size:.2f}"
+    def _each(self, count: Callable[[Operated], int]) -> str:
+        """A count for each pool."""
+        return f"{median(count(each.operated) for each in self.rounds) / self.size:.2f}"
 
 
 def _listed(counted: Counter[str]) -> str:

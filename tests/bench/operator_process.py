@@ -24,9 +24,9 @@ class Usage:
 
 
 class OperatorProcess:
-    """Runs while the `with` block does; its log is kept in a temporary file."""
+    """Runs while the `with` block does, for all namespaces; its log is kept in a temporary file."""
 
-    def __init__(self, kubeconfig: Path, namespace: str) -> None:
+    def __init__(self, kubeconfig: Path) -> None:
         self._port = _free_port()
         self._log = tempfile.NamedTemporaryFile(prefix="operator-", suffix=".log", delete=False)  # noqa: SIM115
         prefix = "PGBOUNCER_OPERATOR_"
@@ -34,7 +34,6 @@ class OperatorProcess:
             **os.environ,
             "KUBECONFIG": str(kubeconfig),
             f"{prefix}POOL_IMAGE": "bench.invalid/pool:none",
-            f"{prefix}WATCH_NAMESPACES": namespace,
             f"{prefix}LEADER_ELECTION": "false",
             f"{prefix}HTTP_PORT": str(self._port),
             f"{prefix}LOG_FORMAT": "text",

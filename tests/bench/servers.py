@@ -67,7 +67,7 @@ class Watched:
 
     def writes(self, mark: int) -> Counter[str]:
         """Its writes of every kind since then, Events and pokes too; leases are not counted."""
-        return audit.written(audit.since(self.log, mark, self.user, self.place))
+        return audit.written(audit.since(self.log, mark, self.user, (self.place,)))
 
     def begin(self) -> "Begun":
         """Count from now on."""
@@ -246,8 +246,8 @@ async def main(size: Size) -> int:
         operator_config, operator_user = kubeconfig(env, "operator")
         kube = await Kube.from_kubeconfig(Limits(timeout=30.0), plain_config)
         try:
-            async with burst.namespace(kube, env, PLACE) as place:
-                with OperatorProcess(operator_config, place) as process:
+            async with burst.namespaces(kube, env, PLACE) as (place,):
+                with OperatorProcess(operator_config) as process:
                     watched = Watched(process, log, operator_user, place)
                     with progress.step(f"{size.pools} pools on {size.servers} servers, until quiet"):
                         await process.ready()
