@@ -65,7 +65,7 @@ class _Bench:
 
     async def _plain(self, size: int) -> float:
         """Seconds that the plain client takes for all objects."""
-        async with burst.namespaces(self.kube, self.env, *burst.names("bench-plain", size)) as places:
+        async with burst.namespaces(self.kube, self.env, *burst.places("bench-plain", size)) as places:
             mark = audit.end(self.log)
             await burst.plain(self.kube, places, size)
             return audit.creating(self.log, mark, (self.user,), places)
@@ -73,7 +73,7 @@ class _Bench:
     async def _operator(self, size: int) -> Operated:
         """The operator's burst, then one parameter changed on every pool."""
         config, user = kubeconfig(self.env, "operator")
-        async with burst.namespaces(self.kube, self.env, *burst.names("bench-operator", size)) as places:
+        async with burst.namespaces(self.kube, self.env, *burst.places("bench-operator", size)) as places:
             with OperatorProcess(config) as process:
                 await process.ready()
                 mark = audit.end(self.log)

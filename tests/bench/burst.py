@@ -33,7 +33,7 @@ LOGIN = {
 
 
 @contextlib.asynccontextmanager
-async def namespaces(kube: Kube, env: Mapping[str, str], *names: str) -> AsyncIterator[tuple[str, ...]]:
+async def namespaces(kube: Kube, env: Mapping[str, str], *names: str) -> AsyncIterator[Places]:
     """Namespaces with the users' Secret in each, gone with all their objects afterwards."""
     run(["kubectl", "delete", "namespace", *names, "--ignore-not-found", "--wait=true"], environment=env)
     for name in names:
@@ -46,8 +46,8 @@ async def namespaces(kube: Kube, env: Mapping[str, str], *names: str) -> AsyncIt
         run(["kubectl", "delete", "namespace", *names, "--wait=true", "--timeout=600s"], environment=env)
 
 
-def names(prefix: str, size: int) -> tuple[str, ...]:
-    """Names of the namespaces for so many pools."""
+def places(prefix: str, size: int) -> Places:
+    """The namespaces that so many pools are to lie in."""
     return tuple(f"{prefix}-{size}-{each}" for each in range(math.ceil(size / TOGETHER)))
 
 

@@ -75,7 +75,7 @@ class Result:
             self._each(lambda each: each.created["patch pods/status"]),
             self._each(lambda each: each.created["create events"]),
             f"{median(each.operated.used.cpu for each in self.rounds):.2f}",
-            "{} ({})".format(*max(each.operated.memory for each in self.rounds)),
+            "{} ({})".format(*max((each.operated.memory for each in self.rounds), key=lambda each: each[1])),
             f"{median(each.operated.changed_seconds for each in self.rounds):.2f}",
             self._each(lambda each: audit.writes(each.changed)),
             self._each(lambda each: each.changed["patch pods/status"]),
