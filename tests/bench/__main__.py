@@ -34,7 +34,7 @@ async def main(sizes: tuple[int, ...]) -> None:
         plain_config, plain_user = kubeconfig(env, "plain")
         kube = await Kube.from_kubeconfig(Limits(timeout=30.0), plain_config)
         try:
-            bench = _Bench(env, log, kube, plain_user)
+            bench = _Bench(env, log, kube, plain_user, *kubeconfig(env, "operator"))
             for size in sizes:
                 rounds = []
                 for number in range(ROUNDS):
@@ -49,12 +49,14 @@ async def main(sizes: tuple[int, ...]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Bench:
-    """Bursts, each in fresh namespaces. log: the API server's audit log; user: who writes when no operator does."""
+    """Bursts, each in fresh namespaces. log: the API server's audit log; plain: who writes when no operator does."""
 
     env: dict[str, str]
     log: Path
     kube: Kube
-    user: str
+    plain: str
+    config: Path
+    operator: str
 
     async def round(self, size: int, *, operator_first: bool) -> Round:
         """Both clients once."""
@@ -68,23 +70,22 @@ class _Bench:
         async with burst.namespaces(self.kube, self.env, *burst.places("bench-plain", size)) as places:
             mark = audit.end(self.log)
             await burst.plain(self.kube, places, size)
-            return audit.creating(self.log, mark, (self.user,), places)
+            return audit.creating(self.log, mark, (self.plain,), places)
 
     async def _operator(self, size: int) -> Operated:
         """The operator's burst, then one parameter changed on every pool."""
-        config, user = kubeconfig(self.env, "operator")
         async with burst.namespaces(self.kube, self.env, *burst.places("bench-operator", size)) as places:
-            with OperatorProcess(config) as process:
+            with OperatorProcess(self.config) as process:
                 await process.ready()
                 mark = audit.end(self.log)
                 before = process.usage()
                 await burst.operated(self.kube, places, size)
-                seconds = audit.creating(self.log, mark, (self.user, user), places)
-                created = audit.since(self.log, mark, user, places)
+                seconds = audit.creating(self.log, mark, (self.plain, self.operator), places)
+                created = audit.since(self.log, mark, self.operator, places)
                 used = process.usage() - before
                 mark = audit.end(self.log)
                 changed_seconds = await burst.change(self.kube, places, size)
-                changed = audit.since(self.log, mark, user, places)
+                changed = audit.since(self.log, mark, self.operator, places)
                 return Operated(seconds, created, used, process.memory(), changed_seconds, changed)
 
 

@@ -121,7 +121,7 @@ def _place(places: Places, number: int) -> str:
 
 def _pools(places: Places, size: int) -> dict[str, list[str]]:
     """The names of the pools of each namespace."""
-    return {place: [f"pool-{each}" for each in range(first, size, len(places))] for first, place in enumerate(places)}
+    return {place: [f"pool-{each}" for each in range(size) if _place(places, each) == place] for place in places}
 
 
 async def spread(write: Callable[[int], Awaitable[None]], size: int) -> None:

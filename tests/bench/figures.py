@@ -64,12 +64,11 @@ class Result:
 
     def __str__(self) -> str:
         ratios = [each.ratio for each in self.rounds]
-        spread = f" ({min(ratios):.2f}-{max(ratios):.2f})" if len(ratios) > 1 else ""
         figures = (
             str(self.size),
             f"{median(each.plain_seconds for each in self.rounds):.2f}",
             f"{median(each.operated.seconds for each in self.rounds):.2f}",
-            f"{median(ratios):.2f}{spread}",
+            f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})",
             self._each(lambda each: audit.writes(each.created)),
             self._each(lambda each: audit.reads(each.created)),
             self._each(lambda each: each.created["patch pods/status"]),
