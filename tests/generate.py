@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests import generate_chart, generate_readme
+from tests import generate_chart, generate_docs
 
 from pgbouncer_operator import offline
 from pgbouncer_operator.api import crd, crd_server
@@ -25,9 +25,7 @@ def files(root: Path) -> dict[Path, str]:
     found[CHART / "templates" / "crds.yaml"] = generate_chart.crd_template(crd.render(rules))
     found[CHART / "templates" / "crds-postgresserver.yaml"] = generate_chart.crd_template(crd_server.render())
     found[CHART / "README.md"] = generate_chart.readme(root / CHART)
-    readme = root / "README.md"
-    if readme.exists():
-        found[Path("README.md")] = generate_readme.filled(readme.read_text(encoding="utf-8"))
+    found |= generate_docs.pages(root)
     return found
 
 

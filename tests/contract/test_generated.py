@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests import generate, generate_chart, generate_readme
+from tests import generate, generate_chart, generate_docs
 
 from pgbouncer_operator.pgbouncer.parameters import CATALOGUE, Audience
 
@@ -18,13 +18,16 @@ MADE = (
     "crds/postgresservers.pgbouncer-operator.io.yaml",
 )
 
+PAGE = Path("operator/docs/reference/settings.md")
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A copy of what is generated and what it is generated from."""
     shutil.copytree(ROOT / "crds", tmp_path / "crds")
     shutil.copytree(ROOT / "charts", tmp_path / "charts")
-    (tmp_path / "README.md").write_text("# Pools\n\n<!-- generated: parameters -->\n<!-- /generated -->\n\nEnd.\n")
+    (tmp_path / PAGE).parent.mkdir(parents=True)
+    (tmp_path / PAGE).write_text("# Pools\n\n<!-- generated: parameters -->\n<!-- /generated -->\n\nEnd.\n")
     generate.main([], tmp_path)
     return tmp_path
 
@@ -55,29 +58,29 @@ def test_files_that_were_edited_or_removed_are_named_and_written_again(
     assert {path: (tree / path).read_text() for path in MADE} == before
 
 
-def test_only_the_marked_part_of_the_readme_is_written(tree: Path) -> None:
-    text = (tree / "README.md").read_text()
+def test_only_the_marked_part_of_a_page_is_written(tree: Path) -> None:
+    text = (tree / PAGE).read_text()
 
     assert text.startswith("# Pools\n\n<!-- generated: parameters -->\n\n| parameter |")
     assert text.endswith("|\n\n<!-- /generated -->\n\nEnd.\n")
 
 
-def test_a_project_without_a_readme_has_nothing_to_fill(tree: Path) -> None:
-    (tree / "README.md").unlink()
+def test_a_page_without_a_marker_is_not_generated(tree: Path) -> None:
+    (tree / PAGE).write_text("# Pools\n")
 
-    assert generate.main([], tree) == 0
-    assert not (tree / "README.md").exists()
+    assert PAGE not in generate.files(tree)
 
 
-def test_a_table_is_made_anew_and_not_added() -> None:
+def test_a_table_is_replaced_and_not_added() -> None:
     text = "<!-- generated: a -->\n\nold\n\n<!-- /generated -->\nbetween\n<!-- generated: b -->\n<!-- /generated -->\n"
-    once = generate_readme.filled(text, {"a": lambda: "first", "b": lambda: "second"})
+    tables = {"a": lambda: "first", "b": lambda: "second"}
+    once = generate_docs.filled(PAGE, text, tables)
 
     assert once == (
-        "<!-- generated: a -->\n\nfirst\n\n<!-- /generated -->\nbetween\n"
-        "<!-- generated: b -->\n\nsecond\n\n<!-- /generated -->\n"
+        "<!-- generated: a -->\n\nfirst\n\n<!-- /generated -->\n"
+        "between\n<!-- generated: b -->\n\nsecond\n\n<!-- /generated -->\n"
     )
-    assert generate_readme.filled(once, {"a": lambda: "first", "b": lambda: "second"}) == once
+    assert generate_docs.filled(PAGE, once, tables) == once
 
 
 @pytest.mark.parametrize(
@@ -94,15 +97,16 @@ def test_a_table_is_made_anew_and_not_added() -> None:
 def test_a_wrong_marker_is_refused_and_nothing_is_written(
     tree: Path, text: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tree / "README.md").write_text(text)
+    (tree / PAGE).write_text(text)
 
     assert generate.main([], tree) == 1
-    assert words in capsys.readouterr().err
-    assert (tree / "README.md").read_text() == text
+    assert f"{PAGE}: " in (said := capsys.readouterr().err)
+    assert words in said
+    assert (tree / PAGE).read_text() == text
 
 
 def test_the_table_of_parameters_has_what_users_may_set_and_nothing_else() -> None:
-    rows = generate_readme.parameter_table().splitlines()[2:]
+    rows = generate_docs.parameter_table().splitlines()[2:]
     names = [row.split("`")[1] for row in rows]
 
     assert names == sorted(row.name for row in CATALOGUE if row.audience is Audience.USER)

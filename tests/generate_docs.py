@@ -1,4 +1,4 @@
-"""The generated tables of README.md, between `<!-- generated: NAME -->` and `<!-- /generated -->`."""
+"""The generated tables of operator/docs, between `<!-- generated: NAME -->` and `<!-- /generated -->`."""
 
 import re
 import tomllib
@@ -9,9 +9,11 @@ from pgbouncer_operator.api.conditions import REMEDIES
 from pgbouncer_operator.pgbouncer import parameters
 from pgbouncer_operator.pgbouncer.parameter import Audience, Parameter, Type
 
-CLIENTS = Path(__file__).with_name("readme_clients.toml")
+CLIENTS = Path(__file__).with_name("generate_docs_clients.toml")
+DOCS = Path("operator/docs")
 Tables = Mapping[str, Callable[[], str]]
 
+_BEGIN, _END = "<!-- generated: ", "<!-- /generated -->"
 _MARKED = re.compile(r"<!-- generated: ([\w-]+) -->\n(.*?)<!-- /generated -->", re.DOTALL)
 
 
@@ -44,17 +46,26 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 TABLES: Tables = {"clients": client_table, "conditions": condition_table, "parameters": parameter_table}
 
 
-def filled(text: str, tables: Tables = TABLES) -> str:
-    """The text with every marked table made anew. ValueError: a marker has no end, or names no table."""
-    if not len(_MARKED.findall(text)) == text.count("<!-- generated: ") == text.count("<!-- /generated -->"):
-        raise ValueError("README.md: every <!-- generated: NAME --> needs its own <!-- /generated -->, each on a line.")
+def pages(root: Path, tables: Tables = TABLES) -> dict[Path, str]:
+    """Every page below `root`/operator/docs that has a generated table, relative to `root`, as it should read.
+
+    ValueError: a marker has no end, or names no table.
+    """
+    texts = {page.relative_to(root): page.read_text(encoding="utf-8") for page in sorted((root / DOCS).rglob("*.md"))}
+    return {page: filled(page, text, tables) for page, text in texts.items() if _BEGIN in text or _END in text}
+
+
+def filled(page: Path, text: str, tables: Tables = TABLES) -> str:
+    """The text of a page with the current content in every marked table. ValueError: see `pages`."""
+    if not len(_MARKED.findall(text)) == text.count(_BEGIN) == text.count(_END):
+        raise ValueError(f"{page}: every <!-- generated: NAME --> needs its own {_END}, each on a line.")
 
     def table(found: re.Match[str]) -> str:
         name = found[1]
         if name not in tables:
             known = ", ".join(sorted(tables))
-            raise ValueError(f"README.md: <!-- generated: {name} --> names no table. There are: {known}.")
-        return f"<!-- generated: {name} -->\n\n{tables[name]()}\n\n<!-- /generated -->"
+            raise ValueError(f"{page}: <!-- generated: {name} --> names no table. There are: {known}.")
+        return f"<!-- generated: {name} -->\n\n{tables[name]()}\n\n{_END}"
 
     return _MARKED.sub(table, text)
 
