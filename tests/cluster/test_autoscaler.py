@@ -1,4 +1,4 @@
-"""README's HorizontalPodAutoscaler drives a pool by its scale subresource; the metrics it goes by are ours.
+"""The HorizontalPodAutoscaler of the docs drives a pool by its scale subresource; the metrics it goes by are ours.
 
 Kubernetes' own autoscaler decides, every 15 s. Pods come and go within the budget under load, and nobody fails.
 """
@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 import yaml
-from tests import readme
+from tests import documents
 from tests.cluster import programs, server, tls
 from tests.cluster.audit import Audit
 from tests.cluster.dialogue import Dialogue, dialogue, resting
@@ -25,15 +25,15 @@ API_SERVICE = "v1beta1.metrics.k8s.io"
 AUTOSCALER = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
 MOST = 5
 PERIOD = 15.0  # seconds between two looks of the autoscaler
-# Thousandths of a core that all pods use together, the pods that README's 650 of each then ask for, those that fit.
+# Thousandths of a core that all pods use together, the pods that its 650 of each then ask for, those that fit.
 STEPS = ((2400, 4, 4), (3800, 6, MOST), (1000, 2, 2))
 LOAD = ("--clients", "20", "--think", "0.02", "--work", "0.02", "--lifetime", "3")
 DRAIN = {"timeoutSeconds": 20, "transactionSeconds": 10}
 
 
 def autoscaler() -> Object:
-    """README's, but it scales down at once: by default it waits for five minutes."""
-    (text,) = (block.text for block in readme.blocks("yaml") if "kind: HorizontalPodAutoscaler" in block.text)
+    """That of the docs, but it scales down at once: by default it waits for five minutes."""
+    (text,) = (block.text for block in documents.blocks("yaml") if "kind: HorizontalPodAutoscaler" in block.text)
     body: Object = yaml.safe_load(text)
     body["spec"]["behavior"] = {"scaleDown": {"stabilizationWindowSeconds": 0}}
     return body

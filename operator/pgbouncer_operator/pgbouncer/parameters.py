@@ -95,7 +95,7 @@ def _shown(name: str) -> str:
 
 def _suggestion(name: str) -> str:
     likely = difflib.get_close_matches(name.lower().replace("-", "_"), _BY_NAME, n=1, cutoff=0.75)
-    return f": did you mean {likely[0]}?" if likely else ": see the list of settings in the README"
+    return f": did you mean {likely[0]}?" if likely else ": see the list in operator/docs/reference/settings.md"
 
 
 def _version_complaint(row: Parameter, version: str) -> str:

@@ -1,8 +1,8 @@
-"""README says how sizes follow, and shows an autoscaler that would work."""
+"""The pages about sizes say what the code does, and show an autoscaler that would work."""
 
 import re
 
-from tests.contract.test_readme import MANIFESTS, POOL, section
+from tests.contract.test_documents import MANIFESTS, POOL, page
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api import postgres_server
@@ -14,33 +14,33 @@ from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import desired
 from pgbouncer_operator.sizing import demand
 
-SECTION = section("Sizes that follow")
+FOLLOWING = page("how-to/follow-demand.md")
 
 
 def test_every_server_shown_is_valid_and_every_advice_about_one_is_named() -> None:
     shown = [body for body in MANIFESTS if body["kind"] == naming.SERVER_KIND]
     budgets = [postgres_server.parse(body).spec.connections.budget for body in shown]
     assert budgets == [333, None]
-    assert {each.value for each in server_limits.Subject} <= set(
-        re.findall(r"`(\w+)`", section("One budget for many pools"))
-    )
+    told = set(re.findall(r"`(\w+)`", page("how-to/share-a-budget.md")))
+    assert {each.value for each in server_limits.Subject} <= told
 
 
 def test_every_advice_and_every_mode_is_named() -> None:
-    assert {each.value for each in Subject} <= set(re.findall(r"`(\w+)`", SECTION))
-    assert {each.value for each in SizingMode} == set(re.findall(r"^\| `(\w+)`", SECTION, re.MULTILINE))
+    assert {each.value for each in Subject} <= set(re.findall(r"`(\w+)`", FOLLOWING))
+    modes = FOLLOWING.partition("\n## ")[0]
+    assert {each.value for each in SizingMode} == set(re.findall(r"^\| `(\w+)`", modes, re.MULTILINE))
 
 
 def test_the_paces_are_those_of_the_code() -> None:
     assert (demand.STEP_APART, demand.SHRINK_BY, demand.SHRINK_EVERY, demand.CALM) == (30.0, 0.2, 60.0, 300.0)
-    assert "at most to twice its size each half minute" in SECTION
-    assert "at most a fifth a minute, after five minutes" in " ".join(SECTION.split())
+    assert "at most to twice its size each half minute" in FOLLOWING
+    assert "at most a fifth a minute, after five minutes" in " ".join(FOLLOWING.split())
 
 
 def test_the_workloads_of_the_example_are_those_of_the_application_shown() -> None:
     (following,) = (body["spec"] for body in MANIFESTS if "workloads" in body["spec"].get("clients", {}))
-    (application,) = (body for body in MANIFESTS if body["kind"] == "Deployment")
-    assert {"kind": "Deployment", "name": application["metadata"]["name"]} in following["clients"]["workloads"]
+    names = {body["metadata"]["name"] for body in MANIFESTS if body["kind"] == "Deployment"}
+    assert [{"kind": "Deployment", "name": name} for name in names] == following["clients"]["workloads"][:1]
 
 
 def test_the_autoscaler_scales_the_first_pool_by_a_container_that_its_pods_have() -> None:
@@ -55,4 +55,4 @@ def test_the_autoscaler_scales_the_first_pool_by_a_container_that_its_pods_have(
     (metric,) = scaler["metrics"]
     assert metric["containerResource"]["container"] in {each["name"] for each in pods["containers"]}
     assert scaler["minReplicas"] == pool.spec.replicas
-    assert f"{scaler['maxReplicas']} wanted" in SECTION
+    assert f"{scaler['maxReplicas']} wanted" in page("how-to/scale-pods.md")

@@ -1,28 +1,30 @@
-"""README's shell blocks, word for word and in order, on a real cluster, as somebody who follows them would run them.
+"""The shell blocks of README and of operator/docs, word for word and in order, on a real cluster.
 
-What would start another cluster, need a registry or take the operator from other tests is not run as it stands. Each
-such command has its reason here, and what is done instead; tests/contract/test_readme.py compares its words.
+README comes first, as somebody who follows it would run it; the pages of operator/docs go on from its pool. What would
+start another cluster, need a registry or take the operator from other tests is not run as it stands. Each such command
+has its reason here, and what is done instead; tests/contract/test_readme.py compares its words.
 """
 
 import os
+import shlex
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import yaml
-from tests import readme
+from tests import documents
+from tests.cluster import programs
 from tests.cluster.pools import KIND, Namespace
+from tests.cluster.server import sql
 from tests.localcluster import demo, images
 from tests.localcluster.deploy import CHART
 
 SECONDS = 180  # until a command must have ended
-# kube-proxy lets the first pods of a Service in up to minSyncPeriod (1 s) after they are Ready and refuses until then:
-# https://kubernetes.io/docs/reference/networking/virtual-ips/. A reader is slower than that, this test is not.
-PROXY_SECONDS = 10
-# The image that README proves a pool with, and what stands for it in a cluster that cannot pull: the same psql.
+# The image that README queries a pool with. Another one with the same psql stands for it here.
 PSQL = "postgres:18"
+# The password in README's Secret. Here it is that of the role in the namespace's PostgreSQL.
+PASSWORD = "password=change-me"
 NOT_RUN = {
     "make demo": "takes the namespace `shop` and the machine for itself; continuous integration runs its parts",
     "make test": "is what is running",
@@ -31,9 +33,16 @@ NOT_RUN = {
 INSTEAD = {
     # The operator is there, by the same chart. What this command would install is rendered.
     "helm install": ("helm install", "helm template"),
+    "helm upgrade": ("helm upgrade", "helm template"),
     "helm uninstall": ("helm uninstall", "helm uninstall --dry-run"),
     "kubectl delete connectionpools": ("kubectl delete", "kubectl delete --dry-run=server"),
+    # Other commands need the pool.
+    "kubectl delete connectionpool ": ("kubectl delete", "kubectl delete --dry-run=server"),
     "kubectl delete crd": ("kubectl delete", "kubectl delete --dry-run=server"),
+    # The chart has installed the definitions, and stays their owner.
+    "kubectl apply --server-side -k crds": ("kubectl apply", "kubectl apply --dry-run=server --force-conflicts"),
+    # The namespace has a PostgreSQL with TLS, which the whole page works with.
+    "kubectl run postgres": ("kubectl run", "kubectl run --dry-run=client --output=yaml"),
 }
 
 
@@ -46,23 +55,31 @@ def to_run(command: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone, as far as README's commands see it, with the first example in pool.yaml."""
+def directory(here: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone, as far as the commands see it, with README's pool and its query in their files."""
     found = tmp_path_factory.mktemp("clone")
-    for name in (".venv", "charts", "operator"):
-        (found / name).symlink_to(readme.REPOSITORY / name)
+    for name in (".venv", "charts", "crds", "operator"):
+        (found / name).symlink_to(documents.REPOSITORY / name)
     (found / "pool.yaml").write_text(demo.example(), encoding="utf-8")
+    (query,) = (block.text for block in documents.blocks("yaml", documents.README) if "kind: Job" in block.text)
+    (found / "query.yaml").write_text(query.replace(PSQL, here.site.reference("clients")), encoding="utf-8")
+    return found
+
+
+@pytest.fixture(scope="module")
+def password(here: Namespace) -> str:
+    """The password of the role `shop`. Its Secret is deleted, because README's reader makes it."""
+    found = programs.values(here, "shop-db")["password"]
+    here.kubectl("delete", "secret", "shop-db")
     return found
 
 
 @pytest.fixture(scope="module")
 def environment(here: Namespace, directory: Path) -> Iterator[Mapping[str, str]]:
-    """A kubeconfig whose current namespace is this module's, as README's commands name none."""
+    """A kubeconfig whose current namespace is this module's, as the commands name none."""
     kubeconfig = directory / "kubeconfig"
     kubeconfig.write_bytes(Path(here.site.env["KUBECONFIG"]).read_bytes())
     kubeconfig.chmod(0o600)
-    # `kubectl run` makes a pod without the fields that the restricted profile asks for.
-    here.site.kubectl("label", "namespace", here.name, "pod-security.kubernetes.io/enforce=baseline", "--overwrite")
     chosen = {**here.site.env, "KUBECONFIG": str(kubeconfig)}
     run(f"kubectl config set-context --current --namespace={here.name}", directory, chosen)
     yield chosen
@@ -84,25 +101,15 @@ def run(command: str, directory: Path, environment: Mapping[str, str]) -> str:
     return done.stdout
 
 
-def run_behind_proxy(command: str, directory: Path, environment: Mapping[str, str]) -> str:
-    """What a command prints; tried again while the Service that it needs refuses for want of news from kube-proxy."""
-    deadline = time.monotonic() + PROXY_SECONDS
-    while True:
-        try:
-            return run(command, directory, environment)
-        except AssertionError as problem:
-            if "Connection refused" not in str(problem) or time.monotonic() > deadline:
-                raise
-
-
 @pytest.fixture(scope="module")
-def printed(here: Namespace, directory: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """What each command of README printed, by the command as README has it."""
-    told = {}
-    for command in readme.commands():
+def printed(here: Namespace, directory: Path, environment: Mapping[str, str], password: str) -> Mapping[str, str]:
+    """What each command printed first, by the command as its page has it. A command may stand on several pages."""
+    told: dict[str, str] = {}
+    for command in documents.commands():
         if command not in NOT_RUN:
             runnable = to_run(command).replace(PSQL, here.site.reference("clients"))
-            told[command] = run_behind_proxy(runnable, directory, environment)
+            runnable = runnable.replace(PASSWORD, shlex.quote(PASSWORD.replace("change-me", password)))
+            told.setdefault(command, run(runnable, directory, environment))
     return told
 
 
@@ -113,19 +120,19 @@ def one(printed: Mapping[str, str], start: str) -> str:
 
 
 def test_every_command_runs_but_those_that_cannot_here(printed: Mapping[str, str]) -> None:
-    assert set(printed) | set(NOT_RUN) == set(readme.commands())
-    assert set(NOT_RUN) <= set(readme.commands())
+    assert set(printed) | set(NOT_RUN) == set(documents.commands())
+    assert set(NOT_RUN) <= set(documents.commands())
     assert all(any(command.startswith(start) for command in printed) for start in INSTEAD)
 
 
 def test_a_query_through_the_pool_proves_it(printed: Mapping[str, str]) -> None:
-    said = one(printed, "echo 'SELECT current_user, version()' | kubectl run psql")
+    said = one(printed, "kubectl logs job/query")
     assert "PostgreSQL 18" in said
     assert " shop " in said
 
 
 def test_the_line_of_get_has_the_columns_that_readme_shows(printed: Mapping[str, str]) -> None:
-    shown = readme.blocks("")[0].text.splitlines()
+    shown = documents.blocks("", documents.README)[0].text.splitlines()
     head, values = printed["kubectl get connectionpools"].splitlines()
     assert head.split() == shown[0].split()
     assert values.split()[:4] == shown[1].split()[:4]
@@ -161,8 +168,9 @@ def test_the_offline_commands_know_the_first_example(printed: Mapping[str, str])
     assert kinds == {"ConfigMap", "Deployment", "PodDisruptionBudget", "Secret", "Service"}
 
 
-def test_the_chart_installs_the_images_that_were_pushed(printed: Mapping[str, str]) -> None:
-    rendered = one(printed, "helm install")
+@pytest.mark.parametrize("command", ["helm install", "helm upgrade"])
+def test_the_chart_installs_the_images_that_were_pushed(printed: Mapping[str, str], command: str) -> None:
+    rendered = one(printed, command)
     version = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"]
     for name in images.RELEASED:
         assert f"registry.example.com/team/pgbouncer-operator/{name}:{version}" in rendered
@@ -171,12 +179,34 @@ def test_the_chart_installs_the_images_that_were_pushed(printed: Mapping[str, st
 
 def test_the_removal_would_remove_the_operator_all_pools_and_their_definition(printed: Mapping[str, str]) -> None:
     assert f'"{demo.POOL}" deleted' in one(printed, "kubectl delete connectionpools")
+    assert f'"{demo.POOL}" deleted' in one(printed, "kubectl delete connectionpool ")
     assert "uninstalled" in one(printed, "helm uninstall")
     assert "connectionpools.pgbouncer-operator.io" in one(printed, "kubectl delete crd")
 
 
+def test_a_server_for_a_try_is_a_pod_and_a_service(printed: Mapping[str, str]) -> None:
+    made = list(yaml.safe_load_all(one(printed, "kubectl run postgres")))
+    assert {(body["kind"], body["metadata"]["name"]) for body in made} == {("Service", "postgres"), ("Pod", "postgres")}
+
+
+def test_a_pod_says_what_its_agent_sees(printed: Mapping[str, str]) -> None:
+    assert yaml.safe_load(one(printed, "kubectl get --raw"))["cap"] > 0
+
+
+def test_the_sql_for_looking_up_logins_is_printed_by_the_operator(printed: Mapping[str, str]) -> None:
+    assert "CREATE" in one(printed, "kubectl exec -n pgbouncer-operator")
+
+
+@pytest.mark.parametrize("block", documents.blocks("sql"), ids=str)
+def test_postgresql_takes_every_statement(here: Namespace, block: documents.Block) -> None:
+    sql(here, f"BEGIN;\n{block.text}\nROLLBACK;")
+
+
+@pytest.mark.usefixtures("printed")
 def test_the_api_server_takes_every_manifest(here: Namespace, say: Callable[[str], None]) -> None:
-    for block in readme.blocks("yaml"):
-        said = here.kubectl("apply", "--dry-run=server", "-f", "-", text=block.text)
-        say(f"line {block.line}: {said.strip()}")
+    """A Job cannot change, so README's has the image here that it ran with."""
+    for block in documents.blocks("yaml"):
+        text = block.text.replace(PSQL, here.site.reference("clients"))
+        said = here.kubectl("apply", "--dry-run=server", "-f", "-", text=text)
+        say(f"{block}: {said.strip()}")
         assert "dry run" in said
