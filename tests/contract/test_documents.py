@@ -195,6 +195,12 @@ def test_the_health_check_for_argo_cd_is_of_our_kind_and_reads_what_a_pool_has()
 # Names.
 
 
+def test_every_release_of_the_changelog_has_its_section_in_the_page_about_upgrades() -> None:
+    changelog = documents.text(documents.REPOSITORY / "CHANGELOG.md")
+    releases = re.findall(r"^## (.+)$", changelog, re.MULTILINE)
+    assert releases == re.findall(r"^### (.+)$", page("how-to/upgrade.md"), re.MULTILINE)
+
+
 def test_every_field_named_exists() -> None:
     top = "|".join(SPEC["properties"])
     named = set(re.findall(rf"`(?:spec\.)?((?:{top})(?:\.[a-zA-Z]+)+)`", TEXT))
