@@ -27,17 +27,18 @@ from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.events import EventRecorder
 from pgbouncer_operator.kube.lease import KubeLeaseStore
 from pgbouncer_operator.kube.resources import ENDPOINT_SLICES, POSTGRES_SERVERS, Resource
-from pgbouncer_operator.kube.transport import Limits
+from pgbouncer_operator.kube.transport import RequestOptions
 from pgbouncer_operator.metrics import Metrics
-from pgbouncer_operator.reconcile import following
-from pgbouncer_operator.reconcile.agents import Agents
-from pgbouncer_operator.reconcile.apply import Applier
-from pgbouncer_operator.reconcile.observe import Observer
-from pgbouncer_operator.reconcile.readings import Readings
-from pgbouncer_operator.reconcile.reconcile import Reconciler
-from pgbouncer_operator.reconcile.server_reconcile import Dispatcher, ServerReconciler
-from pgbouncer_operator.reconcile.triggers import COALESCE, AnyKey, ServerKey, delay
-from pgbouncer_operator.reconcile.world import WATCHED, View, World, project, selector
+from pgbouncer_operator.reconcile.cache import workload_store
+from pgbouncer_operator.reconcile.cache.cluster import WATCHED, ClusterCache, View, project, selector
+from pgbouncer_operator.reconcile.cache.keys import COALESCE, AnyKey, ServerKey, delay
+from pgbouncer_operator.reconcile.dispatch import Dispatcher
+from pgbouncer_operator.reconcile.pool.agents import Agents
+from pgbouncer_operator.reconcile.pool.apply import Applier
+from pgbouncer_operator.reconcile.pool.observe import Observer
+from pgbouncer_operator.reconcile.pool.reconcile import Reconciler
+from pgbouncer_operator.reconcile.server.limits_poller import LimitsPoller
+from pgbouncer_operator.reconcile.server.reconcile import ServerReconciler
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.settings import Settings
 
@@ -64,7 +65,7 @@ class _Operator:
     settings: Settings
     kubeconfig: Path | None
     metrics: Metrics = field(default_factory=Metrics)
-    world: World = field(default_factory=World)
+    world: ClusterCache = field(default_factory=ClusterCache)
     queue: WorkQueue[AnyKey] = field(default_factory=WorkQueue)
 
     async def run(self) -> None:
@@ -88,7 +89,7 @@ class _Operator:
                 await leading
 
     async def _connect(self) -> Kube:
-        limits = Limits(observe=self.metrics.called)
+        limits = RequestOptions(observe=self.metrics.called)
         if self.kubeconfig is None:
             return Kube.in_cluster(limits, SERVICE_ACCOUNT, os.environ)
         return await Kube.from_kubeconfig(limits, self.kubeconfig)
@@ -110,7 +111,7 @@ class _Operator:
         async with contextlib.AsyncExitStack() as closing:
             agents = Agents.open()
             closing.push_async_callback(agents.close)
-            readings = Readings(kube, loop.time, lambda key: self.queue.add_after(key, COALESCE), postgres.limits)
+            readings = LimitsPoller(kube, loop.time, lambda key: self.queue.add_after(key, COALESCE), postgres.limits)
             closing.push_async_callback(readings.close)
             workers = self._workers(kube, agents, readings)
             vitals.workers = workers
@@ -128,9 +129,9 @@ class _Operator:
             async with asyncio.TaskGroup() as group:
                 group.create_task(workers.run(), name="workers")
                 group.create_task(self._resync(kube, watching), name="resync")
-                group.create_task(self._follow(_Inbox(self, loop, following.project)), name="clients")
+                group.create_task(self._follow(_Inbox(self, loop, workload_store.project)), name="clients")
 
-    def _workers(self, kube: Kube, agents: Agents, readings: Readings) -> Workers[AnyKey]:
+    def _workers(self, kube: Kube, agents: Agents, readings: LimitsPoller) -> Workers[AnyKey]:
         loop = asyncio.get_running_loop()
         events = EventRecorder(kube, TokenBucket(EVENTS_RATE, EVENTS_BURST, loop.time), _utc, EVENTS_QUIET)
         platform = Platform(self.settings.pool_image, self.settings.image_pull_policy, self.settings.endpoint_delay)

@@ -9,7 +9,7 @@ from aiohttp import web
 from pgbouncer_operator.engine.leader import Elector
 from pgbouncer_operator.engine.workers import Workers
 from pgbouncer_operator.metrics import CONTENT_TYPE, Metrics
-from pgbouncer_operator.reconcile.triggers import AnyKey
+from pgbouncer_operator.reconcile.cache.keys import AnyKey
 
 STUCK_SECONDS = 180.0  # a reconcile times out after 120 s
 SILENT_SECONDS = 60.0  # the elector turns every 2 s

@@ -13,10 +13,11 @@ from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.parameters import Audience, ParameterRule, ParameterType
 from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.api.postgres_server import parse as parse_server
-from pgbouncer_operator.pgbouncer import grants, hba, ini, parameters, userlist
-from pgbouncer_operator.pgbouncer.composition import Composition, Login, entries
-from pgbouncer_operator.pgbouncer.grants import Grants
-from pgbouncer_operator.reconcile import membership
+from pgbouncer_operator.pgbouncer import hba, ini, parameters, userlist
+from pgbouncer_operator.pgbouncer.composition import Composition, UserEntry, entries
+from pgbouncer_operator.protocol import grants
+from pgbouncer_operator.protocol.grants import Grants
+from pgbouncer_operator.reconcile.server import membership
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources import connection_secret
 from pgbouncer_operator.resources.deployment import Platform
@@ -106,10 +107,10 @@ def files(wanted: Desired) -> dict[str, str]:
     cap = wanted.fit.static * (wanted.fit.replicas + wanted.fit.surge) // max(1, wanted.fit.replicas)
     if cap < wanted.fit.floor:
         return {}
-    logins = [Login(f"<login of {each.name}>", "<password>", each.max) for each in wanted.intent.users]
+    logins = [UserEntry(f"<login of {each.name}>", "<password>", each.max) for each in wanted.intent.users]
     lookup = "<login of authQuery>" if wanted.intent.auth_query else ""
     if lookup:
-        logins.append(Login(lookup, "<password>"))
+        logins.append(UserEntry(lookup, "<password>"))
     composition = Composition(
         intent=wanted.intent,
         shares=grants.split(cap, [(each.name, each.max) for each in entries(wanted.intent)]),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.sizing.limits import Limits
+from pgbouncer_operator.sizing.limits import ServerLimits
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 3
@@ -36,7 +36,7 @@ class Superuser(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerAddress:
     """Where to log in, and how it is verified. sslmode: libpq's. authority: PEM, "" for the public CAs."""
 
     host: str
@@ -47,14 +47,14 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class ServerLogin:
     """Whom to log in as."""
 
     username: str = field(repr=False)
     password: str = field(repr=False)
 
 
-async def limits(server: Server, login: Login) -> Limits:
+async def limits(server: ServerAddress, login: ServerLogin) -> ServerLimits:
     """The server's limits. Raises Unanswered and Superuser; takes 12 s at most, and 22 s of a server that freezes.
 
     psycopg then asks the server to cancel, for 5 s, and waits for its word as long. So it does when the task is
@@ -74,10 +74,10 @@ async def limits(server: Server, login: Login) -> Limits:
         raise Unanswered(_words(str(error), login) if said else type(error).__name__) from None
     if superuser:
         raise Superuser
-    return Limits(maximum, superusers + reserved, started)
+    return ServerLimits(maximum, superusers + reserved, started)
 
 
-async def _ask(server: Server, login: Login) -> tuple[int, int, int, str, bool]:
+async def _ask(server: ServerAddress, login: ServerLogin) -> tuple[int, int, int, str, bool]:
     import psycopg
 
     with _certificates(server) as file:
@@ -107,7 +107,7 @@ async def _ask(server: Server, login: Login) -> tuple[int, int, int, str, bool]:
 
 
 @contextlib.contextmanager
-def _certificates(server: Server) -> Iterator[str]:
+def _certificates(server: ServerAddress) -> Iterator[str]:
     """A file for libpq, which takes certificates in no other way; in memory, as the operator may write nowhere."""
     if not server.sslmode.startswith("verify"):
         yield "/nonexistent"  # libpq verifies as soon as there is a file, also one in the home directory
@@ -123,7 +123,7 @@ def _certificates(server: Server) -> Iterator[str]:
         os.close(number)
 
 
-def _words(text: str, login: Login) -> str:
+def _words(text: str, login: ServerLogin) -> str:
     """The server's first sentence, without preface, severity, and what the Secret holds."""
     line = text.strip().split("\n")[0]
     line = re.sub(r"^(connection failed: )?(connection to server at .*? failed: )?((FATAL|ERROR):\s+)?", "", line)

@@ -19,7 +19,7 @@ from tests.bench.operator_process import OperatorProcess
 from tests.localcluster.progress import Progress
 
 from pgbouncer_operator.kube.client import Kube
-from pgbouncer_operator.kube.transport import Limits
+from pgbouncer_operator.kube.transport import RequestOptions
 
 SIZES = (1, 100, 1000)
 ROUNDS = 3
@@ -32,7 +32,7 @@ async def main(sizes: tuple[int, ...]) -> None:
     lines = [Result.heading()]
     with ground.definitions(env):
         plain_config, plain_user = kubeconfig(env, "plain")
-        kube = await Kube.from_kubeconfig(Limits(timeout=30.0), plain_config)
+        kube = await Kube.from_kubeconfig(RequestOptions(timeout=30.0), plain_config)
         try:
             bench = _Bench(env, log, kube, plain_user, *kubeconfig(env, "operator"))
             for size in sizes:

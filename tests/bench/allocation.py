@@ -14,11 +14,13 @@ from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.postgres_server import PostgresServer
-from pgbouncer_operator.pgbouncer.grants import Grant, Grants
-from pgbouncer_operator.reconcile import projections, server_round
-from pgbouncer_operator.reconcile.observe import parsed
-from pgbouncer_operator.reconcile.server_round import Member
-from pgbouncer_operator.reconcile.servers import read
+from pgbouncer_operator.protocol.grants import Grant, Grants
+from pgbouncer_operator.reconcile.cache import views
+from pgbouncer_operator.reconcile.cache.servers import read
+from pgbouncer_operator.reconcile.server import allocate
+from pgbouncer_operator.reconcile.server.allocate import MemberPool
+from pgbouncer_operator.reconcile.server.status import ServerReadings, patch, server_status
+from pgbouncer_operator.reconcile.specification import parsed
 from pgbouncer_operator.resources.grants import grants_config_map
 
 BUDGET = 4_000
@@ -41,34 +43,34 @@ def pool(number: int, want: int) -> dict[str, Any]:
     return {"metadata": {**metadata, "creationTimestamp": f"2026-01-01T00:{number % 60:02}:00Z"}, "spec": spec}
 
 
-def server(status: dict[str, Any]) -> projections.ServerView:
+def server(status: dict[str, Any]) -> views.ServerView:
     spec = {"host": "main.example.com", "connections": {"max": BUDGET}, "allowedNamespaces": {"from": "All"}}
     metadata = {"name": "rds", "namespace": "platform", "uid": "s", "resourceVersion": "1", "generation": 1}
-    return projections.server({"metadata": metadata, "spec": spec, "status": status})
+    return views.server({"metadata": metadata, "spec": spec, "status": status})
 
 
-def member(known: PostgresServer, number: int, want: int, confirmed: int) -> Member:
+def member(known: PostgresServer, number: int, want: int, confirmed: int) -> MemberPool:
     """The pool parsed anew, with a ledger of two pods that was made from round `confirmed`."""
-    made = projections.pool(pool(number, want))
+    made = views.pool(pool(number, want))
     grants = Grants(3, 5, {"a": Grant(10, 3, 10), "b": Grant(10, 3, 10)}, {}, 0, "platform/rds", confirmed)
     body = grants_config_map(made.name, grants)
     metadata = {**body["metadata"], "namespace": made.namespace, "uid": "l", "resourceVersion": "1"}
-    ledger = projections.child({**body, "metadata": metadata})
-    asked = server_round.asks(parsed(made), made.status, known)
-    return Member(made, asked, server_round.holds(ledger, frozenset({"a", "b"})), welcome=True)
+    ledger = views.child({**body, "metadata": metadata})
+    asked = allocate.asks(parsed(made), made.status, known)
+    return MemberPool(made, asked, allocate.holds(ledger, frozenset({"a", "b"})), welcome=True)
 
 
 def wants(number: int) -> int:
     return 20 + number % 50
 
 
-def written(status: dict[str, Any], change: Callable[[PostgresServer], list[Member]]) -> dict[str, Any]:
+def written(status: dict[str, Any], change: Callable[[PostgresServer], list[MemberPool]]) -> dict[str, Any]:
     """One round of a server, from its object as it comes from the API server to the status that is written."""
     view = server(status)
     known = read(view)
     assert isinstance(known, PostgresServer)
-    shared = server_round.shared_out(view, known, change(known), frozenset())
-    body = server_round.patch(view, server_round.told(view, known, shared, server_round.Heard(), TODAY))
+    shared = allocate.shared_out(view, known, change(known), frozenset())
+    body = patch(view, server_status(view, known, shared, ServerReadings(), TODAY))
     assert body is not None  # else it would be the cost of a round that does nothing
     found: dict[str, Any] = body["status"]
     return found
@@ -76,13 +78,13 @@ def written(status: dict[str, Any], change: Callable[[PostgresServer], list[Memb
 
 def seconds(pools: int) -> tuple[float, float]:
     """CPU seconds of one server's first round and of the one after the change."""
-    found: list[Member] = []
+    found: list[MemberPool] = []
 
-    def first(known: PostgresServer) -> list[Member]:
+    def first(known: PostgresServer) -> list[MemberPool]:
         found.extend(member(known, number, wants(number), 1) for number in range(pools))
         return found
 
-    def later(known: PostgresServer) -> list[Member]:
+    def later(known: PostgresServer) -> list[MemberPool]:
         for number in range(0, pools, 10):
             found[number] = member(known, number, wants(number) // 2, 2)
         return found

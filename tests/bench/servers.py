@@ -27,9 +27,9 @@ from tests.localcluster.progress import Progress
 from pgbouncer_operator import naming
 from pgbouncer_operator.kube import resources
 from pgbouncer_operator.kube.client import Kube, Object
-from pgbouncer_operator.kube.transport import Limits
-from pgbouncer_operator.pgbouncer.grants import Grants, GrantsError
-from pgbouncer_operator.reconcile.report import AT_REST, FIGURES_EVERY
+from pgbouncer_operator.kube.transport import RequestOptions
+from pgbouncer_operator.protocol.grants import Grants, GrantsError
+from pgbouncer_operator.reconcile.status.report import AT_REST, FIGURES_EVERY
 
 PLACE = "bench-servers"
 EACH = 15  # connections of a server's budget for each of its pools
@@ -244,7 +244,7 @@ async def main(size: Size) -> int:
     with ground.definitions(env):
         plain_config, _ = kubeconfig(env, "plain")
         operator_config, operator_user = kubeconfig(env, "operator")
-        kube = await Kube.from_kubeconfig(Limits(timeout=30.0), plain_config)
+        kube = await Kube.from_kubeconfig(RequestOptions(timeout=30.0), plain_config)
         try:
             async with burst.namespaces(kube, env, PLACE) as (place,):
                 with OperatorProcess(operator_config) as process:

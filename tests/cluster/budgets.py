@@ -9,7 +9,7 @@ from tests.cluster.api import CONFIG_MAPS, PODS, SERVERS, Api
 from tests.cluster.pools import Namespace, Object, pool
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.pgbouncer.grants import Grants
+from pgbouncer_operator.protocol.grants import Grants
 
 SERVER = "budgeted"
 LOOK_EVERY = 0.5  # seconds

@@ -104,29 +104,29 @@ def another_node(here: Namespace) -> Iterator[str | None]:
 
 def test_no_turmoil_brings_the_pools_of_a_server_above_its_budget(ready: Namespace, say: Callable[[str], None]) -> None:
     began = time.monotonic()
-    with another_node(ready) as node, watched(ready) as seen:
-        scene = turmoil.Scene(ready, POOLS, CLIENTS, BUDGET, LESS, seen.counted, seen.web, node)
+    with another_node(ready) as node, watched(ready) as observed:
+        scene = turmoil.Scene(ready, POOLS, CLIENTS, BUDGET, LESS, observed.counted, observed.web, node)
         if node is not None:
             nodes.only(ready, nodes.FIRST, node)
         for number in range(ROUNDS):
             turmoil.everything(scene, number)
         seconds = time.monotonic() - began
-        by_pod, torn = seen.accounts(), list(seen.web.torn)
+        by_pod, torn = observed.accounts(), list(observed.web.torn)
         full = [line for line in log(ready) if any(words in line for words in FULL)]
-    counted, watch, accounts = seen.counted, seen.watch, by_pod.values()
+    counted, watch, accounts = observed.counted, observed.watch, by_pod.values()
     failed = sum(each["failed"] + each["refused"] for each in accounts)
     committed = sum(each["committed"] for each in accounts)
     say(
         f"3 pools, budget {BUDGET}, {ROUNDS} rounds in {seconds / 60:.1f} min: {failed} of "
         f"{committed} transactions failed; PostgreSQL counted at most {counted.peak} in {len(counted.counts)} counts "
         f"(peak/budget {counted.peak / BUDGET:.2f}), and refused {len(full)} logins; "
-        f"mean held/busy {held_to_busy(counted, seen.busy):.2f}; "
+        f"mean held/busy {held_to_busy(counted, observed.busy):.2f}; "
         f"least caps of ready pods {watch.granted}, least charged beyond their floors {watch.spare}; "
         f"at most {watch.given} given and {watch.charged} charged"
     )
     assert failed == 0, {pod: (each["errors"], each["first"]) for pod, each in by_pod.items() if each["errors"]}
-    assert not torn, (len(torn), [seen.web.latest.get(each) for each in torn[:2]])
-    assert len(seen.web.latest) >= ROUNDS * (turmoil.MANY_CLIENTS - turmoil.FEW_CLIENTS) + turmoil.FEW_CLIENTS
+    assert not torn, (len(torn), [observed.web.latest.get(each) for each in torn[:2]])
+    assert len(observed.web.latest) >= ROUNDS * (turmoil.MANY_CLIENTS - turmoil.FEW_CLIENTS) + turmoil.FEW_CLIENTS
     assert not full, full[:3]
     assert 0 < counted.peak <= BUDGET
     assert len(counted.counts) > COUNTED * seconds

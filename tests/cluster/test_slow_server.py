@@ -18,9 +18,9 @@ from tests.localcluster.waiting import until
 from tests.traces.policies import Look, Naive
 from tests.traces.scenarios import Scenario
 
-from pgbouncer_operator.reconcile import agent_state
-from pgbouncer_operator.reconcile.agent_state import Totals
-from pgbouncer_operator.sizing.demand import Reason, Window
+from pgbouncer_operator.protocol import agent_state
+from pgbouncer_operator.protocol.agent_state import Totals
+from pgbouncer_operator.sizing.demand import SizingReason, Window
 
 POOL = "shop"
 START, MOST = 12, 24  # connections; enough for the usual load, and what the pool may grow to
@@ -94,7 +94,7 @@ def test_a_slow_server_gets_no_more_connections_and_recovers(ready: Namespace, s
     assert failed == 0, account["errors"]
     assert rate(slow) < 0.6 * rate(usual), "the server was not the bottleneck"
     assert max(naive(slow)) > max(START, 2 * max(naive(usual))), "what the naive sizer goes by did not grow"
-    assert Reason.SERVER_SLOW in {each.reason for each in slow}
+    assert SizingReason.SERVER_SLOW in {each.reason for each in slow}
     assert max(sizes(slow) + sizes(after)) <= max(sizes(usual)) <= START
 
 

@@ -12,9 +12,9 @@ from tests.contract.pools import pool
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.agent import metrics as agent
-from pgbouncer_operator.agent.state import Backend, BackendReason, Reload, ReloadKind, State
 from pgbouncer_operator.api.connection_pool import parse
 from pgbouncer_operator.metrics import Metrics
+from pgbouncer_operator.protocol.state import BackendReason, BackendTest, Reload, ReloadKind, State
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import desired
 
@@ -26,7 +26,7 @@ ENABLED = ("podMonitor.enabled=true", "prometheusRule.enabled=true", "grafanaDas
 def served() -> set[str]:
     """The names of all series of operator and agent. Counters are named after what they count, plus _total."""
     state = State(
-        "uid", "version", backend=Backend(BackendReason.OK, ""), reload=Reload("hash", 0.1, ReloadKind.RELOAD)
+        "uid", "version", backend=BackendTest(BackendReason.OK, ""), reload=Reload("hash", 0.1, ReloadKind.RELOAD)
     )  # fmt: skip
     families = [*agent.of_pools([]), *agent.of_databases([]), *agent.of_stats([]), *agent.of_agent(state)]
     names = {each.name + ("_total" if each.type == "counter" else "") for each in families} | {"pgbouncer_up"}

@@ -4,8 +4,8 @@ import pytest
 from tests.contract.chart import NAMESPACE, RELEASE, granted, rendered
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.reconcile.following import FOLLOWED
-from pgbouncer_operator.reconcile.world import WATCHED
+from pgbouncer_operator.reconcile.cache.cluster import WATCHED
+from pgbouncer_operator.reconcile.cache.workload_store import FOLLOWED
 
 POOLS = f"{naming.GROUP}/{naming.PLURAL}"
 SERVERS = f"{naming.GROUP}/{naming.SERVER_PLURAL}"

@@ -11,7 +11,7 @@ from tests.contract.servers import BAD, GOOD, server
 from tests.contract.test_crd import ALLOWED, VALIDATIONS, nodes
 
 from pgbouncer_operator.api import crd, crd_server
-from pgbouncer_operator.api.connection_pool import InvalidSpec, Problem
+from pgbouncer_operator.api.connection_pool import FieldProblem, InvalidSpec
 from pgbouncer_operator.api.postgres_server import parse
 
 DOCUMENT = crd_server.render()
@@ -88,7 +88,7 @@ def test_a_good_server_is_accepted(sentence: str, body: Object) -> None:
 def test_a_bad_server_is_refused_with_the_field_and_the_remedy(bad: Bad) -> None:
     with pytest.raises(InvalidSpec) as refused:
         parse(bad.body)
-    assert refused.value.problems == (Problem(bad.field, bad.message),)
+    assert refused.value.problems == (FieldProblem(bad.field, bad.message),)
 
 
 def test_every_rule_of_the_definition_has_a_server_that_breaks_it() -> None:

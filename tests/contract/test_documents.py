@@ -16,14 +16,14 @@ from tests import documents
 from tests.localcluster import deploy
 
 from pgbouncer_operator import naming, offline
-from pgbouncer_operator.agent import removal, settings
+from pgbouncer_operator.agent import removed_databases, settings
 from pgbouncer_operator.agent.metrics import DATABASES, POOLS, STATS, of_agent
-from pgbouncer_operator.agent.state import Backend, BackendReason, Reload, ReloadKind, State
 from pgbouncer_operator.api import crd
 from pgbouncer_operator.api.conditions import ConditionType
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.metrics import Metrics
 from pgbouncer_operator.pgbouncer import parameters
+from pgbouncer_operator.protocol.state import BackendReason, BackendTest, Reload, ReloadKind, State
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources.connection_secret import Login, connection_secret, connection_secrets
 
@@ -237,8 +237,10 @@ def test_every_condition_is_named(condition: ConditionType) -> None:
 
 def test_the_seconds_in_the_exceptions_are_those_of_the_code() -> None:
     told = page("explanation/promises.md")
-    assert f"gets no grant for {settings.Settings.__dataclass_fields__['static_after'].default:.0f} seconds" in told
-    assert f"goes on for {removal.TRANSACTION_SECONDS:.0f} seconds more" in told
+    assert (
+        f"gets no grant for {settings.AgentSettings.__dataclass_fields__['static_after'].default:.0f} seconds" in told
+    )
+    assert f"goes on for {removed_databases.TRANSACTION_SECONDS:.0f} seconds more" in told
 
 
 def test_every_metric_is_named_and_no_other() -> None:
@@ -250,7 +252,7 @@ def test_every_metric_is_named_and_no_other() -> None:
         for metric in Metrics().registry.collect()
         if not metric.name.startswith("process_")
     }
-    state = State("uid", "1", backend=Backend(BackendReason.OK), reload=Reload("0", 0.1, ReloadKind.RELOAD))
+    state = State("uid", "1", backend=BackendTest(BackendReason.OK), reload=Reload("0", 0.1, ReloadKind.RELOAD))
     assert whole(agent, "pgbouncer_operator_agent") == {sample(metric.name, metric.type) for metric in of_agent(state)}
     assert families == ["pgbouncer_up", *(f"pgbouncer_{each}_*" for each in ("pool", "database", "stats"))]
     assert all((POOLS, DATABASES, STATS))

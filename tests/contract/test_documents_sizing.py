@@ -7,9 +7,9 @@ from tests.contract.test_documents import MANIFESTS, POOL, page
 from pgbouncer_operator import naming
 from pgbouncer_operator.api import postgres_server
 from pgbouncer_operator.api.tuning import SizingMode
-from pgbouncer_operator.reconcile import server_limits
-from pgbouncer_operator.reconcile.advice import Subject
+from pgbouncer_operator.reconcile.server import limits
 from pgbouncer_operator.reconcile.specification import read
+from pgbouncer_operator.reconcile.status.advice import PoolAdvice
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import desired
 from pgbouncer_operator.sizing import demand
@@ -22,11 +22,11 @@ def test_every_server_shown_is_valid_and_every_advice_about_one_is_named() -> No
     budgets = [postgres_server.parse(body).spec.connections.budget for body in shown]
     assert budgets == [333, None]
     told = set(re.findall(r"`(\w+)`", page("how-to/share-a-budget.md")))
-    assert {each.value for each in server_limits.Subject} <= told
+    assert {each.value for each in limits.ServerAdvice} <= told
 
 
 def test_every_advice_and_every_mode_is_named() -> None:
-    assert {each.value for each in Subject} <= set(re.findall(r"`(\w+)`", FOLLOWING))
+    assert {each.value for each in PoolAdvice} <= set(re.findall(r"`(\w+)`", FOLLOWING))
     modes = FOLLOWING.partition("\n## ")[0]
     assert {each.value for each in SizingMode} == set(re.findall(r"^\| `(\w+)`", modes, re.MULTILINE))
 

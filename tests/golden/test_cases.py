@@ -14,8 +14,8 @@ import yaml
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.pgbouncer import hba, ini, userlist
 from pgbouncer_operator.pgbouncer.composition import entries
-from pgbouncer_operator.pgbouncer.grants import Grant, Grants, split
-from pgbouncer_operator.pgbouncer.intent import Intent
+from pgbouncer_operator.protocol.grants import Grant, Grants, split
+from pgbouncer_operator.protocol.intent import Intent
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources.connection_secret import Login, connection_secret, connection_secrets
 from pgbouncer_operator.resources.deployment import Platform
@@ -46,7 +46,7 @@ def files(content: Intent, wanted: Desired) -> dict[str, str]:
     cap = wanted.fit.static
     if not cap:
         return {}  # no pod
-    logins = tuple(ini.Login(each.name.replace("-", "_"), LOGIN.password, each.max) for each in content.users)
+    logins = tuple(ini.UserEntry(each.name.replace("-", "_"), LOGIN.password, each.max) for each in content.users)
     composition = ini.Composition(
         intent=content,
         shares=split(cap, [(each.name, each.max) for each in entries(content)]),

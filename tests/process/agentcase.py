@@ -8,7 +8,7 @@ from tests.process import agentdb, agentpod
 from tests.process.agentpod import Pod, with_settings
 from tests.process.servers import Postgres
 
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls, UserIntent
+from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls, UserIntent
 
 PASSWORD = "s3cret-of-shop"
 

@@ -24,8 +24,8 @@ from tests.process import rootfs
 import pgbouncer_operator
 from pgbouncer_operator import naming
 from pgbouncer_operator.agent import wire
-from pgbouncer_operator.pgbouncer.grants import Grant, Grants
-from pgbouncer_operator.pgbouncer.intent import Intent
+from pgbouncer_operator.protocol.grants import Grant, Grants
+from pgbouncer_operator.protocol.intent import Intent
 
 UID = rootfs.UID
 OPERATOR = Path(pgbouncer_operator.__file__).parents[1]

@@ -13,7 +13,7 @@ from tests.process.agentload import Census, Load
 from tests.process.agentpod import Pod, eventually, with_settings
 from tests.process.servers import Postgres
 
-from pgbouncer_operator.pgbouncer.intent import ServerTls
+from pgbouncer_operator.protocol.intent import ServerTls
 
 pytestmark = [
     pytest.mark.process,

@@ -20,7 +20,7 @@ from tests.process.agentpod import Pod, eventually, free_port
 from tests.process.servers import Postgres
 
 from pgbouncer_operator.agent import backend
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls, UserIntent
+from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls, UserIntent
 
 pytestmark = [
     pytest.mark.process,

@@ -15,7 +15,7 @@ from tests.process.agentcase import PASSWORD, intent, reasons, shown
 from tests.process.agentpod import Pod, eventually, with_settings
 from tests.process.servers import Postgres
 
-from pgbouncer_operator.pgbouncer.intent import ClientTls, Intent
+from pgbouncer_operator.protocol.intent import ClientTlsIntent, Intent
 
 pytestmark = [
     pytest.mark.process,
@@ -27,7 +27,7 @@ pytestmark = [
 def secured(pod: Pod, postgres: Postgres, tmp_path: Path) -> Intent:
     """The pool's intent with a certificate mounted."""
     agentpod.publish(pod.root / "tls", pair(tmp_path, "first"))
-    return pod.mount_intent(replace(intent(postgres), client_tls=ClientTls("require")))
+    return pod.mount_intent(replace(intent(postgres), client_tls=ClientTlsIntent("require")))
 
 
 def pair(directory: Path, name: str) -> dict[str, bytes]:
@@ -68,7 +68,7 @@ def test_clients_without_tls_are_refused_and_probes_are_not(pod: Pod, secured: I
 
 
 def test_prefer_lets_both_kinds_in(pod: Pod, secured: Intent) -> None:
-    wanted = pod.mount_intent(replace(secured, client_tls=ClientTls("prefer")))
+    wanted = pod.mount_intent(replace(secured, client_tls=ClientTlsIntent("prefer")))
     pod.start()
     pod.runs(wanted)
     for mode in ("disable", "require"):

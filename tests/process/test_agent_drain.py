@@ -12,7 +12,7 @@ from tests.process.agentpod import Pod, eventually
 from tests.process.servers import Postgres
 
 from pgbouncer_operator.agent.drain import STILL_SECONDS
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls, UserIntent
+from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls, UserIntent
 
 pytestmark = [
     pytest.mark.process,

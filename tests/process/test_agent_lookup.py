@@ -13,7 +13,7 @@ from tests.process.servers import Postgres
 from pgbouncer_operator import naming
 from pgbouncer_operator.pgbouncer import lookup
 from pgbouncer_operator.pgbouncer.composition import LOOKUP
-from pgbouncer_operator.pgbouncer.intent import AuthQuery, Intent
+from pgbouncer_operator.protocol.intent import AuthQueryIntent, Intent
 
 pytestmark = [
     pytest.mark.process,
@@ -30,7 +30,7 @@ def looking(pod: Pod, postgres: Postgres) -> Intent:
     agentdb.role(postgres, *GUEST)
     postgres.sql("alter role guest valid until 'infinity' login nosuperuser")
     pod.mount_user(naming.AUTH_QUERY_MOUNT, {"username": lookup.ROLE, "password": "pw-of-lookup"})
-    query = AuthQuery(naming.AUTH_QUERY_MOUNT, "shop", f"{lookup.SCHEMA}.{lookup.FUNCTION}")
+    query = AuthQueryIntent(naming.AUTH_QUERY_MOUNT, "shop", f"{lookup.SCHEMA}.{lookup.FUNCTION}")
     return pod.mount_intent(replace(intent(postgres), auth_query=query))
 
 

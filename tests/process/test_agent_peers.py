@@ -18,8 +18,8 @@ from tests.process.gate import Gate
 from tests.process.servers import Postgres
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.agent import compose
-from pgbouncer_operator.pgbouncer.grants import Grant, Grants
+from pgbouncer_operator.agent import candidate
+from pgbouncer_operator.protocol.grants import Grant, Grants
 
 pytestmark = [
     pytest.mark.process,
@@ -68,7 +68,7 @@ def introduce(pods: list[Pod]) -> None:
     """Tell all of all, and wait until every PgBouncer knows."""
     for pod in pods:
         ledger(pod, 2, ADDRESSES)
-    everybody = {compose.peer_id(uid): address for uid, address in ADDRESSES.items()}
+    everybody = {candidate.peer_id(uid): address for uid, address in ADDRESSES.items()}
     for pod in pods:
         eventually("it knows its peers", lambda pod=pod: peers(pod) == everybody, on_failure=pod.logs)
 

@@ -12,7 +12,7 @@ from tests.process.agentload import Load
 from tests.process.agentpod import Pod, eventually, with_settings
 from tests.process.servers import Postgres
 
-from pgbouncer_operator.pgbouncer.intent import Intent
+from pgbouncer_operator.protocol.intent import Intent
 
 pytestmark = [
     pytest.mark.process,

@@ -9,8 +9,8 @@ from tests.process.agentcase import PASSWORD, intent
 from tests.process.agentpod import Pod, eventually
 from tests.process.servers import Postgres
 
-from pgbouncer_operator.reconcile import agent_state
-from pgbouncer_operator.reconcile.agent_state import Totals
+from pgbouncer_operator.protocol import agent_state
+from pgbouncer_operator.protocol.agent_state import Totals
 
 pytestmark = [
     pytest.mark.process,

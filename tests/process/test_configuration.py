@@ -11,9 +11,9 @@ from tests.process.console import ConsoleError, ConsoleUnreachable, quoted
 from tests.process.servers import STATS_USER, Bouncer, Postgres, wait_until
 from tests.property.pgbouncer_strategies import compositions
 
-from pgbouncer_operator.pgbouncer import ini, stats
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls
+from pgbouncer_operator.pgbouncer import ini
 from pgbouncer_operator.pgbouncer.session import SETTINGS
+from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls
 
 pytestmark = [
     pytest.mark.process,
@@ -23,7 +23,7 @@ pytestmark = [
 AWKWARD = "@:/?#% ü\"'\\"
 
 
-def composition(bouncer: Bouncer, postgres: Postgres, *logins: ini.Login, share: int = 4) -> ini.Composition:
+def composition(bouncer: Bouncer, postgres: Postgres, *logins: ini.UserEntry, share: int = 4) -> ini.Composition:
     """A pool of one database, `shop`, in front of the server."""
     return ini.Composition(
         intent=Intent(
@@ -62,14 +62,14 @@ def test_the_program_reads_what_was_meant(loaded: Bouncer, drawn: ini.Compositio
     assert shown["syslog_ident"] == ini.marker(meant)
     reloadable = ini_meant.pgbouncer.keys() - {"listen_backlog", "unix_socket_mode", "listen_addr"}
     assert {key: shown[key] or "" for key in reloadable} == {key: ini_meant.pgbouncer[key] for key in reloadable}
-    databases = stats.limits(loaded.show("DATABASES"))
+    databases = {row["name"]: row for row in loaded.show("DATABASES") if row["name"] != "pgbouncer"}
     # A database that is gone from the file lives on in the list for as long as it has a pool; it has none here.
     assert databases.keys() == ini_meant.databases.keys()
     for name, members in ini_meant.databases.items():
-        seen = databases[name]
-        assert (seen.host, str(seen.port), seen.dbname) == (members["host"], members["port"], members["dbname"])
-        assert str(seen.pool_size) == str(seen.max) == members["max_db_connections"]
-        assert seen.pool_mode == members["pool_mode"]
+        row = databases[name]
+        assert (row["host"], str(row["port"]), row["database"]) == (members["host"], members["port"], members["dbname"])
+        assert str(row["pool_size"]) == str(row["max_connections"]) == members["max_db_connections"]
+        assert row["pool_mode"] == members["pool_mode"]
     users = {row["name"]: row["max_user_connections"] for row in loaded.show("USERS")}
     assert {each.login: each.max or 0 for each in meant.logins}.items() <= users.items()
 
@@ -92,7 +92,7 @@ def test_the_marker_stands_only_when_the_whole_file_was_read(bouncer: Bouncer, p
 
 def test_an_awkward_password_logs_in_by_tcp_and_by_the_socket(bouncer: Bouncer, postgres: Postgres) -> None:
     postgres.role("awkward ü", AWKWARD)
-    bouncer.write(composition(bouncer, postgres, ini.Login("awkward ü", AWKWARD)))
+    bouncer.write(composition(bouncer, postgres, ini.UserEntry("awkward ü", AWKWARD)))
     bouncer.start()
     for host in ("127.0.0.1", str(bouncer.root)):
         with bouncer.connect(host=host, user="awkward ü", password=AWKWARD, dbname="shop") as client:
@@ -103,7 +103,7 @@ def test_an_awkward_password_logs_in_by_tcp_and_by_the_socket(bouncer: Bouncer, 
 
 def test_the_console_is_for_our_uid_and_the_stats_user_only(bouncer: Bouncer, postgres: Postgres) -> None:
     postgres.role("console_app", "pw")
-    bouncer.write(composition(bouncer, postgres, ini.Login("console_app", "pw")))
+    bouncer.write(composition(bouncer, postgres, ini.UserEntry("console_app", "pw")))
     bouncer.start()
     assert bouncer.show("VERSION")  # the Unix socket, by uid
     with pytest.raises(ConsoleUnreachable):
@@ -126,7 +126,7 @@ def test_the_stats_user_reaches_no_database(bouncer: Bouncer, postgres: Postgres
 
 def test_every_server_connection_notices_soon_that_its_other_end_is_gone(bouncer: Bouncer, postgres: Postgres) -> None:
     postgres.role("abandon", "pw")
-    bouncer.write(composition(bouncer, postgres, ini.Login("abandon", "pw")))
+    bouncer.write(composition(bouncer, postgres, ini.UserEntry("abandon", "pw")))
     bouncer.start()
     with bouncer.connect(user="abandon", password="pw", dbname="shop") as client:
         for name, value in SETTINGS.items():
@@ -135,7 +135,7 @@ def test_every_server_connection_notices_soon_that_its_other_end_is_gone(bouncer
 
 def test_an_abandoned_statement_ends_on_the_server(bouncer: Bouncer, postgres: Postgres) -> None:
     postgres.role("leaver", "pw")
-    bouncer.write(composition(bouncer, postgres, ini.Login("leaver", "pw")))
+    bouncer.write(composition(bouncer, postgres, ini.UserEntry("leaver", "pw")))
     bouncer.start()
 
     def running() -> int:
@@ -155,7 +155,7 @@ def test_in_session_mode_the_check_for_abandoned_statements_ends_with_the_first_
 ) -> None:
     """A limit that the README states: DISCARD ALL between two clients resets what connect_query has set."""
     postgres.role("sessions", "pw")
-    pool = composition(bouncer, postgres, ini.Login("sessions", "pw"), share=1)
+    pool = composition(bouncer, postgres, ini.UserEntry("sessions", "pw"), share=1)
     bouncer.write(replace(pool, intent=replace(pool.intent, settings={"pool_mode": "session"})))
     bouncer.start()
     seen = []
@@ -167,7 +167,7 @@ def test_in_session_mode_the_check_for_abandoned_statements_ends_with_the_first_
 
 def test_a_lower_share_holds_after_reload_and_reconnect_without_an_error(bouncer: Bouncer, postgres: Postgres) -> None:
     postgres.role("shrink", "pw")
-    before = composition(bouncer, postgres, ini.Login("shrink", "pw"), share=8)
+    before = composition(bouncer, postgres, ini.UserEntry("shrink", "pw"), share=8)
     bouncer.write(before)
     bouncer.start()
     done, errors, stop = [0], [], threading.Event()
@@ -196,10 +196,10 @@ def test_a_lower_share_holds_after_reload_and_reconnect_without_an_error(bouncer
         at_shrink = done[0]
         wait_until(lambda: done[0] > at_shrink + 50, "clients are served still")
         assert sessions() <= 3
-        figures = stats.pools(bouncer.show("POOLS"))
-        assert [(each.database, each.user) for each in figures] == [("shop", "shrink")]
-        assert figures[0].open <= 3
-        assert figures[0].clients == 16
+        (row,) = [each for each in bouncer.show("POOLS") if each["database"] != "pgbouncer"]
+        assert (row["database"], row["user"]) == ("shop", "shrink")
+        assert sum(row[f"sv_{state}"] for state in ("active", "being_canceled", "idle", "used", "tested", "login")) <= 3
+        assert row["cl_active"] + row["cl_waiting"] == 16
     finally:
         stop.set()
         for client in clients:
@@ -208,7 +208,7 @@ def test_a_lower_share_holds_after_reload_and_reconnect_without_an_error(bouncer
 
 
 def test_an_override_that_is_gone_is_gone_after_a_reload(bouncer: Bouncer, postgres: Postgres) -> None:
-    before = composition(bouncer, postgres, ini.Login("limited", "pw", max=2))
+    before = composition(bouncer, postgres, ini.UserEntry("limited", "pw", max=2))
     bouncer.write(before)
     bouncer.start()
 
@@ -216,7 +216,7 @@ def test_an_override_that_is_gone_is_gone_after_a_reload(bouncer: Bouncer, postg
         return next(row["max_user_connections"] for row in bouncer.show("USERS") if row["name"] == "limited")
 
     assert limit() == 2
-    bouncer.write(replace(before, logins=(ini.Login("limited", "pw"),)))
+    bouncer.write(replace(before, logins=(ini.UserEntry("limited", "pw"),)))
     bouncer.reload()
     assert limit() == 0
 
@@ -246,14 +246,13 @@ def test_a_stopped_process_is_told_from_one_that_is_down_and_holds_no_session(
 
 def test_demand_from_totals_is_the_servers_in_use(bouncer: Bouncer, postgres: Postgres) -> None:
     postgres.role("demand", "pw")
-    bouncer.write(composition(bouncer, postgres, ini.Login("demand", "pw")))
+    bouncer.write(composition(bouncer, postgres, ini.UserEntry("demand", "pw")))
     bouncer.start()
     with bouncer.connect(user="demand", password="pw", dbname="shop", autocommit=True) as client:
         client.execute("SELECT 1")
-        before = stats.totals(bouncer.show("STATS_TOTALS"))["shop"]
+        before = next(row for row in bouncer.show("STATS_TOTALS") if row["database"] == "shop")
         client.execute("SELECT pg_sleep(0.3)")
-        after = stats.totals(bouncer.show("STATS_TOTALS"))["shop"]
-    # One server busy for at least 0.3 s: as a share of a window of 1 s.
-    found = stats.demand(before, after, 1.0)
-    assert found.busy >= 0.3
-    assert found.rate == 1.0
+        after = next(row for row in bouncer.show("STATS_TOTALS") if row["database"] == "shop")
+    busy = (after["xact_time"] - before["xact_time"]) - (after["wait_time"] - before["wait_time"])
+    assert busy >= 300_000  # microseconds in which one server was in use
+    assert after["xact_count"] - before["xact_count"] == 1

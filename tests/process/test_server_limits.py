@@ -16,13 +16,13 @@ from pgbouncer_operator import log, postgres
 from pgbouncer_operator.api.postgres_server import parse
 from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.resources import SECRETS
-from pgbouncer_operator.postgres import Login, Server, Superuser, Unanswered
-from pgbouncer_operator.reconcile.readings import LIMITS_LAST, Readings
-from pgbouncer_operator.reconcile.triggers import ServerKey
-from pgbouncer_operator.sizing.limits import Limits
+from pgbouncer_operator.postgres import ServerAddress, ServerLogin, Superuser, Unanswered
+from pgbouncer_operator.reconcile.cache.keys import ServerKey
+from pgbouncer_operator.reconcile.server.limits_poller import LIMITS_LAST, LimitsPoller
+from pgbouncer_operator.sizing.limits import ServerLimits
 
 pytestmark = pytest.mark.process
-MONITOR = Login("watcher", "secret words")
+MONITOR = ServerLogin("watcher", "secret words")
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +33,12 @@ def database() -> Iterator[Postgres]:
         yield server
 
 
-def address(server: Postgres, **changes: object) -> Server:
+def address(server: Postgres, **changes: object) -> ServerAddress:
     given = {"host": "127.0.0.1", "port": server.port, "database": "postgres", "sslmode": "disable"}
-    return Server(**{**given, **changes})  # type: ignore[arg-type]
+    return ServerAddress(**{**given, **changes})  # type: ignore[arg-type]
 
 
-async def refused(server: Server, login: Login = MONITOR) -> str:
+async def refused(server: ServerAddress, login: ServerLogin = MONITOR) -> str:
     with pytest.raises(Unanswered) as caught:
         await postgres.limits(server, login)
     text = str(caught.value)
@@ -78,9 +78,9 @@ async def test_the_operator_is_woken_by_a_restart_with_other_limits_and_by_nothi
         spec |= {"monitoring": {"secretRef": {"name": "pg-monitor"}}}
         object_ = parse({"metadata": {"name": "rds", "namespace": "platform"}, "spec": spec})
         now, woken = [0.0], asyncio.Queue[ServerKey]()
-        readings = Readings(cast(Kube, Secrets()), lambda: now[0], woken.put_nowait, postgres.limits)
+        readings = LimitsPoller(cast(Kube, Secrets()), lambda: now[0], woken.put_nowait, postgres.limits)
 
-        async def news() -> Limits | None:
+        async def news() -> ServerLimits | None:
             """What is known once it is another."""
             assert await asyncio.wait_for(woken.get(), 30) == ServerKey("platform", "rds")
             found = readings.latest(object_, None)
@@ -132,7 +132,7 @@ async def test_a_superuser_is_refused(database: Postgres, way: str) -> None:
     if way == "by its settings":
         database.sql("grant boss to watcher")
         database.sql("alter role watcher set role to boss")
-    login = Login("boss", "secret words") if way == "itself" else MONITOR
+    login = ServerLogin("boss", "secret words") if way == "itself" else MONITOR
     try:
         with pytest.raises(Superuser):
             await postgres.limits(address(database), login)
@@ -156,7 +156,7 @@ async def test_not_even_a_log_of_everything_names_the_login(
     driver.setLevel(logging.DEBUG)  # it is quieter by itself, until some version is not
     log.configure("debug", "json")
     try:
-        await refused(address(database), Login("watcher", "wrong words"))
+        await refused(address(database), ServerLogin("watcher", "wrong words"))
         await refused(address(database, database="nowhere"))
     finally:
         root.handlers[:] = handlers
@@ -170,17 +170,17 @@ async def test_not_even_a_log_of_everything_names_the_login(
 @pytest.mark.parametrize(
     ("changes", "login", "words"),
     [
-        ({}, Login("watcher", "wrong words"), "password authentication failed"),
-        ({}, Login("stranger", "secret words"), "password authentication failed"),
+        ({}, ServerLogin("watcher", "wrong words"), "password authentication failed"),
+        ({}, ServerLogin("stranger", "secret words"), "password authentication failed"),
         ({"database": "nowhere"}, MONITOR, 'database "nowhere" does not exist'),
         ({"sslmode": "require"}, MONITOR, "SSL"),
         ({"host": "no-such-host.invalid"}, MONITOR, "no-such-host.invalid"),
-        ({}, Login("it's \\ = a", "it's \\ = b"), "password authentication failed"),
-        ({}, Login("nul\0a", "nul\0b"), ""),
+        ({}, ServerLogin("it's \\ = a", "it's \\ = b"), "password authentication failed"),
+        ({}, ServerLogin("nul\0a", "nul\0b"), ""),
     ],
 )
 async def test_a_failure_is_told_in_postgresqls_words_without_the_secrets(
-    database: Postgres, changes: dict[str, object], login: Login, words: str
+    database: Postgres, changes: dict[str, object], login: ServerLogin, words: str
 ) -> None:
     text = await refused(address(database, **changes), login)
     assert words in text

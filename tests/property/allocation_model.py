@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from tests.property.ledger_model import Op, Pod, Violation
 
-from pgbouncer_operator.pgbouncer.grants import Grants
+from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.sizing.allocation import Allocations, Applicant, Entry, Portion, Terms, held
-from pgbouncer_operator.sizing.fit import Demand, fit
-from pgbouncer_operator.sizing.ledger import Limits, PodUse, allocate
+from pgbouncer_operator.sizing.fit import FitRequest, fit
+from pgbouncer_operator.sizing.ledger import LedgerTerms, PodUse, allocate
 
 Allocate = Callable[[Allocations, Sequence[Applicant], Terms], Allocations]
 Obeys = Callable[[Grants, Entry], bool]
@@ -58,7 +58,7 @@ class PoolLook:
     version: int
     entry: Entry | None
     pods: list[PodUse]
-    limits: Limits
+    limits: LedgerTerms
 
 
 @dataclass
@@ -199,9 +199,9 @@ class World:
         uses += [PodUse(uid, terminating=True, ended=True) for uid in known if uid not in pool.pods]
         entry = self._entry(pool, luck // 2 % 8)
         budget = entry.connections if entry else 0
-        room = fit(Demand(budget, pool.replicas, 1, {}))
+        room = fit(FitRequest(budget, pool.replicas, 1, {}))
         slots = max(sum(not pod.terminating for pod in pool.pods.values()), room.replicas)
-        limits = Limits(budget, room.floor, slots, room.static, SERVER, entry.seq if entry else 0)
+        limits = LedgerTerms(budget, room.floor, slots, room.static, SERVER, entry.seq if entry else 0)
         limits = replace(limits, awaited=entry is not None and entry.high > entry.connections)
         return PoolLook(pool.uid, len(pool.ledgers), entry, uses, limits)
 

@@ -19,15 +19,15 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.status import previous
-from pgbouncer_operator.pgbouncer.grants import Grants, GrantsError
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
-from pgbouncer_operator.reconcile import projections
-from pgbouncer_operator.reconcile.ledger_file import ledger
-from pgbouncer_operator.reconcile.observed import Credentials, Memory, Observed, Reading, Refusal, WrittenSecret
+from pgbouncer_operator.protocol.grants import Grants, GrantsError
+from pgbouncer_operator.reconcile.budget.ledger import ledger
+from pgbouncer_operator.reconcile.cache import views
+from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
+from pgbouncer_operator.reconcile.observed import Credentials, Memory, Observed, Refusal, SecretsRead, WrittenSecret
+from pgbouncer_operator.reconcile.pause import pause
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.reconcile.steps import Action, Plan, Step
-from pgbouncer_operator.reconcile.traffic import pause
-from pgbouncer_operator.reconcile.workloads import Clients
 from pgbouncer_operator.resources.connection_secret import Login
 from pgbouncer_operator.sizing.ledger import relief
 
@@ -65,7 +65,7 @@ class Cluster:
     version: int = 1
     made: int = 0
     said: list[str] = field(default_factory=list)
-    clients: Clients | None = None
+    clients: ClientReplicas | None = None
     ended: set[str] = field(default_factory=set)
     lost: list[tuple[Pod, float]] = field(default_factory=list)
 
@@ -77,13 +77,13 @@ class Cluster:
 
     def look(self, silent: bool = False, secrets: bool = True) -> Observed:
         """As `observe` does it."""
-        view = projections.pool(self.pool)
+        view = views.pool(self.pool)
         children = {
             key: child
             for key, body in self.objects.items()
-            if key[0] != "Secret" and (child := projections.child(body)).owner == view.uid
+            if key[0] != "Secret" and (child := views.child(body)).owner == view.uid
         }
-        pods = tuple(projections.pod(self._pod_body(each)) for each in self.pods)
+        pods = tuple(views.pod(self._pod_body(each)) for each in self.pods)
         states = {
             each.uid: None if silent or not each.address else pod.state()
             for each, pod in zip(pods, self.pods, strict=True)
@@ -94,18 +94,18 @@ class Cluster:
         except InvalidSpec as error:
             spec = error
         today = datetime.fromtimestamp(EPOCH + int(self.now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        seen = Observed(
+        observed = Observed(
             view, spec, previous(self.pool), children, pods, states, ledger(grants, pods, states),
             None, None, self.memory, self.now, today, None,
             pause(spec, children.get(("ConfigMap", naming.config_map(view.name))), today), self.clients,
             ended=frozenset(self.ended),
         )  # fmt: skip
         if not secrets or isinstance(spec, InvalidSpec):
-            return seen
+            return observed
         found = {key[1]: self._written(body) for key, body in self.objects.items() if key[0] == "Secret"}
         login = Credentials({user.name: Login("app", CANARY) for user in spec.spec.users}, "v1")
-        seen = replace(seen, credentials=login, secrets=found)
-        return seen.remember(reading=Reading(self.now, "", None, {}))
+        observed = replace(observed, credentials=login, secrets=found)
+        return observed.remember(reading=SecretsRead(self.now, "", None, {}))
 
     def _written(self, body: Body) -> WrittenSecret:
         metadata = body["metadata"]

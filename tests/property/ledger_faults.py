@@ -10,7 +10,8 @@ from tests.property import ledger_mutants
 from tests.property.ledger_space import CROSSED, HONEST, IDLE, SILENT, Size
 
 from pgbouncer_operator.agent import grant
-from pgbouncer_operator.reconcile import agent_state, ledger_file
+from pgbouncer_operator.protocol import agent_state
+from pgbouncer_operator.reconcile.budget import ledger as ledger_reader
 from pgbouncer_operator.sizing import fit, ledger
 
 TWO = Size(pods=2, budgets=(4,), replicas=1)
@@ -65,8 +66,8 @@ def believe_an_idle_pod_that_it_holds_nothing(patch: pytest.MonkeyPatch) -> None
 def drop_the_surge(patch: pytest.MonkeyPatch) -> None:
     honest = fit.fit
 
-    def faulty(demand: fit.Demand) -> fit.Fit:
-        return replace(honest(demand), static=demand.budget // demand.replicas)
+    def faulty(demand: fit.FitRequest) -> fit.Fit:
+        return replace(honest(demand), static=demand.size // demand.replicas)
 
     patch.setattr(fit, "fit", faulty)
 
@@ -74,9 +75,9 @@ def drop_the_surge(patch: pytest.MonkeyPatch) -> None:
 def round_the_static_share_up(patch: pytest.MonkeyPatch) -> None:
     honest = fit.fit
 
-    def faulty(demand: fit.Demand) -> fit.Fit:
+    def faulty(demand: fit.FitRequest) -> fit.Fit:
         found = honest(demand)
-        return replace(found, static=-(-demand.budget // (found.replicas + found.surge)))
+        return replace(found, static=-(-demand.size // (found.replicas + found.surge)))
 
     patch.setattr(fit, "fit", faulty)
 
@@ -93,11 +94,11 @@ def offer_the_static_share_while_somebody_waits_in_vain(patch: pytest.MonkeyPatc
 
 
 def take_a_deleted_ledger_for_an_empty_one(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ledger_file, "ledger", lambda *_: None)
+    patch.setattr(ledger_reader, "ledger", lambda *_: None)
 
 
 def take_a_silent_pod_for_an_idle_one_when_the_ledger_is_lost(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ledger_file, "MOST", 1)
+    patch.setattr(ledger_reader, "MOST", 1)
 
 
 def drop_a_tombstone_with_the_next_write(patch: pytest.MonkeyPatch) -> None:

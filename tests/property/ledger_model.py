@@ -9,12 +9,12 @@ Operators look (some pods do not answer), and write later or never, by compare-a
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pgbouncer_operator.pgbouncer.grants import Grants
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
-from pgbouncer_operator.sizing.fit import Demand, Fit, fit
-from pgbouncer_operator.sizing.ledger import Limits, PodUse, Round
+from pgbouncer_operator.protocol.grants import Grants
+from pgbouncer_operator.sizing.fit import Fit, FitRequest, fit
+from pgbouncer_operator.sizing.ledger import LedgerTerms, PodUse, Round
 
-Allocate = Callable[[Grants, Sequence[PodUse], Limits], Round]
+Allocate = Callable[[Grants, Sequence[PodUse], LedgerTerms], Round]
 Op = tuple[str, int, int]
 
 
@@ -54,7 +54,7 @@ class Look:
 
     ledger: Grants
     pods: list[PodUse]
-    limits: Limits
+    limits: LedgerTerms
 
 
 @dataclass
@@ -65,7 +65,7 @@ class World:
     """
 
     allocate: Allocate
-    budget: int
+    size: int
     databases: int
     replicas: int
     strict: bool
@@ -80,14 +80,14 @@ class World:
 
     @property
     def fit(self) -> Fit:
-        return fit(Demand(self.budget, self.replicas, self.databases, {}))
+        return fit(FitRequest(self.size, self.replicas, self.databases, {}))
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> LedgerTerms:
         room = self.fit
         living = sum(not pod.terminating and not pod.lost for pod in self.pods.values())
         slots = max(living, room.replicas + (room.surge if self.rolling else 0))
-        return Limits(self.budget, room.floor, slots, room.static, now=self.now)
+        return LedgerTerms(self.size, room.floor, slots, room.static, now=self.now)
 
     def may_hold(self, pod: Pod) -> int:
         """The most this pod can come to hold by what it has and by what was already written."""
@@ -120,13 +120,13 @@ class World:
     def step(self, op: Op) -> None:
         before, bound = self.committed(), 0
         if op[0] == "write" and op[1] % 2 in self.looks:
-            bound = self.looks[op[1] % 2].limits.budget
+            bound = self.looks[op[1] % 2].limits.size
         self._do(op)
         after = self.committed()
         if op[0] != "static" and after > max(before, bound):
-            raise Violation(f"{op} lets the pods hold {after}, before {before}, of a budget of {bound or self.budget}")
-        if self.strict and not self.lowered and self.really() > self.budget:
-            raise Violation(f"after {op} the pods hold {self.really()} of {self.budget}")
+            raise Violation(f"{op} lets the pods hold {after}, before {before}, of a budget of {bound or self.size}")
+        if self.strict and not self.lowered and self.really() > self.size:
+            raise Violation(f"after {op} the pods hold {self.really()} of {self.size}")
         self._nobody_misses_what_concerns_him(op)
 
     def _nobody_misses_what_concerns_him(self, op: Op) -> None:
@@ -177,9 +177,9 @@ class World:
                 self.rolling = not self.rolling
             case "budget":
                 wanted = 1 + two % 60
-                self.lowered |= wanted < self.budget
-                if wanted > self.budget or not self.strict:
-                    self.budget = wanted
+                self.lowered |= wanted < self.size
+                if wanted > self.size or not self.strict:
+                    self.size = wanted
 
     def _pod(self, kind: str, pod: Pod, two: int) -> None:
         if kind != "terminate":

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from pgbouncer_operator.pgbouncer.grants import Grant, Grants
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
+from pgbouncer_operator.protocol.grants import Grant, Grants
 from pgbouncer_operator.sizing import ledger
-from pgbouncer_operator.sizing.ledger import Limits, PodUse, Round, allocate
+from pgbouncer_operator.sizing.ledger import LedgerTerms, PodUse, Round, allocate
 
-Allocate = Callable[[Grants, Sequence[PodUse], Limits], Round]
+Allocate = Callable[[Grants, Sequence[PodUse], LedgerTerms], Round]
 Plant = Callable[[pytest.MonkeyPatch], Allocate]
 
 
@@ -36,7 +36,7 @@ def forget_pods_without_a_grant(patch: pytest.MonkeyPatch) -> Allocate:
 
 
 def give_less_than_the_floor(patch: pytest.MonkeyPatch) -> Allocate:
-    def faulty(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
+    def faulty(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> Round:
         return allocate(grants, pods, replace(limits, floor=1))
 
     return faulty
@@ -83,11 +83,11 @@ def round_up(patch: pytest.MonkeyPatch) -> Allocate:
         return {uid: share + 1 for uid, share in honest(*arguments).items()}
 
     patch.setattr(ledger, "_targets", faulty)
-    return lambda grants, pods, limits: allocate(grants, pods, replace(limits, budget=limits.budget + len(pods)))
+    return lambda grants, pods, limits: allocate(grants, pods, replace(limits, size=limits.size + len(pods)))
 
 
 def write_without_a_higher_sequence(patch: pytest.MonkeyPatch) -> Allocate:
-    def faulty(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
+    def faulty(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> Round:
         decided = allocate(grants, pods, limits)
         changed = decided.grants is not grants
         return replace(decided, grants=replace(decided.grants, seq=grants.seq)) if changed else decided

@@ -20,12 +20,14 @@ from typing import Any
 from tests.property.ledger_model import Violation
 from tests.property.ledger_states import NEWEST, Entry, Grown, Now, Plan, Pod, forget, may_hold, moves
 
-from pgbouncer_operator.agent.state import Figures, State
-from pgbouncer_operator.pgbouncer.grants import Grant, Grants
-from pgbouncer_operator.reconcile import agent_state, capacity, ledger_file
-from pgbouncer_operator.reconcile.projections import PodView
+from pgbouncer_operator.protocol import agent_state
+from pgbouncer_operator.protocol.grants import Grant, Grants
+from pgbouncer_operator.protocol.state import Figures, State
+from pgbouncer_operator.reconcile.budget import capacity
+from pgbouncer_operator.reconcile.budget import ledger as ledger_reader
+from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.sizing import fit, ledger
-from pgbouncer_operator.sizing.ledger import Limits
+from pgbouncer_operator.sizing.ledger import LedgerTerms
 
 TODAY = 10**9  # Unix seconds at which a tombstone of 1970 is old, and no other
 SILENT, HONEST, IDLE, CROSSED = "silent", "honest", "idle", "crossed"
@@ -95,13 +97,13 @@ class Space:
 
     def room(self, budget: int) -> fit.Fit:
         """What the budget allows; the module is asked, since faults are planted there."""
-        return fit.fit(fit.Demand(budget, self.size.replicas, self.size.databases, {}))
+        return fit.fit(fit.FitRequest(budget, self.size.replicas, self.size.databases, {}))
 
-    def limits(self, living: int, rolling: bool, budget: int) -> Limits:
+    def limits(self, living: int, rolling: bool, budget: int) -> LedgerTerms:
         """As capacity.decide has it."""
         room = self.room(budget)
         slots = max(living, room.replicas + (room.surge if rolling else 0))
-        return Limits(budget, room.floor, slots, room.static, now=TODAY)
+        return LedgerTerms(budget, room.floor, slots, room.static, now=TODAY)
 
     def after(self, now: Now) -> Iterator[tuple[str, Now, str]]:
         """Each step that can be taken: its name, what comes of it, and what is wrong with it, or nothing."""
@@ -179,7 +181,7 @@ class Space:
         views = [view(str(place), pod) for place, pod in enumerate(now.pods)]
         states = {each.uid: _heard(each.uid, one) for each, one in zip(views, told, strict=True)}
         if now.static is None:
-            found = ledger_file.ledger(None, views, states)
+            found = ledger_reader.ledger(None, views, states)
             before = found.grants if found else Grants(1, 0, {})
         else:
             known = {str(place): _grant(pod.entry) for place, pod in enumerate(now.pods) if pod.entry}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pgbouncer_operator.agent import grant
 from pgbouncer_operator.agent.grant import Seen
 from pgbouncer_operator.agent.mounts import Mounts
-from pgbouncer_operator.pgbouncer.grants import Grant, Grants
+from pgbouncer_operator.protocol.grants import Grant, Grants
 
 STATIC_AFTER = 10.0
 NEWEST = 20  # the sequence of the ledger as it is written; all that is older is numbered from 1

@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
-from pgbouncer_operator.pgbouncer.composition import Composition, Login
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls
+from pgbouncer_operator.pgbouncer.composition import Composition, UserEntry
+from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls
 
 # What means something to an ini, a connection string, a shell or an operating system.
 SPLINTERS = (
@@ -50,7 +50,8 @@ def compositions(draw: st.DrawFn, wild: bool) -> Composition:
     chosen = draw(st.lists(databases(text, HOSTS | WILD if wild else HOSTS), min_size=1, max_size=4))
     unique = {each.name: each for each in chosen}
     logins = {
-        each: Login(each, "secret", draw(st.none() | st.integers(1, 50))) for each in draw(st.lists(text, max_size=4))
+        each: UserEntry(each, "secret", draw(st.none() | st.integers(1, 50)))
+        for each in draw(st.lists(text, max_size=4))
     }
     tls = (
         ServerTls("require")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.pgbouncer.intent import Intent
-from pgbouncer_operator.reconcile.agent_state import AgentState, Finding
+from pgbouncer_operator.protocol.agent_state import AgentState, Finding
+from pgbouncer_operator.protocol.intent import Intent
 
 Body = dict[str, Any]
 REFUSED, BROKEN = "refused", "broken"  # hosts: PgBouncer takes no such configuration; nobody can log in there

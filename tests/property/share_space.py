@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 
 from tests.property.ledger_model import Violation
 
-from pgbouncer_operator.agent import compose, install, transition
-from pgbouncer_operator.agent.bouncer import Database, Look
-from pgbouncer_operator.agent.compose import Candidate, Fresh, Identity
+from pgbouncer_operator.agent import candidate, install, share_steps
+from pgbouncer_operator.agent.candidate import Candidate, Fresh, Identity
+from pgbouncer_operator.agent.console import DatabaseRow, Look
 from pgbouncer_operator.agent.grant import Seen
 from pgbouncer_operator.agent.mounts import Credential, MountedUser, Mounts
-from pgbouncer_operator.agent.settings import Settings
-from pgbouncer_operator.agent.state import Figures
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls, UserIntent
+from pgbouncer_operator.agent.settings import AgentSettings
+from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls, UserIntent
+from pgbouncer_operator.protocol.state import Figures
 
-FRESH = Fresh(Identity("probe_1", b"key"), Settings())
+FRESH = Fresh(Identity("probe_1", b"key"), AgentSettings())
 USERS = {"shop": MountedUser(Credential("shop", "s3cret"), "", "..1")}
 NAMES = ("blog", "shop")
 Shares = tuple[int, ...]
@@ -86,7 +86,7 @@ class Space:
             databases = tuple(DatabaseIntent(name, "pg", max=most) for name, most in zip(NAMES, maxima, strict=True))
             intent = Intent("ns/shop", {}, databases, (UserIntent("shop", "shop"),), ServerTls("disable"))
             mounts = Mounts(intent=intent, users=USERS, uid="uid-1")
-            self._known[wish] = compose.candidate(mounts, Seen(wish + 1, cap, wish + 1), FRESH)
+            self._known[wish] = candidate.candidate(mounts, Seen(wish + 1, cap, wish + 1), FRESH)
         found: Candidate = self._known[wish]
         return found
 
@@ -124,13 +124,13 @@ class Space:
         wanted = self.wanted(now.wish)
         if now.files is None:
             limits = dict(zip(NAMES, now.loaded.shares, strict=True))
-            step = transition.taken_up(wanted, limits)
+            step = share_steps.taken_up(wanted, limits)
             yield "climb after a restart", now._replace(files=Installed(now.wish, self.shares(step)))
             return
         running = self.candidate(now.files)
         if running.marker == wanted.marker:
             return
-        found = transition.next_step(running, wanted, now.over)
+        found = share_steps.next_step(running, wanted, now.over)
         if found is not None:
             wish = now.wish if found.seq == wanted.seq else now.files.wish
             installed = now._replace(files=Installed(wish, self.shares(found)), over=None)
@@ -144,7 +144,7 @@ class Space:
     def _verify(self, now: Now, files: Installed, idle: bool) -> Iterator[tuple[str, Now]]:
         """idle: databases that hold no more than they may are seen to hold nothing."""
         rows = zip(NAMES, now.loaded.shares, now.holds, strict=True)
-        databases = {name: Database(most, 0 if idle and has <= most else has, False) for name, most, has in rows}
+        databases = {name: DatabaseRow(most, 0 if idle and has <= most else has, False) for name, most, has in rows}
         loaded = self.candidate(now.loaded)
         verdict = install.verify(self.candidate(files), Look(databases, Figures(), loaded.marker, "1"))
         over = verdict.known

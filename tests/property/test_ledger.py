@@ -77,23 +77,23 @@ def shortest(
 
 
 def within_the_budget(world: World) -> None:
-    if not world.lowered and world.really() > world.budget:
-        raise Violation(f"{world.really()} of {world.budget} are held")
+    if not world.lowered and world.really() > world.size:
+        raise Violation(f"{world.really()} of {world.size} are held")
 
 
 def at_rest(world: World) -> None:
     """After the trouble: all who fit hold equal shares, and nothing lies idle."""
     world.calm()
     limits, caps = world.limits, sorted(pod.cap for pod in world.pods.values())
-    if not caps or len(caps) > limits.budget // limits.floor:
+    if not caps or len(caps) > limits.size // limits.floor:
         return  # pods beyond what fits: they keep the floor until they are gone
     faults = {
-        "more is held than the budget": world.really() > limits.budget,
+        "more is held than the budget": world.really() > limits.size,
         "a living pod waits although it fits": any(cap < limits.floor for cap in caps),
         "shares are not equal": caps[-1] - caps[0] > 1,
         "a pod does not know the others": len(caps) > 1
         and any(pod.peers != {each: each for each in world.pods} for pod in world.pods.values()),
-        "connections lie idle": len(caps) == limits.slots and sum(caps) < limits.budget,
+        "connections lie idle": len(caps) == limits.slots and sum(caps) < limits.size,
     }
     for sentence, fault in faults.items():
         if fault:

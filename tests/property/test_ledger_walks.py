@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.property.ledger_model import Op, Violation, World
 from tests.property.test_ledger import SILENT, STEPS, at_rest, within_the_budget
 
-from pgbouncer_operator.sizing.ledger import Limits, Round, allocate
+from pgbouncer_operator.sizing.ledger import LedgerTerms, Round, allocate
 
 WALKS = int(os.environ.get("PGBOUNCER_TEST_WALKS", "10000"))
 STEP = 3  # bytes: what happens, to whom, how
@@ -57,8 +57,8 @@ def test_walks_are_no_idle_ones() -> None:
 
     def doubled(*arguments: object) -> Round:
         grants, pods, limits = arguments
-        assert isinstance(limits, Limits)
-        twice = Limits(2 * limits.budget, limits.floor, limits.slots, limits.static, now=limits.now)
+        assert isinstance(limits, LedgerTerms)
+        twice = LedgerTerms(2 * limits.size, limits.floor, limits.slots, limits.static, now=limits.now)
         return allocate(grants, pods, twice)  # type: ignore[arg-type]
 
     @settings(many, database=None)

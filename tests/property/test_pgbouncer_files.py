@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.property.pgbouncer_strategies import TAME, WILD, compositions
 
-from pgbouncer_operator.pgbouncer import grants, ini, userlist
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, IntentError
+from pgbouncer_operator.pgbouncer import ini, userlist
+from pgbouncer_operator.protocol import grants
+from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, IntentError
 
 FIXED = {"derandomize": True, "deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 FIELDS = ("databases", "logins", "settings.", "server_tls_ca_file", "the share", "stats_user")
@@ -43,7 +44,7 @@ def test_an_ordinary_composition_is_never_refused_and_reads_back_as_meant(compos
 @given(compositions(wild=False), TAME, TAME)
 def test_no_password_is_in_the_ini_or_its_marker(composition, password, other):
     def with_password(value):
-        logins = tuple(ini.Login(each.login, value, each.max) for each in composition.logins)
+        logins = tuple(ini.UserEntry(each.login, value, each.max) for each in composition.logins)
         fields = {name: getattr(composition, name) for name in composition.__slots__}
         return ini.render(ini.Composition(**(fields | {"logins": logins})))
 

@@ -15,7 +15,7 @@ from tests.property.watcher import Watcher
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.reconcile.observed import Memory, Observed
-from pgbouncer_operator.reconcile.plan import plan
+from pgbouncer_operator.reconcile.pool.plan import plan
 from pgbouncer_operator.reconcile.steps import Action, Plan
 from pgbouncer_operator.resources.deployment import Platform
 
@@ -62,9 +62,9 @@ def pool() -> dict[str, Any]:
     }
 
 
-def decided(seen: Observed, platform: Platform = PLATFORM) -> Plan:
-    found = plan(seen, platform)
-    assert plan(seen, platform) == found, "the same look gave another plan"
+def decided(observed: Observed, platform: Platform = PLATFORM) -> Plan:
+    found = plan(observed, platform)
+    assert plan(observed, platform) == found, "the same look gave another plan"
     return found
 
 
@@ -77,11 +77,11 @@ def grants_of(steps: Plan) -> dict[str, int]:
 
 def look_without_answers(cluster: Cluster) -> None:
     """No pod answers: nobody may grow, nothing but an unwanted connection Secret may go."""
-    seen = cluster.look(silent=True)
-    found = decided(seen)
-    known = seen.ledger.grants.pods if seen.ledger else {}
+    observed = cluster.look(silent=True)
+    found = decided(observed)
+    known = observed.ledger.grants.pods if observed.ledger else {}
     charge = {uid: max(grant.cap, grant.high) for uid, grant in known.items()}
-    free = max(0, seen.spec.spec.server_connections.max - sum(charge.get(pod.uid, 0) for pod in seen.pods))  # type: ignore[union-attr]
+    free = max(0, observed.spec.spec.server_connections.max - sum(charge.get(pod.uid, 0) for pod in observed.pods))  # type: ignore[union-attr]
     grown = sum(max(0, cap - charge.get(uid, 0)) for uid, cap in grants_of(found).items())
     assert grown <= free, "somebody grew by what a silent pod may hold"
     assert all(step.key[0] == "Secret" for step in found.steps if step.action is Action.DELETE)

@@ -12,7 +12,7 @@ from tests.property.cluster_model import Cluster
 from tests.property.test_plan import pool
 
 from pgbouncer_operator.reconcile.observed import Credentials, Observed
-from pgbouncer_operator.reconcile.plan import plan
+from pgbouncer_operator.reconcile.pool.plan import plan
 from pgbouncer_operator.resources.connection_secret import Login
 from pgbouncer_operator.resources.deployment import Platform
 
@@ -25,12 +25,12 @@ PLATFORM = Platform("pool:1", "IfNotPresent", 5)
 
 
 def look(login: str, password: str) -> Observed:
-    seen = Cluster(pool()).look()
-    return replace(seen, credentials=Credentials({"shop": Login(login, password)}, "v1"), secrets={})
+    observed = Cluster(pool()).look()
+    return replace(observed, credentials=Credentials({"shop": Login(login, password)}, "v1"), secrets={})
 
 
-def decoded(seen: Observed) -> list[dict[str, str]]:
-    bodies = [step.body for step in plan(seen, PLATFORM).steps if step.key[0] == "Secret"]
+def decoded(observed: Observed) -> list[dict[str, str]]:
+    bodies = [step.body for step in plan(observed, PLATFORM).steps if step.key[0] == "Secret"]
     return [{key: base64.b64decode(value).decode() for key, value in body["data"].items()} for body in bodies]
 
 

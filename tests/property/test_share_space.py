@@ -7,26 +7,26 @@ import pytest
 from tests.property.ledger_model import Violation
 from tests.property.share_space import Space
 
-from pgbouncer_operator.agent import install, transition
-from pgbouncer_operator.agent.install import Verdict
-from pgbouncer_operator.pgbouncer import grants
+from pgbouncer_operator.agent import install, share_steps
+from pgbouncer_operator.agent.install import Verification
+from pgbouncer_operator.protocol import grants
 
 
 def raise_and_lower_in_one_reload(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(transition, "next_step", lambda running, wanted, over: wanted)
+    patch.setattr(share_steps, "next_step", lambda running, wanted, over: wanted)
 
 
 def trust_reload(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(install, "verify", lambda candidate, seen: Verdict(True, ()))
+    patch.setattr(install, "verify", lambda candidate, seen: Verification(True, ()))
 
 
 def believe_that_a_reload_is_in_force_before_a_look(patch: pytest.MonkeyPatch) -> None:
-    honest = transition.next_step
-    patch.setattr(transition, "next_step", lambda running, wanted, over: honest(running, wanted, over or ()))
+    honest = share_steps.next_step
+    patch.setattr(share_steps, "next_step", lambda running, wanted, over: honest(running, wanted, over or ()))
 
 
 def forget_what_pgbouncer_runs_at_a_restart(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(transition, "taken_up", lambda wanted, limits: wanted)
+    patch.setattr(share_steps, "taken_up", lambda wanted, limits: wanted)
 
 
 def round_the_shares_up(patch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ import pytest
 from tests.property.cluster_model import Cluster
 from tests.property.test_plan import condition, decided, happen, pool, settle
 
-from pgbouncer_operator.reconcile.allotment import allot
-from pgbouncer_operator.reconcile.workloads import Clients
+from pgbouncer_operator.reconcile.budget.size import pool_size
+from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
 
 RUNS, MOST, EACH = 40, 20, 2
 MOVES = (
@@ -26,13 +26,13 @@ def following() -> Cluster:
     return Cluster(body, clients=clients(4))
 
 
-def clients(replicas: int) -> Clients:
-    return Clients(replicas, replicas, replicas, 1)
+def clients(replicas: int) -> ClientReplicas:
+    return ClientReplicas(replicas, replicas, replicas, 1)
 
 
 def size(cluster: Cluster) -> int:
     """What the pool is to hold now."""
-    return allot(cluster.look()).size
+    return pool_size(cluster.look()).size
 
 
 def rest(cluster: Cluster) -> None:

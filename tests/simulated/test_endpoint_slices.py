@@ -11,8 +11,8 @@ from tests.simulated.kube.clusters import Pair, pair, pool
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.kube.resources import CONNECTION_POOLS, ENDPOINT_SLICES
-from pgbouncer_operator.reconcile.projections import PoolView
-from pgbouncer_operator.reconcile.world import World, project
+from pgbouncer_operator.reconcile.cache.cluster import ClusterCache, project
+from pgbouncer_operator.reconcile.cache.views import PoolView
 
 POSTGRES = ("default", "postgres")
 
@@ -38,7 +38,7 @@ def view_of(cluster: Pair, name: str = "shop", host: str = "postgres") -> PoolVi
 
 
 async def test_thousands_of_services_of_others_cost_no_memory(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     cluster.api.create(slice_of("postgres", "10.1.0.1"))
     view_of(cluster)
     await world.sync(cluster.kube, ())
@@ -51,7 +51,7 @@ async def test_thousands_of_services_of_others_cost_no_memory(cluster: Pair) -> 
 
 
 async def test_a_pool_that_comes_later_finds_what_its_service_leads_to(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     await world.sync(cluster.kube, ())
     news = project(ENDPOINT_SLICES, cluster.api.create(slice_of("postgres", "10.1.0.1")))
     assert not world.put(news), "nobody refers to it yet"
@@ -63,7 +63,7 @@ async def test_a_pool_that_comes_later_finds_what_its_service_leads_to(cluster: 
 
 
 async def test_what_changed_while_no_pool_referred_to_a_service_is_not_missed(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     cluster.api.create(slice_of("postgres", "10.1.0.1"))
     view = view_of(cluster)
     await world.sync(cluster.kube, ())
@@ -78,7 +78,7 @@ async def test_what_changed_while_no_pool_referred_to_a_service_is_not_missed(cl
 
 
 async def test_a_service_in_a_namespace_that_is_not_ours_is_unknown_and_never_asked_for(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     view = view_of(cluster, host="postgres.bank.svc")
     await world.sync(cluster.kube, ("default",))
     before = len(cluster.calls)
@@ -87,7 +87,7 @@ async def test_a_service_in_a_namespace_that_is_not_ours_is_unknown_and_never_as
 
 
 async def test_a_host_outside_the_cluster_costs_no_request(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     view = view_of(cluster, host="pg.eu.example.com")
     await world.sync(cluster.kube, ())
     before = len(cluster.calls)
@@ -96,7 +96,7 @@ async def test_a_host_outside_the_cluster_costs_no_request(cluster: Pair) -> Non
 
 
 async def test_a_right_that_is_taken_away_or_given_again_is_noticed_at_the_next_list(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     cluster.api.create(slice_of("postgres", "10.1.0.1"))
     view_of(cluster)
     refusal = cluster.api.faults.add(Fault(faults.Answer(403), verb="list", plural="endpointslices", times=None))

@@ -12,10 +12,10 @@ from tests.simulated.kube.clusters import Pair, pair, pool
 from tests.simulated.test_sizing import deployment, stateful_set
 
 from pgbouncer_operator.kube.resources import CONNECTION_POOLS, DEPLOYMENTS, STATEFUL_SETS, Resource
-from pgbouncer_operator.reconcile import following
-from pgbouncer_operator.reconcile.projections import PoolView
-from pgbouncer_operator.reconcile.workloads import Clients
-from pgbouncer_operator.reconcile.world import World, project
+from pgbouncer_operator.reconcile.cache import workload_store
+from pgbouncer_operator.reconcile.cache.cluster import ClusterCache, project
+from pgbouncer_operator.reconcile.cache.views import PoolView
+from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
 
 WEB: Object = {"name": "web"}
 LABELLED: Object = {"selector": {"matchLabels": {"app": "web"}}}
@@ -35,21 +35,21 @@ def view_of(cluster: Pair, *workloads: Object, name: str = "shop") -> PoolView:
     return view
 
 
-def news(resource: Resource, body: Object) -> following.View:
-    return following.project(resource, body)
+def news(resource: Resource, body: Object) -> workload_store.View:
+    return workload_store.project(resource, body)
 
 
-def clients(world: World, view: PoolView) -> int | None:
-    found: Clients | None = world.clients.seen(view.namespace, view.clients)
+def clients(world: ClusterCache, view: PoolView) -> int | None:
+    found: ClientReplicas | None = world.clients.seen(view.namespace, view.clients)
     return None if found is None else found.desired
 
 
-def kept(world: World) -> int:
+def kept(world: ClusterCache) -> int:
     return sum(len(store) for store in world.clients.stores.values())
 
 
 async def test_thousands_of_workloads_of_others_cost_no_memory(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     cluster.api.create(deployment(replicas=5))
     view = view_of(cluster, WEB)
     await world.sync(cluster.kube, ())
@@ -61,7 +61,7 @@ async def test_thousands_of_workloads_of_others_cost_no_memory(cluster: Pair) ->
 
 
 async def test_while_no_pool_asks_nothing_is_listed_and_nothing_watched(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     cluster.api.create(pool())
     await world.sync(cluster.kube, ())
     assert not [call for call in cluster.calls if call.plural in {"statefulsets", "horizontalpodautoscalers"}]
@@ -69,7 +69,7 @@ async def test_while_no_pool_asks_nothing_is_listed_and_nothing_watched(cluster:
 
 
 async def test_a_pool_that_comes_later_finds_its_clients_and_their_kinds_are_watched(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     await world.sync(cluster.kube, ())
     event = news(DEPLOYMENTS, cluster.api.create(deployment(replicas=5)))
     assert not world.put(event), "nobody refers to it yet"
@@ -87,7 +87,7 @@ async def test_a_pool_that_comes_later_finds_its_clients_and_their_kinds_are_wat
 
 
 async def test_news_change_the_count_and_news_of_nothing_wake_nobody(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     cluster.api.create(deployment(replicas=5))
     view = view_of(cluster, WEB, {"kind": "StatefulSet", "name": "db"})
     await world.sync(cluster.kube, ())
@@ -105,7 +105,7 @@ async def test_news_change_the_count_and_news_of_nothing_wake_nobody(cluster: Pa
 
 
 async def test_labels_that_change_take_a_workload_away_and_bring_it_back(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     cluster.api.create(deployment(replicas=5))
     view = view_of(cluster, LABELLED)
     await world.sync(cluster.kube, ())
@@ -120,7 +120,7 @@ async def test_labels_that_change_take_a_workload_away_and_bring_it_back(cluster
 
 
 async def test_what_nobody_asks_for_any_more_is_forgotten_and_found_again(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     cluster.api.create(deployment(replicas=5))
     view_of(cluster, WEB)
     await world.sync(cluster.kube, ())
@@ -134,7 +134,7 @@ async def test_what_nobody_asks_for_any_more_is_forgotten_and_found_again(cluste
 
 
 async def test_a_list_finds_what_watches_missed_and_names_the_pool(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     cluster.api.create(deployment(replicas=5))
     view = view_of(cluster, WEB)
     await world.sync(cluster.kube, ())
@@ -145,7 +145,7 @@ async def test_a_list_finds_what_watches_missed_and_names_the_pool(cluster: Pair
 
 
 async def test_a_refused_list_is_unknown_and_what_needs_it_not_goes_on(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     cluster.api.create(stateful_set("db", 3))
     cluster.api.create(deployment(replicas=5))
     by_name, by_labels = view_of(cluster, WEB), view_of(cluster, LABELLED, name="labelled")
@@ -163,7 +163,7 @@ async def test_a_refused_list_is_unknown_and_what_needs_it_not_goes_on(cluster: 
 
 
 async def test_an_operator_that_was_told_to_leave_workloads_alone_does(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     world.clients.enabled = False
     view = view_of(cluster, WEB)
     await world.sync(cluster.kube, ())
@@ -174,7 +174,7 @@ async def test_an_operator_that_was_told_to_leave_workloads_alone_does(cluster: 
 
 async def test_what_is_being_listed_is_not_known_before_all_of_it_is(cluster: Pair) -> None:
     """A pool that comes while everything is listed must not be sized by a part of its clients."""
-    world = World()
+    world = ClusterCache()
     cluster.api.create(deployment(replicas=5))
     cluster.api.create(stateful_set("db", 3))
     first = view_of(cluster, WEB)
@@ -192,7 +192,7 @@ async def test_what_is_being_listed_is_not_known_before_all_of_it_is(cluster: Pa
 
 
 async def test_a_refusal_in_one_namespace_does_not_empty_another(cluster: Pair) -> None:
-    world = World()
+    world = ClusterCache()
     cluster.api.create(deployment(replicas=5))
     view = view_of(cluster, WEB)
     await world.sync(cluster.kube, ("default", "bank"))

@@ -11,7 +11,7 @@ from tests.simulated.test_postgres_server import allocated, member, server
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, PODS
-from pgbouncer_operator.reconcile import server_reconcile
+from pgbouncer_operator.reconcile.server import reconcile
 from pgbouncer_operator.sizing import ledger
 
 MOST = 20
@@ -116,7 +116,7 @@ async def test_a_pod_that_ends_as_it_should_leaves_nothing(
 async def test_the_share_of_a_deleted_pool_is_kept_while_sessions_of_its_lost_pod_may_be_left(
     world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_reconcile, "OUTLIVES", 3600)
+    monkeypatch.setattr(reconcile, "OUTLIVES", 3600)
     world.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
     async with world.operator(unused_tcp_port):
         world.api.create(server(MOST))
@@ -130,7 +130,7 @@ async def test_the_share_of_a_deleted_pool_is_kept_while_sessions_of_its_lost_po
         await world.until(lambda: not world.agents.of("default", "shop"), "no pod is left")
         await world.settled()
         assert allocated(world)["shop"] == MOST
-        monkeypatch.setattr(server_reconcile, "OUTLIVES", 0)
+        monkeypatch.setattr(reconcile, "OUTLIVES", 0)
         await world.until(lambda: "shop" not in allocated(world), "the deleted pool's share is free")
         await world.until_ready("next")
 

@@ -225,8 +225,8 @@ async def test_a_pool_that_goes_round_the_budget_is_refused_and_serves_on(world:
 async def test_the_servers_ca_is_copied_to_its_pools_and_a_renewed_one_too(
     world: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgbouncer_operator.reconcile.servers.AUTHORITY_LASTS", 0.5)
-    monkeypatch.setattr("pgbouncer_operator.reconcile.server_reconcile.AUTHORITY_LASTS", 0.5)
+    monkeypatch.setattr("pgbouncer_operator.reconcile.cache.server_store.AUTHORITY_LASTS", 0.5)
+    monkeypatch.setattr("pgbouncer_operator.reconcile.server.reconcile.AUTHORITY_LASTS", 0.5)
     metadata = {"namespace": "platform", "name": "rds-ca"}
     world.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.pem": "FIRST"}})
     world.api.create(server(20, tls={"ca": {"configMapKeyRef": {"name": "rds-ca", "key": "ca.pem"}}}))

@@ -14,8 +14,8 @@ from tests.simulated.operators import Cluster, cluster
 from tests.simulated.test_postgres_server import allocated, held, member, moving, never_above, respec, server, status
 
 from pgbouncer_operator.kube.resources import POSTGRES_SERVERS, SECRETS
-from pgbouncer_operator.postgres import Login, Server, Superuser, Unanswered
-from pgbouncer_operator.sizing.limits import Limits
+from pgbouncer_operator.postgres import ServerAddress, ServerLogin, Superuser, Unanswered
+from pgbouncer_operator.sizing.limits import ServerLimits
 
 PORT = 18340
 SOON = 0.3  # seconds instead of a minute
@@ -27,10 +27,10 @@ MONITORED: dict[str, Any] = {"connections": {}, "monitoring": {"secretRef": {"na
 class Answers:
     """The PostgreSQL server: what it answers to a login. asked: every login that it saw."""
 
-    now: Limits | Exception
-    asked: list[tuple[Server, Login]] = field(default_factory=list)
+    now: ServerLimits | Exception
+    asked: list[tuple[ServerAddress, ServerLogin]] = field(default_factory=list)
 
-    async def limits(self, address: Server, login: Login) -> Limits:
+    async def limits(self, address: ServerAddress, login: ServerLogin) -> ServerLimits:
         self.asked.append((address, login))
         if isinstance(self.now, Exception):
             raise self.now
@@ -39,9 +39,9 @@ class Answers:
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
-    for name in ("readings.LIMITS_LAST", "readings.FAILED_LAST", "server_reconcile.FAILED_LAST"):
-        monkeypatch.setattr(f"pgbouncer_operator.reconcile.{name}", SOON)
-    monkeypatch.setattr("pgbouncer_operator.reconcile.server_reconcile.AUTHORITY_LASTS", SOON)
+    for name in ("limits_poller.LIMITS_LAST", "limits_poller.FAILED_LAST", "reconcile.FAILED_LAST"):
+        monkeypatch.setattr(f"pgbouncer_operator.reconcile.server.{name}", SOON)
+    monkeypatch.setattr("pgbouncer_operator.reconcile.server.reconcile.AUTHORITY_LASTS", SOON)
     async with cluster(tmp_path, monkeypatch) as made:
         made.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
         yield made
@@ -49,7 +49,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 @pytest.fixture
 def postgres(monkeypatch: pytest.MonkeyPatch) -> Answers:
-    answers = Answers(Limits(64, 3, "first"))
+    answers = Answers(ServerLimits(64, 3, "first"))
     monkeypatch.setattr("pgbouncer_operator.postgres.limits", answers.limits)
     return answers
 
@@ -93,7 +93,7 @@ async def test_pools_wait_until_the_server_has_said_how_much_it_takes(world: Clu
         world.api.create(secret())
         await world.until(lambda: "authentication failed" in told(world).get("message", ""), "its words")
         assert not world.agents.of("default", "shop")
-        postgres.now = Limits(64, 3, "first")
+        postgres.now = ServerLimits(64, 3, "first")
         await world.until_ready("shop")
         assert held(world) == 60
 
@@ -141,12 +141,12 @@ async def test_a_server_that_restarts_with_other_limits_is_followed(world: Clust
         world.api.create(member(name))
     async with world.operator(PORT + 5):
         await world.until(lambda: held(world) == 60, "the first limits")
-        postgres.now = Limits(34, 3, "second")
+        postgres.now = ServerLimits(34, 3, "second")
         await world.until(lambda: held(world) == 30 and not moving(world), "less")
         assert status(world)["limits"]["started"] == "second"
         async with never_above(world, 30):
             await world.settled(0.5)
-        postgres.now = Limits(104, 3, "third")
+        postgres.now = ServerLimits(104, 3, "third")
         await world.until(lambda: held(world) == 100, "more")
 
 
@@ -194,7 +194,7 @@ async def test_at_rest_it_is_read_and_nothing_is_written(world: Cluster, postgre
 async def test_a_server_that_never_answers_holds_no_pool_up(
     world: Cluster, postgres: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def silence(address: Server, login: Login) -> Limits:
+    async def silence(address: ServerAddress, login: ServerLogin) -> ServerLimits:
         postgres.asked.append((address, login))
         await asyncio.Event().wait()
         raise AssertionError
@@ -230,7 +230,7 @@ async def test_nothing_of_the_secret_is_told(
 async def test_a_pool_that_reaches_the_server_again_has_it_asked_at_once(
     world: Cluster, postgres: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgbouncer_operator.reconcile.readings.LIMITS_LAST", 600.0)
+    monkeypatch.setattr("pgbouncer_operator.reconcile.server.limits_poller.LIMITS_LAST", 600.0)
     world.api.create(secret())
     world.api.create(server(**MONITORED))
     world.api.create(member("shop"))
@@ -240,7 +240,7 @@ async def test_a_pool_that_reaches_the_server_again_has_it_asked_at_once(
         assert len(postgres.asked) == 1
         world.agents.broken.add("postgres.platform.svc")
         await world.until(lambda: world.condition("shop", "BackendReachable").get("status") == "False", "it is away")
-        postgres.now = Limits(34, 3, "second")
+        postgres.now = ServerLimits(34, 3, "second")
         world.agents.broken.clear()
         await world.until(lambda: held(world) == 30, "the limits that it came back with")
         assert len(postgres.asked) == 2

@@ -97,7 +97,7 @@ async def test_a_pool_that_has_moved_grows_where_it_is(world: Cluster, unused_tc
 async def test_a_pool_that_comes_back_is_charged_for_what_it_brings(
     world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgbouncer_operator.reconcile.membership.PATIENCE", 2.0)
+    monkeypatch.setattr("pgbouncer_operator.reconcile.server.membership.UNTOLD_SECONDS", 2.0)
     world.api.create(another("elsewhere", 40))
     world.api.create(member("shop", 40))
     async with world.operator(unused_tcp_port):

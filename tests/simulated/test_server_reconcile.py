@@ -15,19 +15,19 @@ from tests.simulated.test_postgres_server import member, server
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.resources import CONNECTION_POOLS, POSTGRES_SERVERS
-from pgbouncer_operator.reconcile.observe import parsed
-from pgbouncer_operator.reconcile.projections import PoolView
-from pgbouncer_operator.reconcile.readings import Readings
-from pgbouncer_operator.reconcile.server_reconcile import ServerReconciler
-from pgbouncer_operator.reconcile.triggers import ServerKey
-from pgbouncer_operator.reconcile.world import World
-from pgbouncer_operator.sizing.limits import Limits
+from pgbouncer_operator.reconcile.cache.cluster import ClusterCache
+from pgbouncer_operator.reconcile.cache.keys import ServerKey
+from pgbouncer_operator.reconcile.cache.views import PoolView
+from pgbouncer_operator.reconcile.server.limits_poller import LimitsPoller
+from pgbouncer_operator.reconcile.server.reconcile import ServerReconciler
+from pgbouncer_operator.reconcile.specification import parsed
+from pgbouncer_operator.sizing.limits import ServerLimits
 
 KEY = ServerKey("platform", "rds")
 SHOP = ("default", "shop")
 
 
-async def _nobody(*_: object) -> Limits:
+async def _nobody(*_: object) -> ServerLimits:
     raise AssertionError("no server has a login")
 
 
@@ -36,7 +36,7 @@ class Looking:
     """A cluster with one server and the pool `shop`, and what looks at the server."""
 
     cluster: Pair
-    world: World
+    world: ClusterCache
     reconciler: ServerReconciler
     now: float = 0.0
 
@@ -50,9 +50,9 @@ async def looking(tmp_path: Path) -> AsyncIterator[Looking]:
         made.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
         made.api.create(server(20))
         made.api.create(member("shop"))
-        world = World()
+        world = ClusterCache()
         await world.sync(made.kube, ())
-        readings = Readings(made.kube, lambda: 0.0, lambda _: None, _nobody)
+        readings = LimitsPoller(made.kube, lambda: 0.0, lambda _: None, _nobody)
         reconciler = ServerReconciler(made.kube, world, lambda: found.now, lambda: "2026-01-01T00:00:00Z", readings)
         found = Looking(made, world, reconciler)
         yield found
@@ -96,7 +96,7 @@ async def test_a_pool_that_rests_is_read_once_for_many_looks_and_forgotten_when_
         read.append(view)
         return parsed(view)
 
-    monkeypatch.setattr("pgbouncer_operator.reconcile.server_reconcile.parsed", counted)
+    monkeypatch.setattr("pgbouncer_operator.reconcile.server.reconcile.parsed", counted)
     await looking.look()
     await looking.look()
     before = len(read)

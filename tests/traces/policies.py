@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tests.traces.scenarios import Scenario
 
-from pgbouncer_operator.sizing.demand import Bounds, Decision, Sizing, Window, begun, decide
+from pgbouncer_operator.sizing.demand import Bounds, Decision, SizingState, Window, begun, decide
 from pgbouncer_operator.sizing.shares import Claim, share
 
 
@@ -83,7 +83,7 @@ class Ours:
     foretell: bool = True
     restarts: tuple[float, ...] = ()
     counted: bool = True
-    sizings: dict[str, Sizing] = field(default_factory=dict)
+    sizings: dict[str, SizingState] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict)
 
     def sizes(self, looks: Mapping[str, Look]) -> dict[str, int]:
@@ -92,7 +92,7 @@ class Ours:
         claims = []
         for name, look in looks.items():
             bounds = Bounds(floor, budget, look.desired if self.foretell else 0)
-            before = self.sizings.get(name, Sizing(self.scenario.fixed))
+            before = self.sizings.get(name, SizingState(self.scenario.fixed))
             if look.window.at in self.restarts:
                 self.sizings[name] = begun(before.size, look.window.at, ever=look.ever if self.counted else 0.0)
             else:

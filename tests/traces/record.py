@@ -14,8 +14,8 @@ from typing import Any
 from tests.traces.recording import Line
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.reconcile import agent_state
-from pgbouncer_operator.reconcile.agent_state import AgentState
+from pgbouncer_operator.protocol import agent_state
+from pgbouncer_operator.protocol.agent_state import AgentState
 
 EVERY = 15.0  # seconds: a transaction counts when it ends, so shorter spans would tell of the one before
 COLUMNS = "at,rate,busy,ready,desired"

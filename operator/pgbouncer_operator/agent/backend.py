@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgbouncer_operator.agent.state import Backend, BackendReason
+from pgbouncer_operator.protocol.state import BackendReason, BackendTest
 
 if TYPE_CHECKING:
     from psycopg import pq
@@ -38,7 +38,7 @@ _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class BackendAddress:
     """Where PostgreSQL is said to be, and what its TLS must be. ca: a file, or None."""
 
     host: str
@@ -61,7 +61,7 @@ class Pair:
 class Test:
     """Everything one test of the backend does."""
 
-    servers: tuple[Server, ...]
+    servers: tuple[BackendAddress, ...]
     pairs: tuple[Pair, ...]
     socket_dir: str
     port: int
@@ -80,19 +80,19 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LoginTest:
     """One test's result, and which (database, handle) can write, and which can only read.
 
     outdated: databases whose server connections must be renewed, so that clients get the server's settings.
     """
 
-    backend: Backend
+    backend: BackendTest
     writing: frozenset[tuple[str, str]] = frozenset()
     reading: tuple[tuple[str, str], ...] = ()
     outdated: tuple[str, ...] = ()
 
 
-def run(test: Test, serves: Callable[[str], bool]) -> Finding:
+def run(test: Test, serves: Callable[[str], bool]) -> LoginTest:
     """Test servers, then logins, one after the other; the first failure, or Ok. Takes 5 s for each at most.
 
     serves: whether PgBouncer holds server connections of that database. A test that waits behind a busy pool's clients
@@ -100,25 +100,25 @@ def run(test: Test, serves: Callable[[str], bool]) -> Finding:
     """
     for server in test.servers:
         if found := reach(server):
-            return Finding(found)
+            return LoginTest(found)
     answers: dict[tuple[str, str], Answer] = {}
     for pair in test.pairs:
         answer = login(test, pair)
         refused = answer.refused
         if refused and not (refused == NOT_SERVED and serves(pair.database)):
-            return Finding(Backend(reason(refused), f"database {pair.database}, user {pair.handle}: {refused}"))
+            return LoginTest(BackendTest(reason(refused), f"database {pair.database}, user {pair.handle}: {refused}"))
         answers[pair.database, pair.handle] = answer
-    return Finding(
-        Backend(BackendReason.OK),
+    return LoginTest(
+        BackendTest(BackendReason.OK),
         frozenset(each for each, answer in answers.items() if answer.writes),
         tuple(each for each, answer in answers.items() if answer.writes is False),
         tuple({database: None for (database, _), answer in answers.items() if answer.outdated}),
     )
 
 
-def read_only(database: str, handle: str) -> Backend:
+def read_only(database: str, handle: str) -> BackendTest:
     """The verdict on a server that takes no more writes from a login that could write before."""
-    return Backend(
+    return BackendTest(
         BackendReason.READ_ONLY,
         f"database {database}, user {handle}: the server is in recovery or default_transaction_read_only is on, and "
         "it took writes before. Connections are renewed until they reach a server that does; "
@@ -148,29 +148,29 @@ def pairs(databases: Iterable[str], logins: Iterable[tuple[str, str, str]]) -> t
     )
 
 
-def reach(server: Server) -> Backend | None:
+def reach(server: BackendAddress) -> BackendTest | None:
     """What stands between us and a session on this server, or None."""
     where = f"{server.host}:{server.port}"
     try:
         socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     except OSError as error:
         words = error.strerror or str(error)
-        return Backend(BackendReason.HOST_NOT_RESOLVED, f"{server.host}: {words}. Correct backend.host.")
+        return BackendTest(BackendReason.HOST_NOT_RESOLVED, f"{server.host}: {words}. Correct backend.host.")
     try:
         with socket.create_connection((server.host, server.port), TIMEOUT_SECONDS) as connection:
             return None if server.mode == "disable" else _secured(server, connection, where)
     except OSError as error:
         words = error.strerror or str(error)
-        return Backend(
+        return BackendTest(
             BackendReason.UNREACHABLE, f"{where}: {words}. Start PostgreSQL, or correct backend.host and backend.port."
         )
 
 
-def _secured(server: Server, connection: socket.socket, where: str) -> Backend | None:
+def _secured(server: BackendAddress, connection: socket.socket, where: str) -> BackendTest | None:
     connection.sendall(_SSL_REQUEST)
     answer = connection.recv(1)
     if answer != b"S":
-        return Backend(
+        return BackendTest(
             BackendReason.WITHOUT_TLS,
             f"{where} speaks no TLS, and backend.tls.mode is {server.mode}. "
             "Turn TLS on in PostgreSQL (ssl = on), or set backend.tls.mode to disable.",
@@ -185,7 +185,7 @@ def _secured(server: Server, connection: socket.socket, where: str) -> Backend |
             return None
     except ssl.SSLError as error:
         words = getattr(error, "verify_message", "") or error.reason or str(error)
-        return Backend(
+        return BackendTest(
             BackendReason.CERTIFICATE_INVALID,
             f"{where}: {words}. Correct backend.tls.ca, or the certificate of PostgreSQL.",
         )

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pgbouncer_operator.agent import bouncer, files
-from pgbouncer_operator.agent.bouncer import CommandRefused, Look, Unreachable
-from pgbouncer_operator.agent.compose import Candidate
-from pgbouncer_operator.agent.settings import Settings
-from pgbouncer_operator.agent.state import Problem, ProblemReason
+from pgbouncer_operator.agent import console, files
+from pgbouncer_operator.agent.candidate import Candidate
+from pgbouncer_operator.agent.console import CommandRefused, Look, Unreachable
+from pgbouncer_operator.agent.settings import AgentSettings
+from pgbouncer_operator.protocol.state import AgentProblem, ProblemReason
 
 QUIET_SECONDS = 5.0
 
@@ -17,32 +17,32 @@ def write(candidate: Candidate) -> None:
     files.write(candidate.files())
 
 
-def quiet(settings: Settings, databases: Iterable[str]) -> None:
+def quiet(settings: AgentSettings, databases: Iterable[str]) -> None:
     """Let transactions of databases that go away end, for a moment: a RELOAD without them cuts their clients at once.
 
     PAUSE answers when the last server connection is given back. Who holds on for longer than QUIET_SECONDS is cut.
     """
     for name in databases:
         try:
-            bouncer.command(settings, f"DISABLE {bouncer.quoted(name)}")
-            bouncer.command(settings, f"PAUSE {bouncer.quoted(name)}", seconds=QUIET_SECONDS)
+            console.command(settings, f"DISABLE {console.quoted(name)}")
+            console.command(settings, f"PAUSE {console.quoted(name)}", seconds=QUIET_SECONDS)
         except (Unreachable, CommandRefused):
             continue
 
 
-def load(settings: Settings, renewed: Iterable[str]) -> Problem | None:
+def load(settings: AgentSettings, renewed: Iterable[str]) -> AgentProblem | None:
     """Make the running PgBouncer read its files again, and renew the server connections of these databases."""
     try:
-        bouncer.command(settings, "RELOAD", *bouncer.reconnect(renewed))
+        console.command(settings, "RELOAD", *console.reconnect(renewed))
     except Unreachable as error:
-        return Problem(ProblemReason.CONSOLE_UNREACHABLE, str(error))
+        return AgentProblem(ProblemReason.CONSOLE_UNREACHABLE, str(error))
     except CommandRefused as error:
-        return Problem(ProblemReason.RELOAD_FAILED, f"PgBouncer refused to reload: {error}")
+        return AgentProblem(ProblemReason.RELOAD_FAILED, f"PgBouncer refused to reload: {error}")
     return None
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verification:
     """What verification found. read: the configuration was read to its last line and its limits are in force.
 
     over: databases that still hold more server connections than they may.
@@ -58,18 +58,20 @@ class Verdict:
         return self.over if self.read else None
 
 
-def verify(candidate: Candidate, seen: Look) -> Verdict:
+def verify(candidate: Candidate, seen: Look) -> Verification:
     """Compare what PgBouncer shows with what it should run. Pure."""
     over = passed(candidate, seen)
     if seen.marker != candidate.marker:
-        return Verdict(False, over, f"PgBouncer runs configuration {seen.marker or '(none)'}, not {candidate.marker}")
+        return Verification(
+            False, over, f"PgBouncer runs configuration {seen.marker or '(none)'}, not {candidate.marker}"
+        )
     for name, share in sorted(candidate.shares.items()):
         found = seen.databases.get(name)
         if found is None:
-            return Verdict(False, over, f"PgBouncer does not know database {name}")
+            return Verification(False, over, f"PgBouncer does not know database {name}")
         if found.limit != share:
-            return Verdict(False, over, f"PgBouncer allows database {name} {found.limit} connections, not {share}")
-    return Verdict(True, over)
+            return Verification(False, over, f"PgBouncer allows database {name} {found.limit} connections, not {share}")
+    return Verification(True, over)
 
 
 def passed(candidate: Candidate, seen: Look) -> tuple[str, ...]:

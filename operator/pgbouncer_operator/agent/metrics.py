@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
-from pgbouncer_operator.agent import bouncer, wire
-from pgbouncer_operator.agent.bouncer import CommandRefused, Unreachable
-from pgbouncer_operator.agent.settings import Settings
-from pgbouncer_operator.agent.state import ProblemReason, State
+from pgbouncer_operator.agent import console, wire
+from pgbouncer_operator.agent.console import CommandRefused, Unreachable
+from pgbouncer_operator.agent.settings import AgentSettings
+from pgbouncer_operator.protocol.state import ProblemReason, State
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _MICROSECONDS = 1e-6
@@ -44,7 +44,7 @@ STATS = {
 }
 
 
-def render(settings: Settings, state: State) -> str:
+def render(settings: AgentSettings, state: State) -> str:
     """The text of a scrape. While the console is silent, the agent's own metrics only, and pgbouncer_up is 0."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Scrape(settings, state))
@@ -52,14 +52,14 @@ def render(settings: Settings, state: State) -> str:
 
 
 class _Scrape:
-    def __init__(self, settings: Settings, state: State) -> None:
+    def __init__(self, settings: AgentSettings, state: State) -> None:
         self._settings = settings
         self._state = state
 
     def collect(self) -> Iterator[Metric]:
         try:
-            with bouncer.session(self._settings) as console:
-                pools, databases, stats = (console.query(f"SHOW {each}") for each in ("POOLS", "DATABASES", "STATS"))
+            with console.session(self._settings) as session:
+                pools, databases, stats = (session.query(f"SHOW {each}") for each in ("POOLS", "DATABASES", "STATS"))
         except (Unreachable, CommandRefused):
             yield _gauge("pgbouncer_up", "1 when PgBouncer's console answers.", 0)
         else:
@@ -134,7 +134,7 @@ def of_agent(state: State) -> Iterator[Metric]:
 
 
 def _own(rows: list[wire.Row], column: str) -> Iterator[wire.Row]:
-    return (row for row in rows if row[column] != bouncer.CONSOLE)
+    return (row for row in rows if row[column] != console.CONSOLE)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.agent.settings import Settings
+from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer import userlist
-from pgbouncer_operator.pgbouncer.grants import Grants, GrantsError
-from pgbouncer_operator.pgbouncer.intent import SYSTEM_CA, AuthQuery, Intent, IntentError, UserIntent
+from pgbouncer_operator.protocol.grants import Grants, GrantsError
+from pgbouncer_operator.protocol.intent import SYSTEM_CA, AuthQueryIntent, Intent, IntentError, UserIntent
 
 AUTH_QUERY = "authQuery"  # the handle of the role that looks up logins; a user's handle has no capital
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))")
@@ -67,7 +67,7 @@ class Mounts:
     pause_until: int | None = None
 
 
-def volumes(settings: Settings) -> list[str]:
+def volumes(settings: AgentSettings) -> list[str]:
     """The directories of every volume that is mounted."""
     users = str(settings.users_dir)
     found = [settings.config_dir, settings.grants_dir, settings.pod_dir, settings.ca_dir, settings.tls_dir]
@@ -83,7 +83,7 @@ def fingerprint(volumes: Sequence[str]) -> tuple[str, ...]:
     return tuple(_generation(each) for each in volumes)
 
 
-def read(settings: Settings, last: Mapping[str, Credential]) -> Mounts:
+def read(settings: AgentSettings, last: Mapping[str, Credential]) -> Mounts:
     """Read every mount. `last`: the credentials that worked last by handle, kept for Secrets that became unusable.
 
     Read again when a volume was replaced meanwhile: the one that went away looked empty, as if nothing were asked for.
@@ -95,7 +95,7 @@ def read(settings: Settings, last: Mapping[str, Credential]) -> Mounts:
             return found
 
 
-def _read(settings: Settings, last: Mapping[str, Credential]) -> Mounts:
+def _read(settings: AgentSettings, last: Mapping[str, Credential]) -> Mounts:
     pod = _volume(settings.pod_dir)
     annotations = parse_annotations(_text(pod.get("annotations")))
     mounts = replace(
@@ -118,14 +118,14 @@ def _read(settings: Settings, last: Mapping[str, Credential]) -> Mounts:
     return replace(mounts, users=users, ca=ca, certificate=certificate, key=key, generations=generations)
 
 
-def _ca(settings: Settings, name: str) -> bytes:
+def _ca(settings: AgentSettings, name: str) -> bytes:
     """The CA's certificates. While what backend.tls.ca refers to is emptied or deleted, those installed last serve."""
     mounted = _volume(settings.ca_dir).get(name, b"")
     installed = settings.run_dir / "ca" / name  # as compose.paths has it
     return mounted if mounted or not installed.is_file() else installed.read_bytes()
 
 
-def _pair(settings: Settings) -> tuple[bytes, bytes]:
+def _pair(settings: AgentSettings) -> tuple[bytes, bytes]:
     """The certificate and key for clients. While the Secret is emptied or deleted, those installed last serve on."""
     mounted = _volume(settings.tls_dir)
     if not any(mounted.get(each) for each in naming.TLS_KEYS):
@@ -135,7 +135,7 @@ def _pair(settings: Settings) -> tuple[bytes, bytes]:
     return certificate, key
 
 
-def _lookup_user(query: AuthQuery) -> UserIntent:
+def _lookup_user(query: AuthQueryIntent) -> UserIntent:
     return UserIntent(AUTH_QUERY, query.mount, query.username_key, query.password_key)
 
 
@@ -148,7 +148,7 @@ def pause_until(text: str) -> int | None:
         return None
 
 
-def _documents(settings: Settings, wanted: str) -> Mounts:
+def _documents(settings: AgentSettings, wanted: str) -> Mounts:
     """wanted: the hash that the pod's annotation names, empty for none: then a candidate is not for this pod."""
     grants, grants_error = None, ""
     intent, intent_error = _intent(settings, naming.INTENT_KEY)
@@ -165,7 +165,7 @@ def _documents(settings: Settings, wanted: str) -> Mounts:
     return Mounts(intent, intent_error, grants, grants_error)
 
 
-def _intent(settings: Settings, key: str) -> tuple[Intent | None, str]:
+def _intent(settings: AgentSettings, key: str) -> tuple[Intent | None, str]:
     try:
         return Intent.from_json(_document(settings.config_dir, key)), ""
     except (IntentError, _Absent) as error:
@@ -183,7 +183,7 @@ def _document(directory: Path, key: str) -> str:
     return _text(files[key])
 
 
-def _user(settings: Settings, user: UserIntent, last: Credential | None) -> MountedUser:
+def _user(settings: AgentSettings, user: UserIntent, last: Credential | None) -> MountedUser:
     directory = settings.users_dir / user.mount
     generation, files = _contents(directory)
     found = credential(user, files)

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.agent import bouncer, files, wire
-from pgbouncer_operator.agent.compose import Candidate
-from pgbouncer_operator.agent.settings import Settings
+from pgbouncer_operator.agent import console, files, wire
+from pgbouncer_operator.agent.candidate import Candidate
+from pgbouncer_operator.agent.settings import AgentSettings
 
 START_SECONDS = 5.0
 _LOOK_SECONDS = 0.002
@@ -24,7 +24,7 @@ class Refused(Exception):
     """PgBouncer does not take the configuration; the message is its own, without secrets."""
 
 
-def prove(candidate: Candidate, settings: Settings) -> None:
+def prove(candidate: Candidate, settings: AgentSettings) -> None:
     """Start PgBouncer on `candidate` without a TCP port, ask what it read, end it. Refused says why it cannot serve."""
     _check_ca(candidate)
     with _directory(settings) as directory:
@@ -48,7 +48,7 @@ def prove(candidate: Candidate, settings: Settings) -> None:
             raise Refused(scrub(said, candidate) if said else "PgBouncer stopped reading it without saying where")
 
 
-def clean(settings: Settings) -> None:
+def clean(settings: AgentSettings) -> None:
     """Take away what a worker that was killed in a proof has left."""
     for directory in settings.run_dir.glob(f"{_PREFIX}*"):
         shutil.rmtree(directory, ignore_errors=True)
@@ -86,12 +86,12 @@ def _startable() -> Iterator[None]:
         raise Refused(f"PgBouncer cannot be started: {error}") from None
 
 
-def _marker(process: subprocess.Popen[bytes], console: Path) -> str:
+def _marker(process: subprocess.Popen[bytes], socket: Path) -> str:
     """What the process has read to the end; empty when it did not start."""
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
-        with contextlib.suppress(OSError, wire.WireError), wire.console(str(console), START_SECONDS) as session:
-            return bouncer.marker(session.query("SHOW CONFIG"))
+        with contextlib.suppress(OSError, wire.WireError), wire.console(str(socket), START_SECONDS) as session:
+            return console.marker(session.query("SHOW CONFIG"))
         time.sleep(_LOOK_SECONDS)
     return ""
 
@@ -111,7 +111,7 @@ def scrub(text: str, candidate: Candidate) -> str:
 
 
 @contextlib.contextmanager
-def _directory(settings: Settings) -> Iterator[Path]:
+def _directory(settings: AgentSettings) -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=settings.run_dir))
     try:
         yield directory

@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol
 
 from pgbouncer_operator.agent import metrics
-from pgbouncer_operator.agent.settings import Settings
-from pgbouncer_operator.agent.state import State
+from pgbouncer_operator.agent.settings import AgentSettings
+from pgbouncer_operator.protocol.state import State
 
 _NEVER = 86400.0  # how often to look whether to shut down: the server ends with its process
 _TEXT = "text/plain; charset=utf-8"
@@ -16,7 +16,7 @@ _TEXT = "text/plain; charset=utf-8"
 class Source(Protocol):
     """What is served: the worker."""
 
-    settings: Settings
+    settings: AgentSettings
 
     @property
     def ready(self) -> bool:

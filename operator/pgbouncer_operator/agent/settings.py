@@ -11,7 +11,7 @@ PREFIX = "PGBOUNCER_AGENT_"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class AgentSettings:
     """Directories, ports and intervals in seconds.
 
     pgbouncer: the command that starts PgBouncer, to which a configuration's path is added.
@@ -38,10 +38,10 @@ class Settings:
     tick: float = 0.35
 
     @staticmethod
-    def from_environment(environment: Mapping[str, str]) -> "Settings":
+    def from_environment(environment: Mapping[str, str]) -> "AgentSettings":
         """Defaults, changed by PGBOUNCER_AGENT_<FIELD>. ValueError names the variable that cannot be read."""
         changed: dict[str, object] = {}
-        for field in fields(Settings):
+        for field in fields(AgentSettings):
             name = PREFIX + field.name.upper()
             if (text := environment.get(name)) is None:
                 continue
@@ -49,7 +49,7 @@ class Settings:
                 changed[field.name] = _read(field.default, text)
             except ValueError as error:
                 raise ValueError(f"{name}={text!r}: {error}") from None
-        return Settings(**changed)  # type: ignore[arg-type]
+        return AgentSettings(**changed)  # type: ignore[arg-type]
 
     @property
     def console(self) -> Path:

@@ -10,19 +10,19 @@ from dataclasses import replace
 
 import pgbouncer_operator
 from pgbouncer_operator import naming
-from pgbouncer_operator.agent import bouncer, compose, grant, memory, mounts, server
-from pgbouncer_operator.agent.bouncer import CommandRefused, Look, Unreachable
-from pgbouncer_operator.agent.compose import Candidate, Fresh
-from pgbouncer_operator.agent.drainage import Drainage
-from pgbouncer_operator.agent.ladder import Ladder
+from pgbouncer_operator.agent import candidate, console, grant, mounts, run_dir, server
+from pgbouncer_operator.agent.backend_schedule import BackendSchedule
+from pgbouncer_operator.agent.candidate import Candidate, Fresh
+from pgbouncer_operator.agent.console import CommandRefused, Look, Unreachable
+from pgbouncer_operator.agent.draining import Drainage
+from pgbouncer_operator.agent.inotify import Notice
 from pgbouncer_operator.agent.mounts import Mounts
-from pgbouncer_operator.agent.notice import Notice
-from pgbouncer_operator.agent.removal import Removal
-from pgbouncer_operator.agent.renewal import Renewal
-from pgbouncer_operator.agent.settings import Settings
-from pgbouncer_operator.agent.state import Figures, Flow, Phase, Problem, ProblemReason, State, UserState
-from pgbouncer_operator.agent.traffic import Traffic, flow
-from pgbouncer_operator.agent.watch import Watch
+from pgbouncer_operator.agent.pause import TrafficControl, flow
+from pgbouncer_operator.agent.reconnect import Renewal
+from pgbouncer_operator.agent.reload import Ladder
+from pgbouncer_operator.agent.removed_databases import Removal
+from pgbouncer_operator.agent.settings import AgentSettings
+from pgbouncer_operator.protocol.state import AgentProblem, Figures, Flow, Phase, ProblemReason, State, UserState
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     if arguments:
         print(f"the worker takes no arguments, got {' '.join(arguments)}", file=sys.stderr)
         return 2
-    settings = Settings.from_environment(os.environ)
+    settings = AgentSettings.from_environment(os.environ)
     worker, notice, stop = Worker(settings), Notice(settings.poll), threading.Event()
     signal.set_wakeup_fd(notice.waker)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,30 +47,30 @@ def main(arguments: Sequence[str] = ()) -> int:
 class Worker:
     """One loop in one thread; `state()` and `ready` may be asked from others."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AgentSettings) -> None:
         """Remember what an earlier worker of this pod left in the run directory."""
         self.settings = settings
         self.ladder = Ladder(settings)
-        self._identity = memory.identity(settings)
-        self._credentials = memory.credentials(settings)
-        self._retired = memory.logins(settings)
-        self._seen = memory.seen(settings)
+        self._identity = run_dir.identity(settings)
+        self._credentials = run_dir.credentials(settings)
+        self._retired = run_dir.logins(settings)
+        self._seen = run_dir.seen(settings)
         self._born = time.monotonic()
         self._read_at = self._born
         self._fingerprint: tuple[str, ...] | None = None
         self._mounts = Mounts()
         self._wanted: Candidate | None = None
-        self._problems: tuple[Problem, ...] = ()
+        self._problems: tuple[AgentProblem, ...] = ()
         self._complaint = ""
         self._beaten = 0.0
         self._drainage = Drainage(settings)
-        self._watch = Watch(settings)
+        self._watch = BackendSchedule(settings)
         self._removal = Removal(settings)
-        self._traffic = Traffic(settings)
+        self._traffic = TrafficControl(settings)
         self._renewal = Renewal(settings)
         self._flow = Flow.FLOWING
         self._figures = Figures()
-        self._unreachable: Problem | None = None
+        self._unreachable: AgentProblem | None = None
         self._looking = threading.Lock()
 
     @property
@@ -144,9 +144,11 @@ class Worker:
         with self._looking:
             tested = self._watch.testing
             try:
-                seen = bouncer.look(self.settings, totals=True)
+                seen = console.look(self.settings, totals=True)
             except (Unreachable, CommandRefused) as error:
-                self._unreachable = Problem(ProblemReason.CONSOLE_UNREACHABLE, f"{error}; asked again until it answers")
+                self._unreachable = AgentProblem(
+                    ProblemReason.CONSOLE_UNREACHABLE, f"{error}; asked again until it answers"
+                )
                 if isinstance(error, Unreachable) and error.gone:
                     self._figures = Figures()  # else it hangs, and holds what it held
                 self._flow = Flow.FLOWING
@@ -174,7 +176,7 @@ class Worker:
         usable = {handle: user.credential for handle, user in self._mounts.users.items() if user.credential is not None}
         if self._mounts.intent is not None and usable != self._credentials:
             self._credentials = usable
-            memory.keep_credentials(self.settings, self._credentials)
+            run_dir.keep_credentials(self.settings, self._credentials)
         return True
 
     def _hold(self) -> bool:
@@ -184,7 +186,7 @@ class Worker:
         if held.seen == self._seen:
             return False
         self._seen = held.seen
-        memory.keep_seen(self.settings, held.seen)
+        run_dir.keep_seen(self.settings, held.seen)
         return True
 
     def _aim(self) -> None:
@@ -192,12 +194,12 @@ class Worker:
         running = self.ladder.running
         if running is not None:
             self._retired |= {each.login for each in running.composition.logins}
-        if self._mounts.intent is not None and compose.gate(self._mounts) is None:
+        if self._mounts.intent is not None and candidate.gate(self._mounts) is None:
             self._removal.aim(running, self._mounts.intent)
         fresh = Fresh(self._identity, self.settings, self._retired, self._removal.databases)
-        aim = compose.target(self._mounts, self._seen, running, fresh)
+        aim = candidate.target(self._mounts, self._seen, running, fresh)
         self._wanted = aim.candidate
-        complaint = (Problem(ProblemReason.NO_GRANT, self._complaint),) if self._complaint else ()
+        complaint = (AgentProblem(ProblemReason.NO_GRANT, self._complaint),) if self._complaint else ()
         self._problems = (*aim.problems, *complaint)
 
     def _fall_back(self) -> None:
@@ -205,7 +207,7 @@ class Worker:
         running = self.ladder.running
         if running is None:
             return
-        regranted = compose.regranted(running, self._seen)
+        regranted = candidate.regranted(running, self._seen)
         if regranted.marker != running.marker:
             self.ladder.climb(regranted, self._read_at)
 

@@ -46,7 +46,7 @@ class ConnectionPool(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class FieldProblem:
     """One thing that is wrong: the field's path as the API server writes it, and what to do. Never the value."""
 
     field: str
@@ -59,7 +59,7 @@ class Problem:
 class InvalidSpec(Exception):
     """The object cannot be used. `problems` lists every fault, in the order of the fields."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(str(problem) for problem in self.problems))
 
@@ -91,11 +91,11 @@ def _follows(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
     )
 
 
-def _problem(detail: ErrorDetails) -> Problem:
+def _problem(detail: ErrorDetails) -> FieldProblem:
     field = detail.get("ctx", {}).get("field", "")
     parts = [part for part in (*detail["loc"], field) if part not in {"", "[key]"}]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
-    return Problem(path.removeprefix("."), _sentence(detail))
+    return FieldProblem(path.removeprefix("."), _sentence(detail))
 
 
 def _sentence(detail: ErrorDetails) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pgbouncer_operator.api.connection_pool import Problem
+from pgbouncer_operator.api.connection_pool import FieldProblem
 from pgbouncer_operator.api.model import Rule, quote
 
 Value = int | str
@@ -69,11 +69,11 @@ def rules(catalogue: Iterable[ParameterRule]) -> tuple[Rule, ...]:
     return tuple(rule for rule in checks if rule is not None)
 
 
-def problems(parameters: Mapping[str, Value], catalogue: Iterable[ParameterRule]) -> tuple[Problem, ...]:
+def problems(parameters: Mapping[str, Value], catalogue: Iterable[ParameterRule]) -> tuple[FieldProblem, ...]:
     """Return what the API server would say about these parameters. Names of settings, never their values."""
     broken = ((rule, rule.broken(parameters)) for rule in rules(catalogue))
     return tuple(
-        Problem("spec.parameters", rule.message.replace("{}", name)) for rule, name in broken if name is not None
+        FieldProblem("spec.parameters", rule.message.replace("{}", name)) for rule, name in broken if name is not None
     )
 
 

@@ -11,9 +11,9 @@ from kubernetes.aio.config import incluster_config, kube_config
 from pgbouncer_operator import naming
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.resources import Resource
-from pgbouncer_operator.kube.transport import APPLY, MERGE, Limits, Object, Request, Transport
+from pgbouncer_operator.kube.transport import APPLY, MERGE, Object, Request, RequestOptions, Transport
 
-__all__ = ["Kube", "Limits", "Listing", "Object", "Selection"]
+__all__ = ["Kube", "Listing", "Object", "RequestOptions", "Selection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Kube:
         self._chunk = chunk
 
     @classmethod
-    def in_cluster(cls, limits: Limits, credentials: Path, environ: Mapping[str, str]) -> Self:
+    def in_cluster(cls, limits: RequestOptions, credentials: Path, environ: Mapping[str, str]) -> Self:
         """A client with the pod's service account; the token is read again every minute.
 
         `credentials` is the directory of `token` and `ca.crt`. Raises OSError or ConfigException if they are missing.
@@ -55,7 +55,9 @@ class Kube:
         return cls(Transport(configuration, limits))
 
     @classmethod
-    async def from_kubeconfig(cls, limits: Limits, path: Path, context: str | None = None, chunk: int = 500) -> Self:
+    async def from_kubeconfig(
+        cls, limits: RequestOptions, path: Path, context: str | None = None, chunk: int = 500
+    ) -> Self:
         """A client with a kubeconfig file. Raises ConfigException if it cannot be used."""
         configuration = Configuration()
         await kube_config.load_kube_config(

@@ -28,7 +28,7 @@ Object = dict[str, Any]
 CONNECTIONS = 16
 ATTEMPTS = 4
 # A longer Retry-After is not waited for here: the caller stops everybody instead (engine.ratelimit.Gate).
-PATIENCE = 5.0
+LONGEST_RETRY_AFTER = 5.0
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON = "application/json"
@@ -49,7 +49,7 @@ def _unobserved(_: Call) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestOptions:
     """`timeout`: seconds for one request; `observe` hears of each; `random` in [0, 1) jitters retries."""
 
     timeout: float = 12.0
@@ -80,7 +80,7 @@ class Request:
 class Transport:
     """Sends requests. Errors are those of kube.errors, and nothing else but CancelledError."""
 
-    def __init__(self, configuration: Configuration, limits: Limits) -> None:
+    def __init__(self, configuration: Configuration, limits: RequestOptions) -> None:
         """Takes a loaded configuration."""
         configuration.connection_pool_maxsize = CONNECTIONS
         configuration.client_session_kwargs = {"trust_env": False}
@@ -100,11 +100,15 @@ class Transport:
                 return await self._once(request)
             except errors.TooManyRequests as error:
                 pause = error.retry_after if error.retry_after is not None else 1.0
-                if attempt == ATTEMPTS or pause > PATIENCE:
+                if attempt == ATTEMPTS or pause > LONGEST_RETRY_AFTER:
                     raise
             except errors.Unavailable as error:
                 pause = error.retry_after or 0.1 * 2**attempt
-                if attempt == ATTEMPTS or pause > PATIENCE or not (request.repeatable or error.reason == UNSENT):
+                if (
+                    attempt == ATTEMPTS
+                    or pause > LONGEST_RETRY_AFTER
+                    or not (request.repeatable or error.reason == UNSENT)
+                ):
                     raise
             await asyncio.sleep(pause * (1.0 + 0.25 * self._limits.random()))
         raise AssertionError("unreachable: the last attempt returns or raises")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 import pgbouncer_operator.pgbouncer.parameters as parameters
 from pgbouncer_operator import naming
 from pgbouncer_operator.pgbouncer.characters import unfit
-from pgbouncer_operator.pgbouncer.intent import SYSTEM_CA, DatabaseIntent, Intent
 from pgbouncer_operator.pgbouncer.syntax import CompositionError
+from pgbouncer_operator.protocol.intent import SYSTEM_CA, DatabaseIntent, Intent
 
 # Names that mean something of their own to PgBouncer: its console and its console's user.
 CONSOLE = "pgbouncer"
@@ -17,7 +17,7 @@ LOOKUP = "pgbouncer-lookup"
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class UserEntry:
     """A user as PgBouncer knows it. max: most server connections of this login in this pod, None for no own limit."""
 
     login: str
@@ -83,7 +83,7 @@ class Composition:
     intent: Intent
     shares: Mapping[str, int]
     seq: int
-    logins: tuple[Login, ...]
+    logins: tuple[UserEntry, ...]
     credentials: str
     stats_user: str
     paths: Paths = Paths()

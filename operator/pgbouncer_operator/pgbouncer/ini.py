@@ -7,19 +7,19 @@ Three tables make the global settings: defaults < the pool's own settings < what
 import hashlib
 
 import pgbouncer_operator.pgbouncer.parameters as parameters
-from pgbouncer_operator.pgbouncer.composition import LOOKUP, Composition, Login, Paths, Peer, check
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent
+from pgbouncer_operator.pgbouncer.composition import LOOKUP, Composition, Paths, Peer, UserEntry, check
 from pgbouncer_operator.pgbouncer.session import CONNECT_QUERY
 from pgbouncer_operator.pgbouncer.syntax import CompositionError, Ini, SyntaxProblem, parse, write
+from pgbouncer_operator.protocol.intent import DatabaseIntent
 
 __all__ = [
     "Composition",
     "CompositionError",
     "Ini",
-    "Login",
     "Paths",
     "Peer",
     "SyntaxProblem",
+    "UserEntry",
     "compose",
     "marker",
     "parse",

@@ -58,7 +58,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ParameterProblem:
     """Why a setting cannot be used. message: starts with the name, says why and what to do."""
 
     name: str

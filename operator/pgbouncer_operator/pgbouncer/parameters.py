@@ -8,7 +8,7 @@ import difflib
 import re
 
 from pgbouncer_operator.pgbouncer.characters import unfit
-from pgbouncer_operator.pgbouncer.parameter import Audience, ChangeClass, Parameter, Problem, Type
+from pgbouncer_operator.pgbouncer.parameter import Audience, ChangeClass, Parameter, ParameterProblem, Type
 from pgbouncer_operator.pgbouncer.parameters_owned import OWNED, UNSUPPORTED
 from pgbouncer_operator.pgbouncer.parameters_table import FIELDS, PARAMETERS
 
@@ -23,7 +23,7 @@ __all__ = [
     "Audience",
     "ChangeClass",
     "Parameter",
-    "Problem",
+    "ParameterProblem",
     "Type",
     "check",
     "for_users",
@@ -57,16 +57,16 @@ def check(
     value: str | int,
     version: str = VERSION,
     audiences: tuple[Audience, ...] = (Audience.USER,),
-) -> Problem | None:
+) -> ParameterProblem | None:
     """Why `name = value` cannot be used with PgBouncer `version` by one of `audiences`; None when it can.
 
     With the default audience: as an entry of spec.parameters.
     """
     row = _BY_NAME.get(name)
     if row is None:
-        return Problem(name, f"{_shown(name)} is not a setting of PgBouncer{_suggestion(name)}")
+        return ParameterProblem(name, f"{_shown(name)} is not a setting of PgBouncer{_suggestion(name)}")
     complaint = _version_complaint(row, version) or _audience_complaint(row, audiences) or _complaint(row, value)
-    return Problem(name, f"{name} {complaint}") if complaint else None
+    return ParameterProblem(name, f"{name} {complaint}") if complaint else None
 
 
 def render_table() -> str:

@@ -1,1 +1,1 @@
-"""Observe, decide, act: what one pool needs. `reconcile.py` is the table of contents."""
+"""From what is in the cluster to what is written there: `pool` for a ConnectionPool, `server` for a PostgresServer."""

@@ -10,14 +10,14 @@ from pgbouncer_operator.api.access import Endpoint
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.status import How, PoolStatus
-from pgbouncer_operator.pgbouncer.grants import Grants
-from pgbouncer_operator.reconcile.agent_state import AgentState
-from pgbouncer_operator.reconcile.projections import ChildView, PodView, PoolView
-from pgbouncer_operator.reconcile.traffic import Pause
-from pgbouncer_operator.reconcile.workloads import Clients
+from pgbouncer_operator.protocol.agent_state import AgentState
+from pgbouncer_operator.protocol.grants import Grants
+from pgbouncer_operator.reconcile.cache.views import ChildView, PodView, PoolView
+from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
+from pgbouncer_operator.reconcile.pause import Pause
 from pgbouncer_operator.resources.connection_secret import Login
 from pgbouncer_operator.sizing.allocation import Entry
-from pgbouncer_operator.sizing.demand import CALM, Decision, Sizing
+from pgbouncer_operator.sizing.demand import CALM, Decision, SizingState
 
 ChildKey = tuple[str, str]  # kind, name
 IDLE = 3600.0  # seconds without any use
@@ -100,7 +100,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class SecretsRead:
     """The last read of the users' Secrets: when (monotonic), and what was missing.
 
     asked: names what the spec wanted of and from Secrets then (`secret_inputs`); another value asks for a read.
@@ -142,7 +142,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class MeasuredDemand:
     """What the pods did, as far as it was seen. Losing it costs a minute of growth and some of shrinking.
 
     at: when all were last heard (monotonic seconds). clients: replicas that the client workloads were to have then.
@@ -153,7 +153,7 @@ class Demand:
     at: float
     clients: int
     states: Mapping[str, AgentState]
-    sizing: Sizing
+    sizing: SizingState
     decision: Decision | None = None
     quiet_since: float = 0.0
     held_back: bool = False
@@ -175,7 +175,7 @@ class Demand:
         return self.at - self.quiet_since >= IDLE
 
     @property
-    def essence(self) -> tuple[object, ...]:
+    def fingerprint(self) -> tuple[object, ...]:
         """What of it is news: not that a pool at rest has rested a little longer."""
         return self.decision, self.highest, self.young, self.idle
 
@@ -194,11 +194,11 @@ class Memory:
     change: Change | None = None
     pending_since: float | None = None
     figures_at: float | None = None
-    reading: Reading | None = None
+    reading: SecretsRead | None = None
     made: tuple[str, ...] = ()
     endpoints: str = ""
     trial: Trial | None = None
-    demand: Demand | None = None
+    demand: MeasuredDemand | None = None
     waiting_since: float | None = None
 
 
@@ -229,7 +229,7 @@ class Observed:
     today: str
     endpoints: tuple[str, ...] | None = None
     pause: Pause | None = None
-    clients: Clients | None = None
+    clients: ClientReplicas | None = None
     membership: Membership | None = None
     former: Entry | None = None
     ended: frozenset[str] = frozenset()
@@ -264,7 +264,7 @@ class Observed:
         return self.children.get((body["kind"], body["metadata"]["name"]))
 
     @property
-    def essence(self) -> tuple[object, ...] | None:
+    def fingerprint(self) -> tuple[object, ...] | None:
         """What two looks have in common when nothing but time has passed between them; None after a read of Secrets.
 
         It refers to values that the stores keep anyway: thousands of pools at rest must not cost memory.
@@ -278,11 +278,11 @@ class Observed:
             self.states,
             self.children,
             self.endpoints,
-            self.pause and self.pause.essence,
+            self.pause and self.pause.fingerprint,
             self.clients,
             self.membership,
             self.former,
-            self.memory.demand and self.memory.demand.essence,
+            self.memory.demand and self.memory.demand.fingerprint,
         )
 
     def owes(self, uid: str) -> bool:

@@ -7,8 +7,15 @@ from pgbouncer_operator.api.access import AuthQuery
 from pgbouncer_operator.api.backend import CertificateAuthority
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.tuning import Timeouts
-from pgbouncer_operator.pgbouncer.intent import SYSTEM_CA, ClientTls, DatabaseIntent, Intent, ServerTls, UserIntent
-from pgbouncer_operator.pgbouncer.intent import AuthQuery as AuthQueryIntent
+from pgbouncer_operator.protocol.intent import (
+    SYSTEM_CA,
+    AuthQueryIntent,
+    ClientTlsIntent,
+    DatabaseIntent,
+    Intent,
+    ServerTls,
+    UserIntent,
+)
 from pgbouncer_operator.sizing.fit import Fit, share
 
 # PgBouncer's name for each timeout; both are in seconds (pgbouncer.ini(5), "Timeouts").
@@ -56,7 +63,7 @@ def intent(pool: ConnectionPool, fit: Fit) -> Intent:
             for each in sorted(spec.users, key=lambda user: user.name)
         ),
         server_tls=ServerTls(mode=spec.backend.tls_mode.value, ca=_ca(spec.backend.ca)),
-        client_tls=ClientTls(spec.clients.tls.mode.value) if spec.clients.tls else None,
+        client_tls=ClientTlsIntent(spec.clients.tls.mode.value) if spec.clients.tls else None,
         auth_query=_auth_query(spec.auth_query),
         drain_seconds=spec.drain.timeout_seconds,
     )

@@ -8,12 +8,12 @@ from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import ConnectionPool
-from pgbouncer_operator.pgbouncer.intent import Intent
+from pgbouncer_operator.protocol.intent import Intent
 from pgbouncer_operator.resources.configuration import config_map, intent
 from pgbouncer_operator.resources.deployment import Platform, deployment
 from pgbouncer_operator.resources.pod_disruption_budget import pod_disruption_budget
 from pgbouncer_operator.resources.service import service
-from pgbouncer_operator.sizing.fit import Demand, Fit, fit
+from pgbouncer_operator.sizing.fit import Fit, FitRequest, fit
 
 Body = dict[str, Any]
 
@@ -30,14 +30,14 @@ class Desired:
     deployment: Body
 
 
-def room(pool: ConnectionPool, budget: int | None = None) -> Fit:
+def room(pool: ConnectionPool, size: int | None = None) -> Fit:
     """How many pods fit. budget: server connections that the pool is to hold now, None for all it may."""
-    return fit(_demand(pool, pool.spec.server_connections.most if budget is None else budget))
+    return fit(_demand(pool, pool.spec.server_connections.most if size is None else size))
 
 
-def desired(pool: ConnectionPool, platform: Platform, budget: int | None = None) -> Desired:
+def desired(pool: ConnectionPool, platform: Platform, size: int | None = None) -> Desired:
     """Everything that the spec and the pool's budget decide. budget: see `room`."""
-    fitting = room(pool, budget)
+    fitting = room(pool, size)
     content = intent(pool, fitting)
     return Desired(
         fit=fitting,
@@ -98,7 +98,7 @@ def digest(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def _demand(pool: ConnectionPool, budget: int) -> Demand:
+def _demand(pool: ConnectionPool, size: int) -> FitRequest:
     spec = pool.spec
     caps = {
         f"{kind}[{each.name}].serverConnections.max": each.server_connections.max
@@ -107,4 +107,4 @@ def _demand(pool: ConnectionPool, budget: int) -> Demand:
         if each.server_connections
     }
     entries = len(spec.databases) + (1 if spec.auth_query else 0)  # logins are looked up through an entry of its own
-    return Demand(budget, spec.replicas, entries, caps)
+    return FitRequest(size, spec.replicas, entries, caps)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.pgbouncer.grants import Grants
+from pgbouncer_operator.protocol.grants import Grants
 
 
 def grants_config_map(pool: str, grants: Grants) -> dict[str, Any]:

@@ -10,7 +10,7 @@ grows.
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from pgbouncer_operator.pgbouncer.grants import Grants
+from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.sizing.shares import Claim, share
 
 

@@ -34,7 +34,7 @@ GAIN = 1.05  # times the rate before: less after a growth, on a slow server, and
 HELD = 600.0  # seconds without growth after that, but for replicas that are still to come
 
 
-class Reason(StrEnum):
+class SizingReason(StrEnum):
     """Why the size is what it is."""
 
     ENOUGH = "Enough"
@@ -98,7 +98,7 @@ class Growth:
 
 
 @dataclass(frozen=True, slots=True)
-class Sizing:
+class SizingState:
     """A size and what is remembered to find the next one. wants: (when, want) of the last CALM seconds.
 
     began: when the first window did. usual: seconds that a transaction usually holds a connection, 0 while not known.
@@ -143,7 +143,7 @@ class Decision:
     want: int
     need: float
     per_client: float
-    reason: Reason
+    reason: SizingReason
 
 
 def staffed(need: float) -> int:
@@ -151,13 +151,13 @@ def staffed(need: float) -> int:
     return math.ceil(need + 2 * math.sqrt(need)) if need > 0 else 0
 
 
-def begun(size: int, at: float, usual: float = 0.0, ever: float = 0.0) -> Sizing:
+def begun(size: int, at: float, usual: float = 0.0, ever: float = 0.0) -> SizingState:
     """A size without any windows. Seconds that a transaction holds a connection, 0 when not known: usual, as it was
     found before; ever, the mean since PgBouncer started, which is good enough while there is nothing better."""
-    return Sizing(size, began=at, usual=usual or ever * SLOW_EVER / SLOW)
+    return SizingState(size, began=at, usual=usual or ever * SLOW_EVER / SLOW)
 
 
-def decide(before: Sizing, window: Window, bounds: Bounds) -> tuple[Sizing, Decision]:
+def decide(before: SizingState, window: Window, bounds: Bounds) -> tuple[SizingState, Decision]:
     """The next size after one more window. A caller without fresh figures does not ask, so the size stays."""
     kept = tuple(each for each in before.windows if each.at > window.at - REMEMBERED)
     now = _learned(replace(before, windows=(*kept, window)))
@@ -168,8 +168,8 @@ def decide(before: Sizing, window: Window, bounds: Bounds) -> tuple[Sizing, Deci
     asked, want = _bounded(max(usually, foretold), bounds), _bounded(need, bounds)
     wants = (*(each for each in before.wants if each[0] > window.at - CALM), (window.at, want))
     now, size, reason = _move(replace(now, wants=wants), bounds, asked, foretold > usually)
-    if reason is Reason.ENOUGH and staffed(need) > bounds.ceiling:
-        reason = Reason.AT_LIMIT
+    if reason is SizingReason.ENOUGH and staffed(need) > bounds.ceiling:
+        reason = SizingReason.AT_LIMIT
     return replace(now, size=size), Decision(size, want, round(need, 2), round(per_client, 3), reason)
 
 
@@ -177,14 +177,16 @@ def by_replicas(per_client: int, bounds: Bounds) -> Decision:
     """The size that the user's own figure for one client replica gives."""
     asked = per_client * bounds.clients
     size = max(bounds.floor, min(bounds.ceiling, asked))
-    return Decision(size, size, float(asked), float(per_client), Reason.AT_LIMIT if asked > size else Reason.ENOUGH)
+    return Decision(
+        size, size, float(asked), float(per_client), SizingReason.AT_LIMIT if asked > size else SizingReason.ENOUGH
+    )
 
 
 def _bounded(need: float, bounds: Bounds) -> int:
     return max(bounds.floor, min(bounds.ceiling, staffed(need)))
 
 
-def _learned(now: Sizing) -> Sizing:
+def _learned(now: SizingState) -> SizingState:
     """With the usual time after one more window."""
     slow = sum(each.seconds for each in now.windows if now.slow(each))
     known = now.windows if slow > REMEMBERED / 2 else now.plain
@@ -192,7 +194,7 @@ def _learned(now: Sizing) -> Sizing:
     return replace(now, usual=_percentile(served, 0.5)) if len(served) >= KNOWN else now
 
 
-def _move(now: Sizing, bounds: Bounds, asked: int, foretold: bool) -> tuple[Sizing, int, Reason]:
+def _move(now: SizingState, bounds: Bounds, asked: int, foretold: bool) -> tuple[SizingState, int, SizingReason]:
     """asked: what there is reason to grow to; what the last minutes wanted is what a shrink respects."""
     window = now.windows[-1]
     size = max(bounds.floor, min(bounds.ceiling, now.size))
@@ -202,14 +204,14 @@ def _move(now: Sizing, bounds: Bounds, asked: int, foretold: bool) -> tuple[Sizi
         back, now = now.growth.size, replace(now, growth=None)
         if useless and back < size:
             now = replace(now, held_until=window.at + HELD)
-            return now, max(bounds.floor, back), Reason.TAKEN_BACK
+            return now, max(bounds.floor, back), SizingReason.TAKEN_BACK
     if now.wants[-1][1] > size:
         coming = bounds.clients if foretold and bounds.clients > window.clients else 0
         return _grow(now, size, asked, foretold, coming)
     return _shrink(now, size, bounds.unsure)
 
 
-def _awaited(now: Sizing, clients: int) -> Sizing:
+def _awaited(now: SizingState, clients: int) -> SizingState:
     """A growth for replicas to come has its time from when they are there, and is not judged if they stay away."""
     window, growth = now.windows[-1], now.growth
     if growth is None or window.clients >= growth.clients:
@@ -217,23 +219,25 @@ def _awaited(now: Sizing, clients: int) -> Sizing:
     return replace(now, growth=replace(growth, at=window.at) if clients >= growth.clients else None)
 
 
-def _grow(now: Sizing, size: int, asked: int, foretold: bool, coming: int) -> tuple[Sizing, int, Reason]:
+def _grow(
+    now: SizingState, size: int, asked: int, foretold: bool, coming: int
+) -> tuple[SizingState, int, SizingReason]:
     """coming: replicas that it is foretold for, 0 when all are there."""
     window = now.windows[-1]
     if now.slow(window) or (window.at < now.held_until and not coming):
-        return now, size, Reason.SERVER_SLOW
+        return now, size, SizingReason.SERVER_SLOW
     if not foretold:  # replicas to come are reckoned from better times, and do not wait
         if window.queued >= 1 and (now.plain[-1:] != (window,) or _turning(now.windows, now.usual, size)):
-            return now, size, Reason.PACED
+            return now, size, SizingReason.PACED
         if window.queued < 1 and window.busy < size / 2:
-            return now, size, Reason.ENOUGH  # an idle pool's percentile is the past
+            return now, size, SizingReason.ENOUGH  # an idle pool's percentile is the past
     if asked <= size or (asked - size < max(2, size / 10) and window.queued < 1):
-        return now, size, Reason.ENOUGH
+        return now, size, SizingReason.ENOUGH
     if window.at - now.grown_at < STEP_APART and not foretold:
-        return now, size, Reason.PACED
+        return now, size, SizingReason.PACED
     grown = min(asked, size + max(STEP_LEAST, size))
     now = replace(now, growth=Growth(window.at, size, window.rate, coming), grown_at=window.at)
-    return now, grown, Reason.FORETOLD if foretold else Reason.GROWN
+    return now, grown, SizingReason.FORETOLD if foretold else SizingReason.GROWN
 
 
 def _turning(windows: Sequence[Window], usual: float, size: int) -> bool:
@@ -244,16 +248,16 @@ def _turning(windows: Sequence[Window], usual: float, size: int) -> bool:
     return last.service > DOUBTFUL * usual or last.busy - before.busy < LATE * (size - before.busy)
 
 
-def _shrink(now: Sizing, size: int, unsure: bool) -> tuple[Sizing, int, Reason]:
+def _shrink(now: SizingState, size: int, unsure: bool) -> tuple[SizingState, int, SizingReason]:
     window, highest = now.windows[-1], max(want for _, want in now.wants)
     if size - highest < max(2, size / 10):
         low = size - now.wants[-1][1] >= max(2, size / 10)
-        return now, size, Reason.CALMING if low else Reason.ENOUGH
+        return now, size, SizingReason.CALMING if low else SizingReason.ENOUGH
     seen = window.at - now.windows[0].at
     if unsure or window.queued >= 1 or seen < CALM or window.at - now.shrunk_at < SHRINK_EVERY:
-        return now, size, Reason.CALMING
+        return now, size, SizingReason.CALMING
     least = size - max(1, math.floor(size * SHRINK_BY))
-    return replace(now, shrunk_at=window.at), max(highest, least), Reason.SHRUNK
+    return replace(now, shrunk_at=window.at), max(highest, least), SizingReason.SHRUNK
 
 
 def _need(windows: Sequence[Window]) -> float:

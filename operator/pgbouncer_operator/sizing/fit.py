@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class FitRequest:
     """What a pool asks for: its budget, pods, databases in each pod, and caps by their field's path."""
 
-    budget: int
+    size: int
     replicas: int
     databases: int
     caps: Mapping[str, int]
@@ -33,16 +33,16 @@ class Fit:
     shortage: str | None
 
 
-def fit(demand: Demand) -> Fit:
+def fit(demand: FitRequest) -> Fit:
     """The most pods, at most the wanted ones, of which each holds one connection per database and keeps every cap."""
     floor = max(1, demand.databases)
-    limits = {"serverConnections.max": demand.budget // floor, **demand.caps}
+    limits = {"serverConnections.max": demand.size // floor, **demand.caps}
     most = min(limits.values())
     replicas = min(demand.replicas, most)
     surge = 1 if replicas < most else 0
     pods = replicas + surge
     shortage = _shortage(demand, limits, floor) if replicas < demand.replicas else None
-    return Fit(replicas, surge, floor, demand.budget // pods if pods else 0, shortage)
+    return Fit(replicas, surge, floor, demand.size // pods if pods else 0, shortage)
 
 
 def share(cap: int | None, pods: int) -> int | None:
@@ -50,10 +50,10 @@ def share(cap: int | None, pods: int) -> int | None:
     return None if cap is None else max(1, cap // max(1, pods))
 
 
-def _shortage(demand: Demand, limits: Mapping[str, int], floor: int) -> str:
+def _shortage(demand: FitRequest, limits: Mapping[str, int], floor: int) -> str:
     field = min(limits, key=lambda path: (limits[path], path))
     need = demand.replicas * (floor if field == "serverConnections.max" else 1)
-    have = demand.budget if field == "serverConnections.max" else demand.caps[field]
+    have = demand.size if field == "serverConnections.max" else demand.caps[field]
     return (
         f"{demand.replicas} wanted, {limits[field]} fit: {field} is {have}, "
         f"and {demand.replicas} pods need at least {need} "

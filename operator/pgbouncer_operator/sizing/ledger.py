@@ -16,8 +16,8 @@ go beyond the budget.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pgbouncer_operator.pgbouncer.grants import Grant, Grants
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
+from pgbouncer_operator.protocol.grants import Grant, Grants
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ class PodUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LedgerTerms:
     """budget: connections of all pods together. floor: least per pod. slots: pods to divide for. static: see Fit.
 
     server and allocation: the PostgresServer that gave the budget, and its round. awaited: what is charged matters to
     other pools, which wait for it to fall to the budget. now: Unix seconds.
     """
 
-    budget: int
+    size: int
     floor: int
     slots: int
     static: int
@@ -70,12 +70,12 @@ class Round:
     charged: int
     waiting: tuple[str, ...]
 
-    def room(self, budget: int) -> int:
+    def room(self, size: int) -> int:
         """Connections of the budget that nobody is charged for."""
-        return max(0, budget - self.charged)
+        return max(0, size - self.charged)
 
 
-def allocate(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
+def allocate(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> Round:
     """Shrink who must shrink, then grow who may, within what nobody is charged for.
 
     A terminating pod gets nothing any more and keeps its charge, lowered only by its own word. Pods that hold a grant
@@ -87,12 +87,12 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: Limits) -> Round:
     seq = max([grants.seq, *(pod.seq or 0 for pod in pods)]) + 1
     held = {pod.uid: replace(_standing(grants, pod, limits.static), gone=pod.gone) for pod in pods}
     living = [pod.uid for pod in pods if not pod.terminating]
-    targets = _targets(living, held, limits, _available(held, pods, limits.budget))
+    targets = _targets(living, held, limits, _available(held, pods, limits.size))
 
     for uid in living:
         if targets.get(uid, held[uid].cap) < held[uid].cap:
             held[uid] = Grant(cap=targets[uid], seq=seq, high=_charge(held[uid]))
-    free = limits.budget - sum(map(_charge, held.values()))
+    free = limits.size - sum(map(_charge, held.values()))
     for uid in sorted(living, key=lambda each: not held[each].cap):
         have, charge = held[uid].cap, _charge(held[uid])
         cap = min(targets.get(uid, 0), (have or charge) + free)
@@ -142,12 +142,12 @@ def _lost(grants: Grants, pods: Sequence[PodUse], now: int) -> list[PodUse]:
     ]
 
 
-def _available(held: Mapping[str, Grant], pods: Sequence[PodUse], budget: int) -> int:
+def _available(held: Mapping[str, Grant], pods: Sequence[PodUse], size: int) -> int:
     """What living pods may share: tombstones keep them from growing, and take nothing from what they hold together."""
     leaving = sum(_charge(held[pod.uid]) for pod in pods if pod.terminating and not pod.gone)
     lost = sum(_charge(held[pod.uid]) for pod in pods if pod.gone)
     standing = sum(held[pod.uid].cap for pod in pods if not pod.terminating)
-    return max(budget - leaving - lost, min(budget - leaving, standing))
+    return max(size - leaving - lost, min(size - leaving, standing))
 
 
 def _charge(grant: Grant) -> int:
@@ -183,7 +183,7 @@ def _confirmed(grant: Grant, pod: PodUse) -> Grant:
     return grant
 
 
-def _targets(living: Sequence[str], held: Mapping[str, Grant], limits: Limits, available: int) -> dict[str, int]:
+def _targets(living: Sequence[str], held: Mapping[str, Grant], limits: LedgerTerms, available: int) -> dict[str, int]:
     """Equal shares for as many living pods as the floor allows; holders first, larger holders get the remainder."""
     slots = min(max(limits.slots, len(living), 1), max(0, available) // limits.floor)
     order = sorted(living, key=lambda uid: (-held[uid].cap, uid))
@@ -204,12 +204,12 @@ def _urgent(told: Mapping[str, str], pods: Sequence[PodUse]) -> bool:
     return any(pod.serves for pod in news) or not any(pod.expected and not pod.address for pod in pods)
 
 
-def _awaited(before: Grants, after: Grants, limits: Limits) -> bool:
+def _awaited(before: Grants, after: Grants, limits: LedgerTerms) -> bool:
     """Whether a PostgresServer waits for this ledger to say that its pods hold no more than the budget."""
     if (before.server, before.allocation) != (limits.server, limits.allocation):
         return True
-    news = charged(before) > limits.budget or before.pods.keys() != after.pods.keys()
-    return limits.awaited and news and charged(after) <= limits.budget
+    news = charged(before) > limits.size or before.pods.keys() != after.pods.keys()
+    return limits.awaited and news and charged(after) <= limits.size
 
 
 def _written(before: Grants, after: Grants, urgent: bool) -> Grants:

@@ -6,7 +6,7 @@ NEAR = 0.05  # of the connections for ordinary logins: with less beside the budg
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ServerLimits:
     """The server's settings. started: when it was started, in its own words.
 
     maximum: max_connections. reserved: superuser_reserved_connections and reserved_connections together.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.simulated.apiserver.server import ApiServer
 
-from pgbouncer_operator.kube.client import Kube, Limits, Object
+from pgbouncer_operator.kube.client import Kube, Object, RequestOptions
 from pgbouncer_operator.kube.transport import Call
 
 
@@ -21,7 +21,7 @@ class Pair:
 @contextlib.asynccontextmanager
 async def pair(directory: Path, timeout: float = 5.0, chunk: int = 500) -> AsyncIterator[Pair]:
     calls: list[Call] = []
-    limits = Limits(timeout=timeout, observe=calls.append, random=lambda: 0.0)
+    limits = RequestOptions(timeout=timeout, observe=calls.append, random=lambda: 0.0)
     async with ApiServer() as api:
         kube = await Kube.from_kubeconfig(limits, api.write_kubeconfig(directory / "kubeconfig"), chunk=chunk)
         try:

@@ -9,7 +9,7 @@ from tests.simulated.apiserver.server import ApiServer
 from tests.simulated.kube.clusters import Pair, config_map, pair, pool
 
 from pgbouncer_operator.kube import errors
-from pgbouncer_operator.kube.client import Kube, Limits, Selection
+from pgbouncer_operator.kube.client import Kube, RequestOptions, Selection
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, PODS, SECRETS
 
 KEY = ("default", "a")
@@ -213,7 +213,7 @@ async def test_a_wrong_token_is_unauthorized_and_the_right_one_is_sent(tmp_path:
     async with ApiServer(token="s3cret") as api:
         api.create(config_map(k="v"))
         path = api.write_kubeconfig(tmp_path / "kubeconfig")
-        kube = await Kube.from_kubeconfig(Limits(), path)
+        kube = await Kube.from_kubeconfig(RequestOptions(), path)
         assert (await kube.get(CONFIG_MAPS, *KEY))["data"] == {"k": "v"}
         api.token = "another"
         with pytest.raises(errors.Unauthorized):

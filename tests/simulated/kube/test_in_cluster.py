@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from tests.simulated.apiserver.server import ApiServer
 
 from pgbouncer_operator.kube import errors
-from pgbouncer_operator.kube.client import Kube, Limits
+from pgbouncer_operator.kube.client import Kube, RequestOptions
 from pgbouncer_operator.kube.resources import NAMESPACES
 
 
@@ -61,7 +61,7 @@ async def test_the_service_account_is_used_and_a_renewed_token_is_picked_up(
 ) -> None:
     async with ApiServer(token="first", tls=certificate(tmp_path)) as api:
         (tmp_path / "token").write_text("first")
-        kube = Kube.in_cluster(Limits(), tmp_path, environ(api))
+        kube = Kube.in_cluster(RequestOptions(), tmp_path, environ(api))
         assert (await kube.get(NAMESPACES, "", "default"))["metadata"]["name"] == "default"
 
         api.token = "second"
@@ -77,7 +77,7 @@ async def test_the_service_account_is_used_and_a_renewed_token_is_picked_up(
 async def test_missing_credentials_are_unavailable_not_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with ApiServer(token="first", tls=certificate(tmp_path)) as api:
         (tmp_path / "token").write_text("first")
-        kube = Kube.in_cluster(Limits(random=lambda: 0.0), tmp_path, environ(api))
+        kube = Kube.in_cluster(RequestOptions(random=lambda: 0.0), tmp_path, environ(api))
         (tmp_path / "token").write_text("")
 
         monkeypatch.setattr("kubernetes.aio.config.incluster_config.datetime.datetime", Later)

@@ -4,7 +4,7 @@ import pytest
 
 from pgbouncer_operator.agent.grant import Seen, hold
 from pgbouncer_operator.agent.mounts import Mounts
-from pgbouncer_operator.pgbouncer.grants import Grant, Grants
+from pgbouncer_operator.protocol.grants import Grant, Grants
 
 OURS = "uid-1"
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from pgbouncer_operator.agent.bouncer import Database, Look, figures
-from pgbouncer_operator.agent.compose import Candidate
+from pgbouncer_operator.agent.candidate import Candidate
+from pgbouncer_operator.agent.console import DatabaseRow, Look, figures
 from pgbouncer_operator.agent.install import verify
-from pgbouncer_operator.agent.state import Figures
 from pgbouncer_operator.pgbouncer.composition import Composition
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent
+from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent
+from pgbouncer_operator.protocol.state import Figures
 
 INTENT = Intent("ns/shop", {}, (DatabaseIntent("blog", "pg"), DatabaseIntent("shop", "pg")), ())
 RUNNING = Candidate(Composition(INTENT, {"blog": 2, "shop": 3}, 7, (), "", "probe_1"), seq=7, cap=5)
@@ -15,7 +15,7 @@ RUNNING = Candidate(Composition(INTENT, {"blog": 2, "shop": 3}, 7, (), "", "prob
 
 def look(marker: str = RUNNING.marker, **databases: tuple[int, int]) -> Look:
     return Look(
-        {name: Database(limit, held, paused=False) for name, (limit, held) in databases.items()}, Figures(), marker
+        {name: DatabaseRow(limit, held, paused=False) for name, (limit, held) in databases.items()}, Figures(), marker
     )
 
 
@@ -51,4 +51,4 @@ def test_the_console_itself_counts_neither_as_client_nor_as_connection() -> None
         dict(zip(("database", *columns), ("shop", "3", "2", "1", "1", "0", "4"), strict=True)),
         dict(zip(("database", *columns), ("pgbouncer", "7", "0", "0", "0", "0", "0"), strict=True)),
     ]
-    assert figures({"shop": Database(9, 6, paused=False)}, pools) == Figures(open=6, busy=2, waiting=2, clients=5)
+    assert figures({"shop": DatabaseRow(9, 6, paused=False)}, pools) == Figures(open=6, busy=2, waiting=2, clients=5)

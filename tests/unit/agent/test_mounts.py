@@ -8,9 +8,9 @@ import pytest
 from pgbouncer_operator import naming
 from pgbouncer_operator.agent import mounts
 from pgbouncer_operator.agent.mounts import Credential
-from pgbouncer_operator.agent.settings import Settings
-from pgbouncer_operator.pgbouncer.grants import Grant, Grants
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls, UserIntent
+from pgbouncer_operator.agent.settings import AgentSettings
+from pgbouncer_operator.protocol.grants import Grant, Grants
+from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls, UserIntent
 
 USER = UserIntent("shop", "shop")
 INTENT = Intent("ns/shop", {}, (DatabaseIntent("shop", "postgres"),), (USER,), ServerTls("verify-full", "ca.crt"))
@@ -27,8 +27,10 @@ def volume(directory: Path, generation: str, **files: bytes) -> None:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    found = Settings(**{f"{name}_dir": tmp_path / name for name in ("config", "grants", "users", "ca", "pod", "run")})
+def settings(tmp_path: Path) -> AgentSettings:
+    found = AgentSettings(
+        **{f"{name}_dir": tmp_path / name for name in ("config", "grants", "users", "ca", "pod", "run")}
+    )
     volume(found.config_dir, "..1", current__json=INTENT.to_json().encode())
     volume(found.grants_dir, "..1", grants__json=Grants(3, 8, {"uid-1": Grant(5, 3, 5)}).to_json().encode())
     volume(found.users_dir / "shop", "..7", username=b"shop", password=b"s3cret")
@@ -37,7 +39,7 @@ def settings(tmp_path: Path) -> Settings:
     return found
 
 
-def test_everything_mounted_is_read(settings: Settings) -> None:
+def test_everything_mounted_is_read(settings: AgentSettings) -> None:
     found = mounts.read(settings, {})
     assert (found.intent, found.intent_error, found.grants_error) == (INTENT, "", "")
     assert found.grants is not None
@@ -46,12 +48,12 @@ def test_everything_mounted_is_read(settings: Settings) -> None:
     assert (found.ca, found.uid, found.annotations) == (b"PEM", "uid-1", {naming.ANNOTATION_CONFIG: "abc"})
 
 
-def test_a_password_is_in_no_representation(settings: Settings) -> None:
+def test_a_password_is_in_no_representation(settings: AgentSettings) -> None:
     assert "s3cret" not in repr(mounts.read(settings, {}))
 
 
 def test_content_never_passes_for_that_of_the_generation_that_comes_while_it_is_read(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: AgentSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The marker of a configuration names generations: under the new name the old password would stay for ever."""
     directory, reads = settings.users_dir / "shop", Path.read_bytes
@@ -68,7 +70,7 @@ def test_content_never_passes_for_that_of_the_generation_that_comes_while_it_is_
 
 
 def test_a_volume_that_goes_while_it_is_read_does_not_pass_for_an_empty_one(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: AgentSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An annotation that is missing for a moment would renew every server connection, twice."""
     reads = Path.read_bytes
@@ -84,7 +86,7 @@ def test_a_volume_that_goes_while_it_is_read_does_not_pass_for_an_empty_one(
     assert (found.uid, found.annotations) == ("uid-1", {"poked": "2"})
 
 
-def test_an_emptied_secret_keeps_the_credentials_read_before_and_says_so(settings: Settings) -> None:
+def test_an_emptied_secret_keeps_the_credentials_read_before_and_says_so(settings: AgentSettings) -> None:
     volume(settings.users_dir / "shop", "..8")
     found = mounts.read(settings, {"shop": Credential("shop", "s3cret")}).users["shop"]
     assert found.credential == Credential("shop", "s3cret")
@@ -93,14 +95,14 @@ def test_an_emptied_secret_keeps_the_credentials_read_before_and_says_so(setting
     assert found.generation == "..8"
 
 
-def test_a_secret_that_was_never_there_gives_no_credential(settings: Settings) -> None:
+def test_a_secret_that_was_never_there_gives_no_credential(settings: AgentSettings) -> None:
     volume(settings.users_dir / "shop", "..8")
     found = mounts.read(settings, {}).users["shop"]
     assert found.credential is None
     assert "Create it, or correct users[shop].secretRef." in found.message
 
 
-def test_an_emptied_ca_gives_what_was_installed_last_and_nothing_where_nothing_was(settings: Settings) -> None:
+def test_an_emptied_ca_gives_what_was_installed_last_and_nothing_where_nothing_was(settings: AgentSettings) -> None:
     volume(settings.ca_dir, "..2")
     assert mounts.read(settings, {}).ca == b""
     (settings.run_dir / "ca").mkdir(parents=True)
@@ -111,21 +113,21 @@ def test_an_emptied_ca_gives_what_was_installed_last_and_nothing_where_nothing_w
 
 
 @pytest.mark.parametrize(("missing", "where"), [("config_dir", "intent"), ("grants_dir", "grants")])
-def test_a_document_that_is_not_mounted_is_named(settings: Settings, missing: str, where: str) -> None:
+def test_a_document_that_is_not_mounted_is_named(settings: AgentSettings, missing: str, where: str) -> None:
     (getattr(settings, missing) / "..data").unlink()
     found = mounts.read(settings, {})
     assert getattr(found, where) is None
     assert "not in" in getattr(found, f"{where}_error")
 
 
-def test_a_document_that_is_no_json_is_named_with_its_fault(settings: Settings) -> None:
+def test_a_document_that_is_no_json_is_named_with_its_fault(settings: AgentSettings) -> None:
     volume(settings.config_dir, "..2", current__json=b"{")
     found = mounts.read(settings, {})
     assert found.intent is None
     assert found.intent_error.startswith("current.json: the document is not JSON")
 
 
-def test_the_fingerprint_changes_with_any_volume_and_only_then(settings: Settings) -> None:
+def test_the_fingerprint_changes_with_any_volume_and_only_then(settings: AgentSettings) -> None:
     before = mounts.fingerprint(mounts.volumes(settings))
     assert mounts.fingerprint(mounts.volumes(settings)) == before
     volume(settings.users_dir / "shop", "..8", username=b"shop", password=b"other")
@@ -214,7 +216,9 @@ CHOICES = [
 
 
 @pytest.mark.parametrize(("named", "chosen"), [case[1:] for case in CHOICES], ids=[case[0] for case in CHOICES])
-def test_the_pods_annotation_chooses_between_current_and_candidate(settings: Settings, named: str, chosen: str) -> None:
+def test_the_pods_annotation_chooses_between_current_and_candidate(
+    settings: AgentSettings, named: str, chosen: str
+) -> None:
     both = {"current__json": INTENT.to_json().encode(), "candidate__json": OTHER.to_json().encode()}
     volume(settings.config_dir, "..2", **both)
     annotations = f'{naming.ANNOTATION_CONFIG}="{named}"'.encode() if named else b""
@@ -224,7 +228,7 @@ def test_the_pods_annotation_chooses_between_current_and_candidate(settings: Set
     assert found.digest == chosen
 
 
-def test_a_broken_candidate_hurts_no_pod_that_is_not_told_to_run_it(settings: Settings) -> None:
+def test_a_broken_candidate_hurts_no_pod_that_is_not_told_to_run_it(settings: AgentSettings) -> None:
     volume(settings.config_dir, "..2", current__json=INTENT.to_json().encode(), candidate__json=b"{")
     volume(settings.pod_dir, "..2", uid=b"uid-1", annotations=f'{naming.ANNOTATION_CONFIG}="{INTENT.digest}"'.encode())
     assert mounts.read(settings, {}).intent == INTENT

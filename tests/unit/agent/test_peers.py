@@ -4,35 +4,35 @@ from dataclasses import replace
 
 import pytest
 
-from pgbouncer_operator.agent import compose, transition
-from pgbouncer_operator.agent.compose import Candidate, Fresh, Identity
+from pgbouncer_operator.agent import candidate, share_steps
+from pgbouncer_operator.agent.candidate import Candidate, Fresh, Identity
 from pgbouncer_operator.agent.grant import Seen
 from pgbouncer_operator.agent.mounts import Mounts
-from pgbouncer_operator.agent.settings import Settings
-from pgbouncer_operator.agent.state import ReloadKind
-from pgbouncer_operator.pgbouncer.grants import Grants
+from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer.ini import Peer
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls
+from pgbouncer_operator.protocol.grants import Grants
+from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls
+from pgbouncer_operator.protocol.state import ReloadKind
 
 INTENT = Intent("ns/shop", {}, (DatabaseIntent("shop", "postgres"),), (), ServerTls("disable"))
 
 
-def candidate(**peers: str) -> Candidate:
+def made(**peers: str) -> Candidate:
     mounts = Mounts(intent=INTENT, grants=Grants(1, 0, {}, peers, 1), uid="a")
-    return compose.candidate(mounts, Seen(1, 5, 1), Fresh(Identity("probe_1", b"key"), Settings()))
+    return candidate.candidate(mounts, Seen(1, 5, 1), Fresh(Identity("probe_1", b"key"), AgentSettings()))
 
 
 def test_every_pod_with_an_address_is_a_peer_this_one_too() -> None:
-    found = candidate(a="10.0.0.1", b="fd00::2").composition
-    assert set(found.peers) == {Peer(compose.peer_id("a"), "10.0.0.1"), Peer(compose.peer_id("b"), "fd00::2")}
+    found = made(a="10.0.0.1", b="fd00::2").composition
+    assert set(found.peers) == {Peer(candidate.peer_id("a"), "10.0.0.1"), Peer(candidate.peer_id("b"), "fd00::2")}
     assert found.peer_id in {each.id for each in found.peers}
 
 
 def test_a_ledger_without_peers_and_no_ledger_name_none() -> None:
-    assert candidate().composition.peers == ()
+    assert made().composition.peers == ()
     mounts = Mounts(intent=INTENT, uid="a")
-    fresh = Fresh(Identity("probe_1", b"key"), Settings())
-    assert compose.candidate(mounts, Seen(1, 5, 1), fresh).composition.peers == ()
+    fresh = Fresh(Identity("probe_1", b"key"), AgentSettings())
+    assert candidate.candidate(mounts, Seen(1, 5, 1), fresh).composition.peers == ()
 
 
 @pytest.mark.parametrize("smaller_first", [True, False])
@@ -40,35 +40,35 @@ def test_of_two_pods_with_one_number_the_smaller_uid_is_reachable(smaller_first:
     smaller, larger = sorted(twins())
     order = (smaller, larger) if smaller_first else (larger, smaller)
     addresses = {smaller: "10.0.0.1", larger: "10.0.0.2"}
-    found = candidate(**{uid: addresses[uid] for uid in order}).composition.peers
-    assert found == (Peer(compose.peer_id(smaller), "10.0.0.1"),)
+    found = made(**{uid: addresses[uid] for uid in order}).composition.peers
+    assert found == (Peer(candidate.peer_id(smaller), "10.0.0.1"),)
 
 
 def twins() -> tuple[str, str]:
     """Two uids that share a number; among a few hundred there always are some."""
     known: dict[int, str] = {}
     for uid in (f"uid{number}" for number in range(16384)):
-        if (other := known.setdefault(compose.peer_id(uid), uid)) != uid:
+        if (other := known.setdefault(candidate.peer_id(uid), uid)) != uid:
             return other, uid
     raise AssertionError("more uids than numbers, and no two alike")
 
 
 def test_new_peers_are_a_configuration_of_their_own_and_renew_no_connection() -> None:
-    before, after = candidate(a="10.0.0.1"), candidate(a="10.0.0.1", b="10.0.0.2")
+    before, after = made(a="10.0.0.1"), made(a="10.0.0.1", b="10.0.0.2")
     assert before.marker != after.marker
-    assert transition.kind(before, after) is transition.kind(after, before) is ReloadKind.RELOAD
+    assert share_steps.kind(before, after) is share_steps.kind(after, before) is ReloadKind.RELOAD
 
 
 def test_peers_do_not_follow_the_order_of_the_ledger() -> None:
-    assert candidate(a="10.0.0.1", b="10.0.0.2").files() == candidate(b="10.0.0.2", a="10.0.0.1").files()
+    assert made(a="10.0.0.1", b="10.0.0.2").files() == made(b="10.0.0.2", a="10.0.0.1").files()
 
 
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="is neither a DNS name nor an IP address"):
-        candidate(a="10.0.0.1' port='1")
+        made(a="10.0.0.1' port='1")
 
 
 def test_a_new_grant_keeps_the_peers() -> None:
-    running = candidate(a="10.0.0.1")
-    assert compose.regranted(running, Seen(2, 3, 2)).composition.peers == running.composition.peers
-    assert compose.regranted(replace(running), Seen(2, 3, 2)).shares == {"shop": 3}
+    running = made(a="10.0.0.1")
+    assert candidate.regranted(running, Seen(2, 3, 2)).composition.peers == running.composition.peers
+    assert candidate.regranted(replace(running), Seen(2, 3, 2)).shares == {"shop": 3}

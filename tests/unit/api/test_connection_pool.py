@@ -9,12 +9,12 @@ from tests.contract.pools import BAD, CA, GOOD, Bad, Object, backend, database, 
 
 from pgbouncer_operator.api.access import PoolMode
 from pgbouncer_operator.api.backend import TlsMode
-from pgbouncer_operator.api.connection_pool import InvalidSpec, Problem, parse
+from pgbouncer_operator.api.connection_pool import FieldProblem, InvalidSpec, parse
 from pgbouncer_operator.api.parameters import problems
 from pgbouncer_operator.offline import parameter_rules
 
 
-def judge(body: Object) -> list[Problem]:
+def judge(body: Object) -> list[FieldProblem]:
     try:
         parsed = parse(body)
     except InvalidSpec as refusal:
@@ -29,7 +29,7 @@ def test_a_good_pool_is_accepted(sentence: str, body: Object) -> None:
 
 @pytest.mark.parametrize("bad", BAD, ids=[bad.sentence for bad in BAD])
 def test_a_bad_pool_is_refused_with_the_field_and_the_remedy(bad: Bad) -> None:
-    assert judge(bad.body) == [Problem(bad.field, bad.message)]
+    assert judge(bad.body) == [FieldProblem(bad.field, bad.message)]
 
 
 def test_the_first_example_gets_its_defaults() -> None:

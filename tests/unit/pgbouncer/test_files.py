@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgbouncer_operator.pgbouncer import hba, ini, stats, userlist
+from pgbouncer_operator.pgbouncer import hba, ini, userlist
 
 SECRET = "hunter2-very-secret"
 
@@ -67,44 +67,3 @@ def test_the_parser_reads_comments_quotes_and_blanks_as_pgbouncer_does():
     read = ini.parse(text)
     assert read.databases == {"a b": {"host": "h", "dbname": "it's"}}
     assert read.pgbouncer == {"key": "7 ; seven"}
-
-
-def pool_row(database="shop", **values):
-    columns = ("cl_active", "cl_waiting", "sv_active", "sv_active_cancel", "sv_being_canceled", "sv_idle", "sv_used")
-    row = dict.fromkeys((*columns, "sv_tested", "sv_login", "maxwait", "maxwait_us"), 0)
-    return {"database": database, "user": "shop", **row, **values}
-
-
-def test_figures_leave_out_the_console_and_cancel_requests():
-    rows = [
-        pool_row("pgbouncer", cl_active=1),
-        pool_row(cl_active=5, cl_waiting=2, sv_active=3, sv_active_cancel=9, sv_idle=1, sv_used=1, sv_login=1),
-    ]
-    (pool,) = stats.pools(rows)
-    assert (pool.open, pool.busy, pool.idle, pool.waiting, pool.clients) == (6, 3, 3, 2, 7)
-
-
-def test_the_longest_wait_is_in_seconds():
-    assert stats.pools([pool_row(maxwait=2, maxwait_us=500_000)])[0].longest_wait == 2.5
-
-
-def counters(xact_time, wait_time, xact_count):
-    return {"xact_time": xact_time, "wait_time": wait_time, "xact_count": xact_count}
-
-
-@pytest.mark.parametrize(
-    ("sentence", "before", "after", "expected"),
-    [
-        ("busy is time in transactions less the wait", (0, 0, 0), (40e6, 35e6, 100), (4.0, 28.0, 80.0)),
-        ("a wait without its transaction is not below 0", (0, 0, 0), (0, 5e6, 0), (0.0, 4.0, 0.0)),
-        ("counters that fell start from 0", (90e6, 9e6, 900), (10e6, 0, 10), (8.0, 0.0, 8.0)),
-    ],
-)
-def test_demand(sentence, before, after, expected):
-    found = stats.demand(counters(*before), counters(*after), 1.25)
-    assert (found.busy, found.queued, found.rate) == pytest.approx(expected)
-
-
-def test_demand_needs_a_window():
-    with pytest.raises(ValueError, match="longer than 0"):
-        stats.demand({}, {}, 0)

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from pgbouncer_operator.pgbouncer import ini, parameters
-from pgbouncer_operator.pgbouncer.composition import Composition, Login, Paths, Peer
-from pgbouncer_operator.pgbouncer.intent import DatabaseIntent, Intent, ServerTls
+from pgbouncer_operator.pgbouncer.composition import Composition, Paths, Peer, UserEntry
 from pgbouncer_operator.pgbouncer.parameters import Audience
+from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls
 
 INTENT = Intent("shop/pool", {"max_client_conn": 500}, (DatabaseIntent("shop", "postgres"),), ())
-COMPOSITION = Composition(INTENT, {"shop": 7}, 3, (Login("shop", "hunter2"),), "..g1", "stats_a1")
+COMPOSITION = Composition(INTENT, {"shop": 7}, 3, (UserEntry("shop", "hunter2"),), "..g1", "stats_a1")
 
 
 def with_settings(**settings):
@@ -70,9 +70,9 @@ def test_every_database_has_an_explicit_limit_and_the_pod_their_sum():
 
 
 def test_a_user_without_a_limit_is_listed_still_so_that_an_earlier_one_is_reset():
-    composed = ini.compose(replace(COMPOSITION, logins=(Login("a", "x", 3), Login("b", "y"))))
+    composed = ini.compose(replace(COMPOSITION, logins=(UserEntry("a", "x", 3), UserEntry("b", "y"))))
     assert composed.users == {"a": {"max_user_connections": "3"}, "b": {}}
-    assert "\n'b' =\n" in ini.render(replace(COMPOSITION, logins=(Login("b", "y"),)))
+    assert "\n'b' =\n" in ini.render(replace(COMPOSITION, logins=(UserEntry("b", "y"),)))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_user_without_a_limit_is_listed_still_so_that_an_earlier_one_is_reset(
         {"seq": 4},
         {"credentials": "..g2"},
         {"shares": {"shop": 6}},
-        {"logins": (Login("shop", "hunter2", max=1),)},
+        {"logins": (UserEntry("shop", "hunter2", max=1),)},
         {"peer_id": 9},
         {"paths": Paths("/run/candidate")},
         {"intent": replace(INTENT, settings={"max_client_conn": 501})},
@@ -93,7 +93,7 @@ def test_the_marker_names_the_whole_configuration(change):
 
 
 def test_no_password_reaches_the_ini_the_marker_or_a_representation():
-    other = replace(COMPOSITION, logins=(Login("shop", "another"),))
+    other = replace(COMPOSITION, logins=(UserEntry("shop", "another"),))
     assert ini.render(other) == ini.render(COMPOSITION)
     assert "hunter2" not in ini.render(COMPOSITION) + repr(COMPOSITION)
 
@@ -134,12 +134,12 @@ REFUSED = [
     ("the name for every database", with_database(name="*"), "meaning of its own"),
     ("a name too long", with_database(name="x" * 64), "1 to 63 bytes"),
     ("port 0", with_database(port=0), "from 1 to 65535"),
-    ("a newline in a login", replace(COMPOSITION, logins=(Login("a\nb", "x"),)), "U+000A"),
-    ("a login too long", replace(COMPOSITION, logins=(Login("x" * 128, "x"),)), "1 to 127 bytes"),
-    ("a login of the console", replace(COMPOSITION, logins=(Login("pgbouncer", "x"),)), "PgBouncer's own console"),
-    ("the probes' login", replace(COMPOSITION, logins=(Login("stats_a1", "x"),)), "PgBouncer's own console"),
-    ("a login twice", replace(COMPOSITION, logins=(Login("a", "x"), Login("a", "y"))), "twice"),
-    ("a user's limit of 0", replace(COMPOSITION, logins=(Login("a", "x", 0),)), "must be at least 1"),
+    ("a newline in a login", replace(COMPOSITION, logins=(UserEntry("a\nb", "x"),)), "U+000A"),
+    ("a login too long", replace(COMPOSITION, logins=(UserEntry("x" * 128, "x"),)), "1 to 127 bytes"),
+    ("a login of the console", replace(COMPOSITION, logins=(UserEntry("pgbouncer", "x"),)), "PgBouncer's own console"),
+    ("the probes' login", replace(COMPOSITION, logins=(UserEntry("stats_a1", "x"),)), "PgBouncer's own console"),
+    ("a login twice", replace(COMPOSITION, logins=(UserEntry("a", "x"), UserEntry("a", "y"))), "twice"),
+    ("a user's limit of 0", replace(COMPOSITION, logins=(UserEntry("a", "x", 0),)), "must be at least 1"),
     ("a stats user with a blank", replace(COMPOSITION, stats_user="a trust"), "stats_user must be"),
     ("a peer beyond the numbers", replace(COMPOSITION, peers=(Peer(20000, "10.0.0.1"),)), "from 1 to 16383"),
     ("an unknown setting", with_settings(max_client_con=1), "did you mean max_client_conn?"),

@@ -9,12 +9,12 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Condition, ConditionType
 from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.status import previous
-from pgbouncer_operator.pgbouncer.grants import Grant, Grants
-from pgbouncer_operator.reconcile import projections
-from pgbouncer_operator.reconcile.agent_state import AgentState, parse
+from pgbouncer_operator.protocol.agent_state import AgentState, parse
+from pgbouncer_operator.protocol.grants import Grant, Grants
+from pgbouncer_operator.reconcile.cache import views
+from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.observed import Ledger, Memory, Observed
-from pgbouncer_operator.reconcile.plan import plan
-from pgbouncer_operator.reconcile.projections import PodView
+from pgbouncer_operator.reconcile.pool.plan import plan
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.reconcile.steps import Plan, Step
 from pgbouncer_operator.resources.deployment import Platform
@@ -41,7 +41,7 @@ def wanted(**spec: Any) -> Desired:
     return desired(read(pool(**spec)), PLATFORM)
 
 
-def live(body: dict[str, Any], uid: str = "child-uid", posted: bool = False) -> projections.ChildView:
+def live(body: dict[str, Any], uid: str = "child-uid", posted: bool = False) -> views.ChildView:
     """The object as the API server gives it back."""
     body = copy.deepcopy(body)
     manager = {"manager": naming.FIELD_MANAGER, "operation": "Update" if posted else "Apply"}
@@ -49,7 +49,7 @@ def live(body: dict[str, Any], uid: str = "child-uid", posted: bool = False) -> 
     if body["kind"] == "Deployment":
         replicas = body["spec"]["replicas"]
         body["status"] = {"observedGeneration": 1, "replicas": replicas, "updatedReplicas": replicas}
-    return projections.child(body)
+    return views.child(body)
 
 
 def pod(uid: str, digest: str, **changes: Any) -> PodView:
@@ -79,12 +79,12 @@ def healthy(**spec: Any) -> Observed:
     grants = Grants(SEQ, made.fit.static, shares, addresses, SEQ)
     children = [made.config_map, made.service, made.pod_disruption_budget, made.deployment]
     ledger = dress(read(body), grants_config_map("shop", grants))
-    views = [live(each) for each in (*children, ledger)]
+    found = [live(each) for each in (*children, ledger)]
     return Observed(
-        view=projections.pool(body),
+        view=views.pool(body),
         spec=read(body),
         status=previous({}),
-        children={(each.kind, each.name): each for each in views},
+        children={(each.kind, each.name): each for each in found},
         pods=(pod("a", digest), pod("b", digest)),
         states={uid: state(uid, digest) for uid in ("a", "b")},
         ledger=Ledger(grants, 9),
@@ -96,24 +96,24 @@ def healthy(**spec: Any) -> Observed:
     )
 
 
-def respecified(seen: Observed, **spec: Any) -> Observed:
+def respecified(observed: Observed, **spec: Any) -> Observed:
     """The same cluster, and a user who has just changed the spec."""
     body = pool(**spec)
     try:
         parsed: Any = read(body)
     except InvalidSpec as error:
         parsed = error
-    return replace(seen, view=projections.pool(body), spec=parsed)
+    return replace(observed, view=views.pool(body), spec=parsed)
 
 
-def saying(seen: Observed, uid: str, **changes: Any) -> Observed:
+def saying(observed: Observed, uid: str, **changes: Any) -> Observed:
     """The pod's agent says something else."""
     digest = changes.pop("digest", wanted().intent.digest)
-    return replace(seen, states={**seen.states, uid: state(uid, digest, **changes)})
+    return replace(observed, states={**observed.states, uid: state(uid, digest, **changes)})
 
 
-def decide(seen: Observed, platform: Platform = PLATFORM) -> Plan:
-    return plan(seen, platform)
+def decide(observed: Observed, platform: Platform = PLATFORM) -> Plan:
+    return plan(observed, platform)
 
 
 def told(found: Plan) -> dict[str, Any]:
@@ -124,12 +124,12 @@ def told(found: Plan) -> dict[str, Any]:
     return status
 
 
-def conditions(seen: Observed) -> dict[str, Condition]:
-    return {each["type"]: Condition.model_validate(each) for each in told(decide(seen))["conditions"]}
+def conditions(observed: Observed) -> dict[str, Condition]:
+    return {each["type"]: Condition.model_validate(each) for each in told(decide(observed))["conditions"]}
 
 
-def condition(seen: Observed, kind: ConditionType) -> tuple[str, str, str]:
-    found = conditions(seen)[kind.value]
+def condition(observed: Observed, kind: ConditionType) -> tuple[str, str, str]:
+    found = conditions(observed)[kind.value]
     return found.status.value, found.reason.value, found.message
 
 
@@ -138,7 +138,7 @@ def writes(found: Plan) -> list[Step]:
     return [step for step in found.steps if step.key[0] != naming.KIND]
 
 
-def settled(seen: Observed) -> Observed:
+def settled(observed: Observed) -> Observed:
     """The same look with the status of its own plan written."""
-    found = decide(seen)
-    return replace(seen, status=previous({"status": told(found)}), memory=found.memory)
+    found = decide(observed)
+    return replace(observed, status=previous({"status": told(found)}), memory=found.memory)

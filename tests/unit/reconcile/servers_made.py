@@ -8,18 +8,17 @@ from tests.unit.reconcile import looks
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.postgres_server import PostgresServer
-from pgbouncer_operator.reconcile import projections
-from pgbouncer_operator.reconcile.membership import Found
-from pgbouncer_operator.reconcile.projections import PoolView, ServerView
-from pgbouncer_operator.reconcile.server_limits import Reading
-from pgbouncer_operator.reconcile.server_round import Heard
-from pgbouncer_operator.reconcile.servers import read
-from pgbouncer_operator.sizing.limits import Limits
+from pgbouncer_operator.reconcile.cache import views
+from pgbouncer_operator.reconcile.cache.servers import Found, read
+from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
+from pgbouncer_operator.reconcile.server.limits import LimitsReading
+from pgbouncer_operator.reconcile.server.status import ServerReadings
+from pgbouncer_operator.sizing.limits import ServerLimits
 
 NAME = "platform/rds"
 MONITORING: dict[str, Any] = {"secretRef": {"name": "pg-monitor"}}
-LIMITS = Limits(100, 3, "2026-01-01T00:00:00.000Z")
-READ = Heard(reading=Reading(LIMITS))
+LIMITS = ServerLimits(100, 3, "2026-01-01T00:00:00.000Z")
+READ = ServerReadings(reading=LimitsReading(LIMITS))
 TODAY = "2026-01-01T00:00:00Z"
 
 
@@ -27,7 +26,7 @@ def view(status: dict[str, Any] | None = None, **spec: Any) -> ServerView:
     """A server of 60 connections, or with another spec."""
     metadata = {"name": "rds", "namespace": "platform", "uid": "s", "resourceVersion": "7", "generation": 2}
     body = {"host": "postgres", "connections": {"max": 60}, "allowedNamespaces": {"from": "All"}} | spec
-    return projections.server({"metadata": metadata, "spec": body, "status": status or {}})
+    return views.server({"metadata": metadata, "spec": body, "status": status or {}})
 
 
 def server(made: ServerView) -> PostgresServer:
@@ -45,17 +44,17 @@ def entry(connections: int, high: int | None = None, uid: str = "pool-uid") -> d
 def member(status: dict[str, Any] | None = None, **spec: Any) -> PoolView:
     """The pool `web/shop` at that server."""
     body = looks.pool(**{"backend": {"serverRef": {"name": "rds", "namespace": "platform"}}, **spec})
-    return projections.pool({**body, "status": status or {}})
+    return views.pool({**body, "status": status or {}})
 
 
 def found(made: ServerView, allowed: bool | None = True) -> Found:
     return Found(made, read(made), allowed, None)
 
 
-def ledger(text: str) -> projections.ChildView:
+def ledger(text: str) -> views.ChildView:
     body = {"apiVersion": "v1", "kind": "ConfigMap", "data": {naming.GRANTS_KEY: text}}
     metadata = {"name": "shop-grants", "namespace": "web", "uid": "l", "resourceVersion": "1"}
-    return projections.child({**body, "metadata": metadata})
+    return views.child({**body, "metadata": metadata})
 
 
 def invalid(made: ServerView) -> InvalidSpec:

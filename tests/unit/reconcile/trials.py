@@ -15,8 +15,8 @@ from tests.unit.reconcile.looks import (
 )
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.reconcile.canary import Course, course
 from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.reconcile.rollout.canary import Rollout, next_rollout
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources.desired import desired, digest_of, redress
 
@@ -27,47 +27,47 @@ UNTRIED = {"ok": None, "reason": "", "message": ""}
 OUT = {"ok": False, "reason": "HostNotResolved", "message": "moved: no such host."}
 
 
-def documents(seen: Observed, current: str, candidate: str = "") -> Observed:
+def documents(observed: Observed, current: str, candidate: str = "") -> Observed:
     body = wanted().config_map
     data = {naming.INTENT_KEY: current} | ({naming.CANDIDATE_KEY: candidate} if candidate else {})
     view = live(redress(read(pool()), body, data))
-    return replace(seen, children={**seen.children, (view.kind, view.name): view})
+    return replace(observed, children={**observed.children, (view.kind, view.name): view})
 
 
 def scene(told: dict[str, str], candidate: str = "", **spec: Any) -> Observed:
     """A pool whose spec has changed; pods by uid with the hash that each was told, and all still run the old one."""
-    seen = respecified(healthy(), **(spec or CHANGE))
+    observed = respecified(healthy(), **(spec or CHANGE))
     pods = tuple(pod(uid, digest) for uid, digest in told.items())
     return documents(
-        replace(seen, pods=pods, states={uid: state(uid, OLD.digest) for uid in told}), OLD.to_json(), candidate
+        replace(observed, pods=pods, states={uid: state(uid, OLD.digest) for uid in told}), OLD.to_json(), candidate
     )
 
 
-def saying(seen: Observed, uid: str, digest: str, **words: Any) -> Observed:
-    return replace(seen, states={**seen.states, uid: state(uid, digest, **words)})
+def saying(observed: Observed, uid: str, digest: str, **words: Any) -> Observed:
+    return replace(observed, states={**observed.states, uid: state(uid, digest, **words)})
 
 
 def trying(**words: Any) -> Observed:
     """Pod a was told the candidate a while ago, b and c run the old one."""
-    seen = scene({"a": NEW.digest, "b": OLD.digest, "c": OLD.digest}, NEW.to_json())
+    observed = scene({"a": NEW.digest, "b": OLD.digest, "c": OLD.digest}, NEW.to_json())
     begun = way(scene({"a": OLD.digest, "b": OLD.digest, "c": OLD.digest}))
     assert begun.trial
-    seen = seen.remember(trial=replace(begun.trial, since=seen.now - 1.0))
-    return saying(seen, "a", words.pop("digest", NEW.digest), **words)
+    observed = observed.remember(trial=replace(begun.trial, since=observed.now - 1.0))
+    return saying(observed, "a", words.pop("digest", NEW.digest), **words)
 
 
-def later(seen: Observed, seconds: float) -> Observed:
-    return replace(seen, now=seen.now + seconds)
+def later(observed: Observed, seconds: float) -> Observed:
+    return replace(observed, now=observed.now + seconds)
 
 
-def way(seen: Observed) -> Course:
-    assert not isinstance(seen.spec, Exception)
-    return course(seen, desired(seen.spec, PLATFORM))
+def way(observed: Observed) -> Rollout:
+    assert not isinstance(observed.spec, Exception)
+    return next_rollout(observed, desired(observed.spec, PLATFORM))
 
 
-def hashes(found: Course) -> tuple[str, str]:
+def hashes(found: Rollout) -> tuple[str, str]:
     return digest_of(found.current), digest_of(found.candidate)
 
 
-def told(found: Course, digest: str = NEW.digest) -> set[str]:
+def told(found: Rollout, digest: str = NEW.digest) -> set[str]:
     return {uid for uid, each in found.tell.items() if each == digest}

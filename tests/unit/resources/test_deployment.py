@@ -4,7 +4,7 @@ import pytest
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import ConnectionPool, parse
-from pgbouncer_operator.pgbouncer.intent import Intent
+from pgbouncer_operator.protocol.intent import Intent
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import Desired, desired
 

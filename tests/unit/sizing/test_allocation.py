@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pgbouncer_operator.pgbouncer.grants import Grant, Grants
+from pgbouncer_operator.protocol.grants import Grant, Grants
 from pgbouncer_operator.sizing.allocation import Allocations, Applicant, Entry, Portion, Terms, allocate, held
 
 FREE = Portion(0, None, 10)

@@ -13,8 +13,8 @@ from pgbouncer_operator.sizing.demand import (
     STEP_APART,
     Bounds,
     Decision,
-    Reason,
-    Sizing,
+    SizingReason,
+    SizingState,
     Window,
     begun,
     by_replicas,
@@ -30,9 +30,9 @@ def window(at: float, busy: float, queued: float = 0.0, rate: float | None = Non
     return Window(at, EVERY, busy, queued, busy / 0.02 if rate is None else rate, clients)
 
 
-def steady(size: int, busy: float, seconds: float = 600.0, clients: int = 0) -> tuple[Sizing, Decision, float]:
+def steady(size: int, busy: float, seconds: float = 600.0, clients: int = 0) -> tuple[SizingState, Decision, float]:
     """A pool that has used `busy` connections for a while; its state, its last decision, and the time."""
-    sizing, at, decision = Sizing(size), 0.0, None
+    sizing, at, decision = SizingState(size), 0.0, None
     while at < seconds:
         at += EVERY
         sizing, decision = decide(sizing, window(at, busy, clients=clients), BOUNDS)
@@ -45,7 +45,9 @@ def slowed(at: float, size: int, times: float = 5.0) -> Window:
     return window(at, size, queued=50.0, rate=size / (0.02 * times))
 
 
-def lasting(sizing: Sizing, at: float, seconds: float, times: float = 5.0) -> tuple[Sizing, list[Decision], float]:
+def lasting(
+    sizing: SizingState, at: float, seconds: float, times: float = 5.0
+) -> tuple[SizingState, list[Decision], float]:
     """The server slow for so long, whatever size the pool gets meanwhile."""
     made, began = [], at
     while at < began + seconds:
@@ -63,7 +65,7 @@ def test_staffing_grows_with_the_square_root(need: float, connections: int) -> N
 def test_a_pool_that_is_busy_and_queues_grows_at_once_by_at_most_its_own_size() -> None:
     sizing, _, at = steady(10, 6.0)
     _, decision = decide(sizing, window(at + EVERY, 10.0, queued=30.0), BOUNDS)
-    assert (decision.reason, decision.size) == (Reason.GROWN, 20)
+    assert (decision.reason, decision.size) == (SizingReason.GROWN, 20)
     assert decision.want > 20
 
 
@@ -71,7 +73,7 @@ def test_the_next_step_waits_for_its_turn() -> None:
     sizing, _, at = steady(10, 6.0)
     sizing, _ = decide(sizing, window(at + EVERY, 10.0, queued=30.0), BOUNDS)
     _, decision = decide(sizing, window(at + 2 * EVERY, 20.0, queued=30.0), BOUNDS)
-    assert (decision.reason, decision.size) == (Reason.PACED, 20)
+    assert (decision.reason, decision.size) == (SizingReason.PACED, 20)
 
 
 def test_a_pool_that_uses_less_than_half_of_what_it_has_does_not_grow() -> None:
@@ -86,13 +88,13 @@ def test_a_slow_server_is_not_given_more_connections() -> None:
     for _ in range(8):
         at += EVERY
         sizing, decision = decide(sizing, window(at, 30.0, queued=50.0, rate=300.0), BOUNDS)
-        assert (decision.reason, decision.size) == (Reason.SERVER_SLOW, 30)
+        assert (decision.reason, decision.size) == (SizingReason.SERVER_SLOW, 30)
 
 
 @pytest.mark.parametrize("known", [{"usual": 0.02}, {"ever": 0.02}, {"usual": 0.02, "ever": 0.3}, {"ever": 0.04}])
 def test_an_operator_that_starts_while_the_server_is_slow_does_not_grow_the_pool(known: dict[str, float]) -> None:
     sizing, made, at = lasting(begun(12, 0.0, **known), 0.0, 120.0)
-    assert {(each.reason, each.size) for each in made} == {(Reason.SERVER_SLOW, 12)}
+    assert {(each.reason, each.size) for each in made} == {(SizingReason.SERVER_SLOW, 12)}
     for _ in range(20):
         at += EVERY
         sizing, decision = decide(sizing, window(at, 6.0), BOUNDS)
@@ -106,7 +108,7 @@ def test_an_hour_whose_work_differs_a_little_from_that_of_days_is_not_slow() -> 
     for at in (2 * EVERY, 3 * EVERY):
         sizing, decision = decide(sizing, window(at, 12.0, queued=20.0, rate=12.0 / 0.035), BOUNDS)
         made.append((decision.reason, decision.size))
-    assert made == [(Reason.PACED, 12), (Reason.GROWN, 24)]
+    assert made == [(SizingReason.PACED, 12), (SizingReason.GROWN, 24)]
 
 
 def test_a_queue_that_an_operator_finds_at_its_start_is_given_time_to_end() -> None:
@@ -132,9 +134,9 @@ def test_a_queue_that_a_slow_server_has_left_is_given_time_to_end() -> None:
     for _ in range(round(LEFT / EVERY)):
         at += EVERY
         sizing, decision = decide(sizing, window(at, 15.0, queued=30.0), BOUNDS)
-        assert (decision.reason, decision.size) == (Reason.PACED, 15)
+        assert (decision.reason, decision.size) == (SizingReason.PACED, 15)
     _, decision = decide(sizing, window(at + EVERY, 15.0, queued=30.0), BOUNDS)
-    assert (decision.reason, decision.size) == (Reason.GROWN, 30), "it did not end"
+    assert (decision.reason, decision.size) == (SizingReason.GROWN, 30), "it did not end"
 
 
 def test_a_queue_that_comes_after_the_slow_server_has_been_well_is_a_need() -> None:
@@ -142,7 +144,7 @@ def test_a_queue_that_comes_after_the_slow_server_has_been_well_is_a_need() -> N
     sizing, _, at = lasting(sizing, at, 120.0)
     sizing, _ = decide(sizing, window(at + EVERY, 8.0), BOUNDS)
     _, decision = decide(sizing, window(at + 2 * EVERY, 15.0, queued=30.0), BOUNDS)
-    assert (decision.reason, decision.size) == (Reason.GROWN, 30)
+    assert (decision.reason, decision.size) == (SizingReason.GROWN, 30)
 
 
 @pytest.mark.parametrize("part", [0.02, 0.1, 0.2, 0.3, 0.5, 1.0])
@@ -155,7 +157,7 @@ def test_the_window_in_which_the_server_becomes_slow_does_not_grow_the_pool(part
 
 
 def test_what_takes_long_and_rarely_does_not_grow_a_pool_and_is_not_shrunk_away() -> None:
-    sizing, at = Sizing(20), 0.0
+    sizing, at = SizingState(20), 0.0
     for number in range(1, 200):
         at += EVERY
         batch = number % 10 == 0
@@ -165,7 +167,7 @@ def test_what_takes_long_and_rarely_does_not_grow_a_pool_and_is_not_shrunk_away(
 
 
 @pytest.mark.parametrize("start", [begun(12, 0.0, usual=0.02), steady(12, 6.0)[0]])
-def test_a_spell_of_more_than_half_of_the_memory_becomes_the_usual(start: Sizing) -> None:
+def test_a_spell_of_more_than_half_of_the_memory_becomes_the_usual(start: SizingState) -> None:
     began = start.windows[-1].at if start.windows else 0.0
     sizing, made, at = lasting(start, began, REMEMBERED / 2)
     assert {each.size for each in made} == {12}
@@ -177,21 +179,21 @@ def test_a_spell_of_more_than_half_of_the_memory_becomes_the_usual(start: Sizing
 def test_a_time_that_nobody_knows_the_usual_of_is_not_slow() -> None:
     sizing, _ = decide(begun(12, 0.0), window(EVERY, 1.0, rate=10.0), BOUNDS)
     _, decision = decide(sizing, window(2 * EVERY, 12.0, queued=30.0, rate=120.0), BOUNDS)
-    assert (decision.reason, decision.size) == (Reason.GROWN, 24)
+    assert (decision.reason, decision.size) == (SizingReason.GROWN, 24)
 
 
 def test_a_growth_that_brings_nothing_is_taken_back_and_growth_is_held() -> None:
     sizing, before, at = steady(20, 15.0)
     sizing, decision = decide(sizing, window(at + EVERY, before.size, queued=20.0), BOUNDS)
-    assert decision.reason is Reason.GROWN
+    assert decision.reason is SizingReason.GROWN
     at += EVERY + STEP_APART
     sizing, decision = decide(sizing, window(at, decision.size, queued=20.0, rate=1000.0), BOUNDS)
-    assert (decision.reason, decision.size) == (Reason.TAKEN_BACK, before.size)
+    assert (decision.reason, decision.size) == (SizingReason.TAKEN_BACK, before.size)
     _, decision = decide(sizing, window(at + EVERY, 20.0, queued=20.0), BOUNDS)
-    assert decision.reason is Reason.SERVER_SLOW
+    assert decision.reason is SizingReason.SERVER_SLOW
     late = replace(sizing, windows=sizing.windows[-1:])
     _, decision = decide(late, window(at + HELD + EVERY, 20.0, queued=20.0), BOUNDS)
-    assert decision.reason is Reason.GROWN
+    assert decision.reason is SizingReason.GROWN
 
 
 def test_a_pool_shrinks_slowly_and_never_below_what_the_last_minutes_wanted() -> None:
@@ -214,7 +216,7 @@ def test_a_pool_whose_clients_cannot_all_be_seen_grows_but_does_not_shrink() -> 
         at += EVERY
         sizing, decision = decide(sizing, window(at, 4.0), unsure)
         assert decision.size == 40
-    assert decision.reason is Reason.CALMING
+    assert decision.reason is SizingReason.CALMING
     for _ in range(3):
         at += EVERY
         sizing, decision = decide(sizing, window(at, 40.0, queued=30.0), unsure)
@@ -232,15 +234,15 @@ def test_floor_and_ceiling_hold_and_the_ceiling_is_told() -> None:
     sizing, decision = decide(sizing, window(at + EVERY, 10.0, queued=40.0), bounds)
     assert decision.size <= 12
     _, decision = decide(replace(sizing, size=12), window(at + 2 * EVERY, 12.0, queued=40.0), bounds)
-    assert (decision.size, decision.reason) == (12, Reason.AT_LIMIT)
+    assert (decision.size, decision.reason) == (12, SizingReason.AT_LIMIT)
 
 
 @pytest.mark.parametrize(
     ("per_client", "clients", "size", "reason"),
-    [(2, 5, 10, Reason.ENOUGH), (2, 0, 2, Reason.ENOUGH), (10, 20, 100, Reason.AT_LIMIT)],
+    [(2, 5, 10, SizingReason.ENOUGH), (2, 0, 2, SizingReason.ENOUGH), (10, 20, 100, SizingReason.AT_LIMIT)],
 )
 def test_the_users_own_figure_for_a_replica_decides_alone(
-    per_client: int, clients: int, size: int, reason: Reason
+    per_client: int, clients: int, size: int, reason: SizingReason
 ) -> None:
     decision = by_replicas(per_client, Bounds(2, 100, clients))
     assert (decision.size, decision.reason) == (size, reason)

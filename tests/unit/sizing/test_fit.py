@@ -1,10 +1,10 @@
 import pytest
 
-from pgbouncer_operator.sizing.fit import Demand, fit, share
+from pgbouncer_operator.sizing.fit import FitRequest, fit, share
 
 
 def shortage(budget: int, replicas: int, databases: int, caps: dict[str, int] | None = None) -> str | None:
-    return fit(Demand(budget, replicas, databases, caps or {})).shortage
+    return fit(FitRequest(budget, replicas, databases, caps or {})).shortage
 
 
 def test_pods_that_do_not_fit_are_told_with_the_field_and_both_remedies() -> None:
@@ -22,7 +22,7 @@ def test_a_cap_that_lets_fewer_pods_run_is_the_one_named() -> None:
 
 
 def test_a_budget_below_one_pod_lets_none_run() -> None:
-    found = fit(Demand(2, 2, 3, {}))
+    found = fit(FitRequest(2, 2, 3, {}))
     assert (found.replicas, found.surge, found.static) == (0, 0, 0)
     assert found.shortage is not None
     assert found.shortage.startswith("2 wanted, 0 fit:")
@@ -39,7 +39,7 @@ def test_a_budget_below_one_pod_lets_none_run() -> None:
     ],
 )
 def test_what_fits(budget: int, replicas: int, databases: int, pods: int, surge: int, static: int) -> None:
-    found = fit(Demand(budget, replicas, databases, {}))
+    found = fit(FitRequest(budget, replicas, databases, {}))
     assert (found.replicas, found.surge, found.static, found.shortage) == (pods, surge, static, None)
 
 
@@ -49,7 +49,7 @@ def test_pods_that_start_on_the_static_share_stay_within_the_budget_and_above_th
     budget: int, databases: int
 ) -> None:
     for replicas in range(8):
-        found = fit(Demand(budget, replicas, databases, {}))
+        found = fit(FitRequest(budget, replicas, databases, {}))
         assert (found.replicas + found.surge) * found.static <= budget
         assert not found.replicas or found.static >= found.floor
 

@@ -2,16 +2,16 @@
 
 from dataclasses import replace
 
-from pgbouncer_operator.pgbouncer.grants import Grant, Grants
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
-from pgbouncer_operator.sizing.ledger import Limits, PodUse, Round, allocate, kept, relief
+from pgbouncer_operator.protocol.grants import Grant, Grants
+from pgbouncer_operator.sizing.ledger import LedgerTerms, PodUse, Round, allocate, kept, relief
 
 NONE = Grants(seq=1, static=0, pods={})
 NOW = 1_800_000_000  # Unix seconds
 
 
-def limits(budget: int = 20, floor: int = 1, slots: int = 2, static: int = 6, now: int = NOW) -> Limits:
-    return Limits(budget, floor, slots, static, now=now)
+def limits(budget: int = 20, floor: int = 1, slots: int = 2, static: int = 6, now: int = NOW) -> LedgerTerms:
+    return LedgerTerms(budget, floor, slots, static, now=now)
 
 
 def follows(uid: str, cap: int, seq: int, open_now: int | None = None, terminating: bool = False) -> PodUse:

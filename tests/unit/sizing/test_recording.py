@@ -9,7 +9,7 @@ from tests.traces.policies import Ours
 from tests.traces.run import run
 from tests.unit.reconcile import looks
 
-from pgbouncer_operator.reconcile.agent_state import AgentState, Totals
+from pgbouncer_operator.protocol.agent_state import AgentState, Totals
 
 OPEN = 9
 

@@ -1,0 +1,77 @@
+"""From what a pod's PgBouncer runs to what it should run: which step is next, and what it asks of PgBouncer. Pure."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from pgbouncer_operator.agent.candidate import Candidate
+from pgbouncer_operator.pgbouncer import parameters
+from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent
+from pgbouncer_operator.protocol.state import ReloadKind
+
+
+def next_step(running: Candidate | None, wanted: Candidate, over: Collection[str] | None) -> Candidate | None:
+    """The configuration to install now on the way to `wanted`; None to wait.
+
+    over: databases that hold more server connections than `running` allows; None while nobody has seen PgBouncer obey
+    `running`. What one database gains another must have given back first, or both together would pass the pod's cap:
+    lowered shares go first, confirmed, then the raised.
+    """
+    if running is None or wanted.marker == running.marker:
+        return wanted
+    old, new = running.shares, wanted.shares
+    if all(share <= old.get(name, 0) for name, share in new.items()):
+        return wanted
+    if any(share < old.get(name, share) for name, share in new.items()):
+        lowered = {name: min(share, new.get(name, share)) for name, share in old.items()}
+        return replace(running, composition=replace(running.composition, shares=lowered))
+    if over is None:
+        return None
+    # Who holds one more than it may gains nothing by being allowed that one; several together could take from another.
+    more = {name: new.get(name, share) if len(over) == 1 else share + 1 for name, share in old.items()}
+    eased = {name: min(new.get(name, share), more[name]) if name in over else share for name, share in old.items()}
+    if over and eased != old:
+        return replace(running, composition=replace(running.composition, shares=eased))
+    return None if over else wanted
+
+
+def taken_up(wanted: Candidate, limits: Mapping[str, int]) -> Candidate:
+    """The first to install beside a PgBouncer that was started before: nothing is raised above what it allows.
+
+    limits: by database, as it shows them. One that it does not know begins with 1.
+    """
+    if all(share <= limits.get(name, 1) for name, share in wanted.shares.items()):
+        return wanted
+    shares = {name: min(share, limits.get(name, 1)) for name, share in wanted.shares.items()}
+    return replace(wanted, composition=replace(wanted.composition, shares=shares))
+
+
+def kind(running: Candidate | None, wanted: Candidate) -> ReloadKind:
+    """Whether `wanted` asks for new server connections besides a RELOAD.
+
+    A lowered share is not in here: a RECONNECT follows where connections are still over it after a moment.
+    """
+    if running is None:
+        return ReloadKind.START
+    before, after = running.composition, wanted.composition
+    # New certificates for clients are read by the RELOAD alone, for new connections.
+    renewed = running.ca != wanted.ca or before.intent.server_tls != after.intent.server_tls
+    if renewed or _databases_changed(before.databases, after.databases) or _settings_renew(before.intent, after.intent):
+        return ReloadKind.RECONNECT
+    return ReloadKind.RELOAD
+
+
+def _databases_changed(before: Iterable[DatabaseIntent], after: Iterable[DatabaseIntent]) -> bool:
+    """Of every entry, the lookup's too: a RELOAD with another address cuts logins that are under way there."""
+    old = {each.name: replace(each, max=None) for each in before}
+    return any(replace(each, max=None) != old.get(each.name, replace(each, max=None)) for each in after)
+
+
+def _settings_renew(before: Intent, after: Intent) -> bool:
+    changed = {key for key, _ in before.settings.items() ^ after.settings.items()}
+    known = (parameters.lookup(key) for key in changed)
+    return any(each is not None and each.change is parameters.ChangeClass.RELOAD_RECONNECT for each in known)
+
+
+def removed(running: Candidate | None, wanted: Candidate) -> tuple[str, ...]:
+    """The databases that `wanted` serves no more."""
+    return () if running is None else tuple(sorted(running.shares.keys() - wanted.shares.keys()))

@@ -1,0 +1,1 @@
+"""How many connections a pool holds and how they move between its pods. Pure."""

@@ -1,0 +1,73 @@
+"""A pool on its way from one PostgresServer to another server: it does not grow before its pods have left. Pure.
+
+The former server charges the pool with what it gave. Pods obey a new cap whatever configuration they run, so one that
+still runs the former server's must not hold more. The ledger names the former server until all pods have left it: this
+is the mark of a pool on its way, also for an operator that starts anew.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.connection_pool import ConnectionPool
+from pgbouncer_operator.reconcile.budget import capacity
+from pgbouncer_operator.reconcile.budget.capacity import Capacity
+from pgbouncer_operator.reconcile.cache.views import PodView
+from pgbouncer_operator.reconcile.observed import Membership, Observed
+from pgbouncer_operator.reconcile.rollout.template import progress
+from pgbouncer_operator.resources.desired import Desired, digest_of, room
+from pgbouncer_operator.sizing.ledger import Round, charged
+
+Servers = frozenset[tuple[object, object]]  # host and port
+
+
+def decide(observed: Observed, wanted: Desired, size: int) -> Capacity:
+    """As `capacity.decide`, but within what the former server gave until no pod is there any more."""
+    if (
+        observed.former is None
+        or observed.ledger is None
+        or not isinstance(observed.spec, ConnectionPool)
+        or left(observed, wanted)
+    ):
+        return capacity.decide(observed, wanted, size)
+    grants = observed.ledger.grants
+    within = min(size, observed.former.connections)
+    fitting = room(observed.spec, within)
+    if fitting.shortage and not fitting.replicas:
+        # Not one pod of the new spec fits into that: what there is stays as it is, and is told the new server.
+        standing = progress(observed, wanted)
+        replicas = min(wanted.fit.replicas, standing.replicas if standing else 0)
+        return Capacity(Round(grants, charged(grants), ()), replicas, may_roll=False)
+    place = Membership(grants.server, replace(observed.former, seq=grants.allocation))
+    return capacity.decide(replace(observed, membership=place), replace(wanted, fit=fitting), within)
+
+
+def left(observed: Observed, wanted: Desired) -> bool:
+    """Whether every living pod is known to run what names the wanted server, and those born now will."""
+    there = _servers(wanted.config_map["data"][naming.INTENT_KEY])
+    child = observed.child(wanted.config_map)
+    data = child.unpack().get("data", {}) if child else {}
+    documents = [data.get(key, "") for key in (naming.INTENT_KEY, naming.CANDIDATE_KEY)]
+    if observed.living and _servers(documents[0]) != there:
+        return False
+    known = {digest_of(text) for text in documents if _servers(text) == there} | {wanted.intent.digest}
+    return all(digest in known for digest in _running(observed, observed.living))
+
+
+def _running(observed: Observed, pods: tuple[PodView, ...]) -> Iterator[str | None]:
+    """Hashes of what pods run, None while unknown. A pod without a node, or without a configuration, runs nothing."""
+    for pod in pods:
+        state = observed.states.get(pod.uid)
+        if state is None and pod.placed:
+            yield None
+        elif state is not None and state.digest:
+            yield state.digest
+
+
+def _servers(document: str) -> Servers:
+    """The servers that an intent's text names, none for what is no intent."""
+    try:
+        return frozenset((each["host"], each["port"]) for each in json.loads(document)["databases"])
+    except (ValueError, KeyError, TypeError):
+        return frozenset()

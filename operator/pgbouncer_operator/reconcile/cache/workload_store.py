@@ -1,0 +1,190 @@
+"""Client workloads that pools ask for, and no others: a cluster may have tens of thousands.
+
+Kinds are listed and watched only once a pool names one of them. What we may not list is unknown.
+"""
+
+import asyncio
+import logging
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pgbouncer_operator.engine.cache import Store
+from pgbouncer_operator.kube import errors
+from pgbouncer_operator.kube.client import Kube, Listing, Selection
+from pgbouncer_operator.kube.resources import (
+    DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+    Resource,
+)
+from pgbouncer_operator.reconcile.cache import workloads
+from pgbouncer_operator.reconcile.cache.workloads import AutoscalerView, ClientReplicas, Reference, WorkloadView
+
+logger = logging.getLogger(__name__)
+
+WORKLOADS = (DEPLOYMENTS, STATEFUL_SETS, REPLICA_SETS)
+FOLLOWED = (*WORKLOADS, HORIZONTAL_POD_AUTOSCALERS)
+View = WorkloadView | AutoscalerView
+Asked = Mapping[str, frozenset[Reference]]  # by namespace
+
+
+def project(resource: Resource, body: Mapping[str, Any]) -> View:
+    """The projection of what a watch brings."""
+    return workloads.project(resource.kind, body)
+
+
+def _by_namespace(view: View) -> Iterable[Hashable]:
+    return (view.namespace,)
+
+
+@dataclass(slots=True)
+class WorkloadStore:
+    """The stores, one for each kind; which references are asked for, by namespace, and which of them are listed.
+
+    enabled: False when the operator was told to leave workloads alone. refused: kinds that we may not list, with the
+    namespace, "" for all. changed: set when other kinds than before may have to be watched.
+    """
+
+    enabled: bool = True
+    stores: dict[str, Store[View]] = field(
+        default_factory=lambda: {each.kind: Store(_by_namespace) for each in FOLLOWED}
+    )
+    asked: dict[str, frozenset[Reference]] = field(default_factory=dict)
+    known: dict[str, frozenset[Reference]] = field(default_factory=dict)
+    refused: set[tuple[str, str]] = field(default_factory=set)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def watched(self) -> tuple[Resource, ...]:
+        """What to watch now: the kinds that pools name, and autoscalers; nothing while no pool names any."""
+        refused = {kind for _, kind in self.refused}  # a watch that is refused somewhere would end all others
+        return tuple(each for each in _kinds(self.known) if each.kind not in refused)
+
+    def seen(self, namespace: str, asked: tuple[Reference, ...]) -> ClientReplicas | None:
+        """The clients of a pool; None while they cannot be known, and when it names none."""
+        if not asked or not self._knows(namespace, asked):
+            return None
+        kinds = {kind for each in asked for kind in each.kinds}
+        if any((where, kind) in self.refused for where in ("", namespace) for kind in kinds):
+            return None
+        views = [view for each in WORKLOADS for view in self.stores[each.kind].find(namespace)]
+        scalers = self.stores[HORIZONTAL_POD_AUTOSCALERS.kind].find(namespace)
+        return workloads.count(
+            asked,
+            (each for each in views if isinstance(each, WorkloadView)),
+            (each for each in scalers if isinstance(each, AutoscalerView)),
+        )
+
+    def put(self, view: View) -> bool:
+        """Take news of an object that some pool asks for; say whether they matter."""
+        return self._is_wanted(view) and self._store(view).put(view)
+
+    def remove(self, view: View) -> bool:
+        """Take the news that an object is gone; say whether it was known."""
+        if view.namespace not in self.asked:
+            return False
+        return self._store(view).remove((view.namespace, view.name), view.uid, view.resource_version)
+
+    async def follow(self, kube: Kube, namespace: str, asked: tuple[Reference, ...]) -> None:
+        """Have in the stores what a pool asks for. ApiError when that cannot be known now."""
+        if not self.enabled or not asked or self._knows(namespace, asked):
+            return
+        wanted = self.asked.get(namespace, frozenset()) | frozenset(asked)
+        self.asked[namespace] = wanted  # from now on news are taken, so that none is missed while we list
+        for resource in _kinds({namespace: wanted}):
+            listing = await self._list(kube, resource, Selection(namespace, cached=True))
+            if listing is not None:
+                self._take(resource, listing, namespace)
+                self._allowed(resource, (namespace,))
+        if wanted <= self.asked.get(namespace, frozenset()):  # else all was listed anew meanwhile, for other pools
+            self.known[namespace] = self.known.get(namespace, frozenset()) | wanted
+            self.changed.set()
+
+    async def sync(self, kube: Kube, namespaces: tuple[str, ...], asked: Asked) -> set[str]:
+        """List what is asked for and forget the rest; the namespaces in which anything differs from what was known."""
+        if not self.enabled or not (asked or self.known):
+            return set()
+        self.asked = dict(asked)
+        touched: set[str] = set()
+        for resource in _kinds(asked):
+            listings = [await self._list(kube, resource, Selection(each)) for each in namespaces or ("",)]
+            known = [each for each in listings if each is not None]
+            views = [view for listing in known for view in self._wanted(resource, listing)]
+            store = self.stores[resource.kind]
+            if len(known) == len(listings):
+                differing = store.replace(views, min(each.resource_version for each in known))
+                touched |= {namespace for namespace, _ in differing}
+                self._allowed(resource, namespaces or ("",))
+            else:
+                touched |= {each.namespace for each in views if store.put(each)}
+        # Meanwhile somebody may have begun to follow more, and what is not listed yet is not known.
+        before, nothing = self.known, frozenset[Reference]()
+        self.known = {
+            namespace: asked.get(namespace, nothing) | (before.get(namespace, nothing) & wanted)
+            for namespace, wanted in self.asked.items()
+        }
+        self._forget()
+        self.changed.set()
+        return touched
+
+    def _forget(self) -> None:
+        kinds = {each.kind for each in _kinds(self.asked)}
+        for kind, store in self.stores.items():
+            for key in store.keys():  # noqa: SIM118  a Store is no mapping
+                if kind not in kinds or key[0] not in self.asked:
+                    store.forget(key)
+
+    async def _list(self, kube: Kube, resource: Resource, selection: Selection) -> Listing | None:
+        try:
+            listing = await kube.list(resource, selection)
+        except (errors.Forbidden, errors.NotFound) as error:
+            if (selection.namespace, resource.kind) not in self.refused:
+                logger.warning("Client workloads cannot be followed", extra={"error": str(error)})
+            self.refused.add((selection.namespace, resource.kind))
+            return None
+        return listing
+
+    def _allowed(self, resource: Resource, namespaces: tuple[str, ...]) -> None:
+        """What was listed is refused no more; a list of all namespaces is one of each."""
+        everywhere = "" in namespaces
+        self.refused = {
+            (namespace, kind)
+            for namespace, kind in self.refused
+            if kind != resource.kind or not (everywhere or namespace in {"", *namespaces})
+        }
+
+    def _take(self, resource: Resource, listing: Listing, namespace: str) -> None:
+        store = self.stores[resource.kind]
+        listed = {each["metadata"]["name"] for each in listing.items}
+        for gone in store.find(namespace):
+            if gone.name not in listed and gone.resource_version <= listing.resource_version:
+                store.remove((namespace, gone.name), gone.uid, listing.resource_version)
+        for view in self._wanted(resource, listing):
+            store.put(view)
+
+    def _wanted(self, resource: Resource, listing: Listing) -> list[View]:
+        return [view for body in listing.items if self._is_wanted(view := workloads.project(resource.kind, body))]
+
+    def _is_wanted(self, view: View) -> bool:
+        """Whether some pool asks for it. One that is known stays: its labels are looked at when it is counted."""
+        asked = self.asked.get(view.namespace, frozenset())
+        if isinstance(view, AutoscalerView):
+            return bool(asked)
+        return any(each.means(view) for each in asked) or (
+            bool(asked) and self.stores[view.kind].get((view.namespace, view.name)) is not None
+        )
+
+    def _knows(self, namespace: str, asked: tuple[Reference, ...]) -> bool:
+        return frozenset(asked) <= self.known.get(namespace, frozenset())
+
+    def _store(self, view: View) -> Store[View]:
+        return self.stores[HORIZONTAL_POD_AUTOSCALERS.kind if isinstance(view, AutoscalerView) else view.kind]
+
+
+def _kinds(asked: Asked) -> tuple[Resource, ...]:
+    """The kinds that are named, and autoscalers; nothing when none is."""
+    kinds = {kind for group in asked.values() for each in group for kind in each.kinds}
+    named = tuple(each for each in WORKLOADS if each.kind in kinds)
+    return (*named, HORIZONTAL_POD_AUTOSCALERS) if named else ()

@@ -1,0 +1,49 @@
+"""Asking the agents: one short HTTP request to each pod. No answer is None: unknown."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import aiohttp
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.protocol import agent_state
+from pgbouncer_operator.protocol.agent_state import AgentState
+from pgbouncer_operator.reconcile.cache.views import PodView
+
+MAX_BYTES = 1024 * 1024
+
+
+class Agents:
+    """Reads `/state` of pods."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        """The session's timeout bounds every request."""
+        self._session = session
+
+    @classmethod
+    def open(cls, timeout: float = 1.0) -> Self:
+        """A client that waits at most `timeout` seconds for a pod. Call inside the loop that uses it."""
+        connector = aiohttp.TCPConnector(limit=64, force_close=False, keepalive_timeout=30)
+        limits = aiohttp.ClientTimeout(total=timeout)
+        return cls(aiohttp.ClientSession(connector=connector, timeout=limits, trust_env=False))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def ask(self, pods: Sequence[PodView]) -> Mapping[str, AgentState | None]:
+        """The state of every pod by its uid; None where the agent does not answer, or answers for another pod."""
+        found = await asyncio.gather(*(self._state(pod) for pod in pods))
+        return {pod.uid: state for pod, state in zip(pods, found, strict=True)}
+
+    async def _state(self, pod: PodView) -> AgentState | None:
+        if not pod.address:
+            return None
+        host = f"[{pod.address}]" if ":" in pod.address else pod.address
+        try:
+            async with self._session.get(f"http://{host}:{naming.AGENT_PORT}/state") as response:
+                body = await response.content.read(MAX_BYTES)
+                return agent_state.parse(body.decode(errors="replace"), pod.uid) if response.status == 200 else None
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None

@@ -1,0 +1,151 @@
+"""Doing what a plan says. Decides nothing, except what an error means for the next look."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.conditions import Reason
+from pgbouncer_operator.kube import errors, resources
+from pgbouncer_operator.kube.client import Kube, Object
+from pgbouncer_operator.kube.events import Event, EventRecorder, EventType, Regarding
+from pgbouncer_operator.reconcile.cache import views
+from pgbouncer_operator.reconcile.cache.cluster import ClusterCache, project
+from pgbouncer_operator.reconcile.observed import Memory, Observed, Refusal
+from pgbouncer_operator.reconcile.pool.managed_fields import handed_over
+from pgbouncer_operator.reconcile.steps import Action, Announcement, Plan, Step
+
+logger = logging.getLogger(__name__)
+
+SOON = 0.1  # seconds until the next look when somebody else was faster, or an object of a former pool is still going
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a plan: the memory for the next look, and seconds until then."""
+
+    memory: Memory
+    requeue_after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """A write that will do after another look."""
+
+
+class Applier:
+    """Writes to the API server and tells the stores at once, so that the next look sees what was written."""
+
+    def __init__(self, kube: Kube, world: ClusterCache, events: EventRecorder) -> None:
+        """All three belong to the loop that calls `apply`."""
+        self._kube = kube
+        self._world = world
+        self._events = events
+
+    async def apply(self, observed: Observed, plan: Plan) -> Outcome:
+        """Run the phases in order. Raises ApiError when the API server failed; the next look sees how far we came."""
+        memory, soon = plan.memory, False
+        for phase in plan.phases:
+            results = await asyncio.gather(*(self._try(observed, step) for step in phase), return_exceptions=True)
+            failed: BaseException | None = None
+            for step, result in zip(phase, results, strict=True):
+                refusals = {key: each for key, each in memory.refusals.items() if key != step.key}
+                match result:
+                    case Refusal():
+                        refusals[step.key] = result
+                        soon = soon or step.key[0] != naming.KIND  # a refused status cannot be told sooner
+                    case _Again():
+                        soon = True
+                    case BaseException():
+                        failed = failed or result
+                memory = replace(memory, refusals=refusals)
+            if failed is not None:
+                raise failed
+            if soon:
+                break
+        else:
+            await self._announce(observed, plan.announcements)
+        return Outcome(memory, SOON if soon else plan.requeue_after)
+
+    async def _try(self, observed: Observed, step: Step) -> Refusal | _Again | None:
+        try:
+            return await self._do(observed, step)
+        except errors.Conflict:
+            return _Again()
+        except errors.NotFound:
+            if step.action is Action.CREATE:
+                raise  # the namespace is gone
+            return _Again()
+        except (errors.Invalid, errors.Forbidden) as error:
+            logger.warning("The API server refused a write", extra={"step": str(step), "error": str(error)})
+            return Refusal(Reason.OBJECT_REFUSED, str(error), observed.now)
+
+    async def _do(self, observed: Observed, step: Step) -> Refusal | _Again | None:
+        resource = resources.of(step.body["apiVersion"], step.body["kind"])
+        body = dict(step.body)
+        match step.action:
+            case Action.CREATE:
+                return await self._create(observed, step)
+            case Action.APPLY:
+                if step.posted:
+                    await self._hand_over(resource, body)
+                self._learn(resource, await self._kube.apply(resource, body, subresource=step.subresource))
+            case Action.REPLACE:
+                self._learn(resource, await self._kube.replace(resource, body))
+            case Action.PATCH:
+                self._learn(resource, await self._kube.merge_patch(resource, body, subresource=step.subresource))
+            case Action.DELETE:
+                await self._kube.delete(resource, body)
+        return None
+
+    async def _create(self, observed: Observed, step: Step) -> Refusal | _Again | None:
+        """POST; an object that is already there is ours, of a former pool of this name, or somebody else's."""
+        resource = resources.of(step.body["apiVersion"], step.body["kind"])
+        try:
+            self._learn(resource, await self._kube.create(resource, dict(step.body)))
+        except errors.AlreadyExists:
+            kind, name = step.key
+            live = await self._kube.get(resource, observed.view.namespace, name)
+            owner = views.controller(live["metadata"])
+            if owner.get("uid") == observed.view.uid:
+                if resource is resources.SECRETS:  # made just before a crash: bring it to what it should be
+                    version = live["metadata"]["resourceVersion"]
+                    metadata = {**step.body["metadata"], "resourceVersion": version}
+                    await self._kube.replace(resource, {**step.body, "metadata": metadata})
+                    return None
+                self._learn(resource, live)
+                return _Again()
+            if owner.get("kind") == naming.KIND and owner.get("name") == observed.view.name:
+                return _Again()  # the garbage collector is about to take it
+            message = (
+                f"a {kind} of this name exists and does not belong to this pool; it is left as it is. "
+                "Delete or rename it, or give the pool another name."
+            )
+            return Refusal(Reason.NAME_CONFLICT, message, observed.now)
+        return None
+
+    async def _hand_over(self, resource: resources.Resource, body: Object) -> None:
+        """Give the fields of our POST to our applies: an apply removes only what an apply has set."""
+        metadata = body["metadata"]
+        live = await self._kube.get(resource, metadata["namespace"], metadata["name"])
+        owners = handed_over(live["metadata"].get("managedFields") or ())
+        identity = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
+        patch = {
+            "apiVersion": live["apiVersion"],
+            "kind": live["kind"],
+            "metadata": {**identity, "managedFields": owners},
+        }
+        await self._kube.merge_patch(resource, patch)
+
+    def _learn(self, resource: resources.Resource, body: Object) -> None:
+        if resource is resources.SECRETS:
+            return  # never kept
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
+        self._world.put(project(resource, body))
+
+    async def _announce(self, observed: Observed, announcements: tuple[Announcement, ...]) -> None:
+        view: views.PoolView = observed.view
+        regarding = Regarding(resources.CONNECTION_POOLS, view.namespace, view.name, view.uid)
+        for each in announcements:
+            kind = EventType.WARNING if each.warning else EventType.NORMAL
+            await self._events.record(regarding, Event(kind, each.reason, each.message))

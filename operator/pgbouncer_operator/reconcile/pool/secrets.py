@@ -1,0 +1,132 @@
+"""The users' Secrets of a pool: when they are read, what they hold, and which pods still mount old content. Pure."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pgbouncer_operator.api.access import AuthQuery, User
+from pgbouncer_operator.api.conditions import Reason
+from pgbouncer_operator.api.connection_pool import ConnectionPool
+from pgbouncer_operator.kube.client import Object
+from pgbouncer_operator.reconcile.cache.views import controller
+from pgbouncer_operator.reconcile.observed import (
+    Missing,
+    Observed,
+    SecretsRead,
+    WrittenSecret,
+)
+from pgbouncer_operator.reconcile.server.membership import authority_body
+from pgbouncer_operator.resources.connection_secret import Login, secret_inputs
+
+READ_AGAIN = 600.0  # seconds after which the users' Secrets are read again without a reason
+
+
+def _asked(observed: Observed, pool: ConnectionPool) -> str:
+    """What is wanted of Secrets and certificates: another value asks for a read."""
+    member = observed.membership
+    return secret_inputs(pool) + (authority_body(member)["metadata"]["resourceVersion"] if member else "")
+
+
+def should_read(observed: Observed, asked: str) -> bool:
+    """The users' Secrets are read at first, when the spec asks for others or a mounted one changed, and in trouble.
+
+    asked: `secret_inputs` of the spec. A change of anything else costs no read, for a thousand pools neither.
+    """
+    reading = observed.memory.reading
+    if (
+        reading is None
+        or reading.missing
+        or observed.memory.refusals
+        or reading.asked != asked
+        or reading.refresh != observed.view.refresh
+    ):
+        return True
+    trial = observed.memory.trial
+    if trial is not None and trial.again is not None:
+        return True  # what failed at one pod is tried again as soon as a Secret has changed
+    mounted = _mounted(observed)
+    changed = any(mounted[each] != value for each, value in reading.mounted.items() if each in mounted)
+    states = [state for state in observed.states.values() if state]
+    lacking = any(finding.ok is False for state in states for finding in state.users.values())
+    # A refused login is often mended in the Secret, of which kubelet would tell the pods after a minute or more.
+    refused = any(state.backend.ok is False and state.backend.reason == "BackendRefusedLogin" for state in states)
+    return changed or lacking or refused or observed.now - reading.at > READ_AGAIN
+
+
+def owed(before: SecretsRead | None, now: SecretsRead) -> dict[tuple[str, str], str]:
+    """What pods still have mounted of Secrets that have another content now.
+
+    kubelet watches Secrets apart from pods: a pod that is told at once may be given the old content once more.
+    """
+    if before is None:
+        return {}
+    # Another reference of a Secret rolls the pods: what those on their way have mounted stays as it is.
+    same = before.asked == now.asked
+    changed = {handle for handle, each in now.contents.items() if same and before.contents.get(handle, each) != each}
+    old = {key: value for key, value in now.mounted.items() if before.mounted.get(key) == value}
+    return {key: value for key, value in old.items() if key[1] in changed or before.owed.get(key) == value}
+
+
+def _content(login: Login) -> str:
+    return hashlib.sha256(f"{login.username}\0{login.password}".encode()).hexdigest()
+
+
+def _acquainted(observed: Observed) -> Observed:
+    """Remember what pods have mounted that were not there at the last read: their next change will be news."""
+    reading = observed.memory.reading
+    new = {each: value for each, value in _mounted(observed).items() if reading and each not in reading.mounted}
+    if reading is None or not new:
+        return observed
+    return observed.remember(reading=replace(reading, mounted={**reading.mounted, **new}))
+
+
+def _mounted(observed: Observed) -> dict[tuple[str, str], str]:
+    """The generations of users' Secrets by pod and handle, and of certificates by pod and /ca or /tls: no handle."""
+    found: dict[tuple[str, str], str] = {}
+    for uid, state in observed.states.items():
+        if state is not None:
+            found |= {(uid, handle): finding.generation for handle, finding in state.users.items()}
+            found |= {(uid, f"/{volume}"): generation for volume, generation in state.certificates.items()}
+    return found
+
+
+def mounted_last(observed: Observed) -> dict[tuple[str, str], str]:
+    """What pods have mounted; for one that does not answer just now, what it had when it last did."""
+    reading = observed.memory.reading
+    silent = {pod.uid for pod in observed.pods if observed.states.get(pod.uid) is None}
+    before = {key: value for key, value in reading.mounted.items() if key[0] in silent} if reading else {}
+    return before | _mounted(observed)
+
+
+def _written(body: Object | None) -> WrittenSecret | None:
+    if body is None:
+        return None
+    metadata = body["metadata"]
+    owner = controller(metadata).get("uid", "")
+    return WrittenSecret(metadata["uid"], metadata["resourceVersion"], owner, body)
+
+
+def _login(user: User | AuthQuery, body: Object | None) -> Login | Missing:
+    """The login and password that a user's Secret holds, or a sentence about what it lacks; never a value."""
+    name, field = user.secret_ref.name, "authQuery" if isinstance(user, AuthQuery) else f"users[{user.name}]"
+    if body is None:
+        return Missing(
+            Reason.SECRET_NOT_FOUND, f"Secret {name} does not exist. Create it, or correct {field}.secretRef.name."
+        )
+    data: Mapping[str, str] = body.get("data") or {}
+    username_key = user.username_key or ("username" if "username" in data else "user")
+    for key, remedy in ((username_key, "usernameKey"), (user.password_key, "passwordKey")):
+        if not data.get(key):
+            wanted = "username or user" if remedy == "usernameKey" and user.username_key is None else key
+            found = ", ".join(sorted(data)) or "nothing"
+            message = f"Secret {name} has no key {wanted}; found: {found}. Set {field}.{remedy}."
+            return Missing(Reason.SECRET_KEY_MISSING, message)
+    try:
+        username, password = (base64.b64decode(data[key]).decode() for key in (username_key, user.password_key))
+    except ValueError:
+        return Missing(Reason.SECRET_VALUE_INVALID, f"Secret {name}: login or password is not UTF-8 text. Correct it.")
+    if any(character < " " or character == "\x7f" for character in username + password):
+        message = f"Secret {name}: login or password has a line break or control character. Remove it."
+        return Missing(Reason.SECRET_VALUE_INVALID, message)
+    return Login(username, password)

@@ -1,0 +1,1 @@
+"""What a pool's user is told: conditions, figures, advice, events. Pure."""

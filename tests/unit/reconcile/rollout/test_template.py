@@ -1,0 +1,137 @@
+"""Updates that a newer operator offers, pauses, rolls and what is on its way out: how they are told."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.reconcile.looks import PLATFORM, condition, decide, healthy, respecified, saying, settled, told, writes
+
+from pgbouncer_operator.api.conditions import ConditionType
+from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.reconcile.pause import Pause
+from pgbouncer_operator.reconcile.rollout.last_change import track
+from pgbouncer_operator.resources.deployment import Platform
+from pgbouncer_operator.resources.desired import desired
+
+NEWER = Platform("pool:2", "IfNotPresent", 5)
+OTHER_POLICY = Platform("pool:1", "Always", 5)
+
+
+def offered(observed: Observed, platform: Platform) -> dict[str, Any]:
+    status = told(decide(observed, platform))
+    return {each["type"]: each for each in status["conditions"]}["UpdateAvailable"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "words"), [(NEWER, "image pool:1 → pool:2"), (OTHER_POLICY, "another pod template")]
+)
+def test_a_newer_operator_tells_what_it_offers_and_rolls_nothing(platform: Platform, words: str) -> None:
+    observed = settled(healthy())
+    assert writes(decide(observed, platform)) == []
+    found = offered(observed, platform)
+    assert (found["status"], found["reason"]) == ("True", "UpdateAvailable")
+    assert words in found["message"]
+
+
+def test_what_a_newer_operator_offers_is_no_fault_of_the_pool() -> None:
+    made = decide(settled(healthy()), NEWER)
+    assert {each["type"]: each["status"] for each in told(made)["conditions"]}["Ready"] == "True"
+    assert [(each.warning, each.reason) for each in made.announcements] == [(False, "UpdateAvailable")]
+
+
+def test_automatic_upgrades_roll_by_the_same_safe_path() -> None:
+    observed = healthy(upgradePolicy="Automatic")
+    (step,) = [step for step in writes(decide(observed, NEWER)) if step.key[0] == "ConfigMap"]
+    assert step.key[1] == "shop-grants", "first the pods make room for one more"
+    assert not [step for step in decide(observed, NEWER).steps if step.key[0] == "Deployment"]
+    assert writes(decide(settled(observed), PLATFORM)) == []
+
+
+def test_a_pool_is_not_ready_while_its_pods_are_still_to_be_replaced() -> None:
+    """Not even before the first of them is: a user who waits for Ready waits for the present spec."""
+    users = [{"name": name, "secretRef": {"name": "shop-db"}} for name in ("shop", "more")]
+    due = replace(healthy(users=users), children=healthy(users=users).children | _old_deployment(healthy()))
+    assert condition(healthy(users=users), ConditionType.READY)[0] == "True"
+    assert condition(due, ConditionType.READY)[:2] == ("False", "WaitingForPods")
+    for standing in ({"observed": False}, {"existing": 3, "updated": 2}):
+        assert condition(_standing(healthy(), **standing), ConditionType.READY)[:2] == ("False", "WaitingForPods")
+    message = condition(_standing(healthy(), existing=2, updated=1), ConditionType.READY)[2]
+    assert message == "1 of 2 pods are made by the present spec; the others are replaced one by one."
+
+
+def _standing(look: Observed, /, **rollout: Any) -> Observed:
+    """The same with its Deployment's controller at another point."""
+    key = ("Deployment", "shop-pgbouncer")
+    child = look.children[key]
+    assert child.rollout is not None
+    return replace(look, children={**look.children, key: replace(child, rollout=replace(child.rollout, **rollout))})
+
+
+def test_a_roll_that_waits_for_room_keeps_its_name_and_its_beginning() -> None:
+    users = [{"name": name, "secretRef": {"name": "shop-db"}} for name in ("shop", "more")]
+    observed = respecified(healthy(), users=users)
+    assert not isinstance(observed.spec, Exception)
+    first = track(observed, desired(observed.spec, PLATFORM)).memory.change
+    assert first is not None
+    assert (first.what, first.how) == ("users", "Roll")
+    written = replace(healthy(users=users), children=healthy(users=users).children | _old_deployment(observed))
+    again = track(replace(written.remember(change=first), now=2000.0), desired(observed.spec, PLATFORM)).memory.change
+    assert again == first
+
+
+def _old_deployment(observed: Observed) -> Any:
+    key = ("Deployment", "shop-pgbouncer")
+    return {key: observed.children[key]}
+
+
+def paused(observed: Observed, **words: Any) -> tuple[str, str, str]:
+    return condition(replace(observed, pause=Pause(until=1_700_000_000, left=9, **words)), ConditionType.PAUSED)
+
+
+def test_a_pause_is_true_once_every_pod_holds_queries_back() -> None:
+    observed = healthy(traffic="Paused")
+    assert condition(healthy(), ConditionType.PAUSED)[:2] == ("False", "Flowing")
+    assert paused(observed)[:2] == ("False", "Pausing")
+    observed = saying(observed, "a", traffic="Paused")
+    assert paused(observed) == (
+        "False",
+        "Pausing",
+        "1 of 2 pods hold queries back; the others let running transactions end.",
+    )
+    status, reason, message = paused(saying(observed, "b", traffic="Paused"))
+    assert (status, reason) == ("True", "Paused")
+    assert "22:13:20 UTC" in message
+
+
+def test_a_pause_that_is_over_says_so_until_traffic_is_asked_for() -> None:
+    observed = replace(healthy(traffic="Paused"), pause=Pause(until=1_700_000_000, left=0))
+    assert condition(observed, ConditionType.PAUSED)[:2] == ("False", "PauseTimedOut")
+    made = decide(replace(observed, status=settled(healthy()).status))
+    assert (True, "PauseTimedOut") in [(each.warning, each.reason) for each in made.announcements]
+
+
+def test_during_a_pause_the_server_is_as_it_was_and_the_pool_stays_ready() -> None:
+    observed = settled(healthy(traffic="Paused"))
+    for uid in ("a", "b"):
+        observed = saying(observed, uid, traffic="Paused", backend={"ok": None, "reason": "", "message": ""})
+    observed = replace(observed, pause=Pause(until=1_700_000_000, left=9))
+    assert condition(observed, ConditionType.BACKEND_REACHABLE)[0] == "True"
+    assert condition(observed, ConditionType.READY)[0] == "True"
+
+
+def test_what_is_on_its_way_out_is_named_with_how_long_it_may_stay() -> None:
+    observed = saying(healthy(), "a", lingering=["old"])
+    status, _, message = condition(observed, ConditionType.CONFIGURATION_APPLIED)
+    assert status == "True"
+    assert "Removed: old; clients that are connected may stay for 120 s, new ones are refused." in message
+
+
+def test_a_roll_that_is_stuck_names_the_new_pods_trouble_and_the_old_ones_go_on() -> None:
+    observed = healthy()
+    stuck = replace(
+        observed.pods[1], uid="n", name="shop-n", ready=False, trouble="container pgbouncer: CrashLoopBackOff: "
+    )
+    observed = replace(observed, pods=(*observed.pods, stuck), states={**observed.states, "n": None})
+    assert condition(observed, ConditionType.READY)[1] == "WaitingForPods"
+    assert "shop-n: container pgbouncer: CrashLoopBackOff" in condition(observed, ConditionType.READY)[2]
+    assert condition(observed, ConditionType.BACKEND_REACHABLE)[0] == "True"

@@ -1,0 +1,256 @@
+"""Servers are asked beside everything else: how often, how many at a time, and what is said when nothing comes back."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from tests.unit.reconcile.servers_made import LIMITS, MONITORING, server, view
+
+from pgbouncer_operator.api.conditions import Reason
+from pgbouncer_operator.api.postgres_server import PostgresServer
+from pgbouncer_operator.kube import errors
+from pgbouncer_operator.kube.client import Kube
+from pgbouncer_operator.postgres import ServerAddress, ServerLogin, Superuser, Unanswered
+from pgbouncer_operator.reconcile.cache.keys import ServerKey
+from pgbouncer_operator.reconcile.server.limits import LimitsReading
+from pgbouncer_operator.reconcile.server.limits_poller import AT_ONCE, FAILED_LAST, LIMITS_LAST, LimitsPoller
+from pgbouncer_operator.sizing.limits import ServerLimits
+
+KEY = ServerKey("platform", "rds")
+
+
+def encoded(**values: str) -> dict[str, str]:
+    return {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+
+
+@dataclass
+class World:
+    """A clock, a Secret, a server that answers once `gate` is open, and whom it was asked as."""
+
+    now: float = 100.0
+    secret: dict[str, str] | Exception = field(default_factory=lambda: encoded(username="watcher", password="xyzzy"))
+    answer: ServerLimits | Exception = LIMITS
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: list[tuple[ServerAddress, ServerLogin]] = field(default_factory=list)
+    woken: list[ServerKey] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+        self.readings = LimitsPoller(cast(Kube, self), lambda: self.now, self.woken.append, self.ask)
+
+    async def get(self, resource: object, namespace: str, name: str) -> dict[str, Any]:
+        assert (namespace, name) == ("platform", "pg-monitor")
+        if isinstance(self.secret, Exception):
+            raise self.secret
+        return {"data": self.secret}
+
+    async def ask(self, address: ServerAddress, login: ServerLogin) -> ServerLimits:
+        self.asked.append((address, login))
+        await self.gate.wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    async def latest(self, made: PostgresServer | None = None, authority: str | None = None) -> LimitsReading | None:
+        """After all that was begun has ended."""
+        made = made or monitored()
+        self.readings.latest(made, authority)
+        await quiet()
+        return self.readings.latest(made, authority)
+
+
+async def quiet() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def monitored(**spec: Any) -> PostgresServer:
+    return server(view(**{"monitoring": MONITORING, **spec}))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = World()
+    yield made
+    await made.readings.close()
+
+
+async def test_a_server_is_asked_once_a_minute_and_wakes_when_the_answer_is_news(world: World) -> None:
+    assert world.readings.latest(monitored(), None) is None
+    assert await world.latest() == LimitsReading(LIMITS)
+    assert (len(world.asked), world.woken) == (1, [KEY])
+    world.now += LIMITS_LAST
+    await world.latest()
+    assert (len(world.asked), world.woken) == (2, [KEY])
+    world.answer = ServerLimits(50, 3, "later")
+    world.now += LIMITS_LAST
+    assert await world.latest() == LimitsReading(world.answer)
+    assert (len(world.asked), world.woken) == (3, [KEY, KEY])
+
+
+async def test_a_failure_is_tried_again_sooner_and_a_pool_that_is_back_has_it_tried_at_once(world: World) -> None:
+    world.answer = Unanswered("too many clients")
+    await world.latest()
+    world.now += FAILED_LAST - 1
+    await world.latest()
+    assert len(world.asked) == 1
+    world.now += 1
+    await world.latest()
+    assert len(world.asked) == 2
+    world.readings.again(KEY)
+    await world.latest()
+    assert len(world.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("secret", "answer", "reason", "words"),
+    [
+        (errors.NotFound("x", 404), LIMITS, Reason.LIMITS_UNKNOWN, "Secret pg-monitor does not exist. Create it"),
+        (errors.Forbidden("x", 403), LIMITS, Reason.LIMITS_UNKNOWN, "may not read Secret pg-monitor. Give it get"),
+        (errors.Unavailable("x", 0), LIMITS, Reason.LIMITS_UNKNOWN, "The API server failed: Unavailable."),
+        ({}, LIMITS, Reason.LIMITS_UNKNOWN, "no text in key username; found: nothing. Set monitoring.usernameKey"),
+        (encoded(user="watcher"), LIMITS, Reason.LIMITS_UNKNOWN, "no text in key password; found: user."),
+        ({"username": "/w=="}, LIMITS, Reason.LIMITS_UNKNOWN, "no text in key username; found: username."),
+        (
+            None,
+            Unanswered("no pg_hba.conf entry"),
+            Reason.LIMITS_UNKNOWN,
+            "5432 did not tell its limits: no pg_hba.conf",
+        ),
+        (None, Superuser(), Reason.LOGIN_IS_SUPERUSER, "The login of Secret pg-monitor is a superuser at postgres"),
+        (None, RuntimeError("watcher xyzzy"), Reason.LIMITS_UNKNOWN, "could not be asked: RuntimeError."),
+    ],
+)
+async def test_what_is_said_when_there_is_no_answer(
+    world: World,
+    secret: dict[str, str] | Exception | None,
+    answer: ServerLimits | Exception,
+    reason: Reason,
+    words: str,
+) -> None:
+    world.secret, world.answer = world.secret if secret is None else secret, answer
+    found = await world.latest()
+    assert found is not None
+    assert (found.limits, found.reason) == (None, reason)
+    assert words in found.message
+    assert "xyzzy" not in found.message
+
+
+@pytest.mark.parametrize(
+    ("spec", "authority", "address"),
+    [
+        ({}, None, ServerAddress("postgres.platform.svc", 5432, "postgres", "require")),
+        ({"host": "db.example.com", "port": 5433}, None, ServerAddress("db.example.com", 5433, "postgres", "require")),
+        (
+            {"monitoring": {**MONITORING, "database": "app"}},
+            None,
+            ServerAddress("postgres.platform.svc", 5432, "app", "require"),
+        ),
+        ({"tls": {"mode": "disable"}}, None, ServerAddress("postgres.platform.svc", 5432, "postgres", "disable")),
+        (
+            {"tls": {"ca": {"configMapKeyRef": {"name": "a", "key": "b"}}}},
+            "PEM",
+            ServerAddress("postgres.platform.svc", 5432, "postgres", "verify-full", "PEM"),
+        ),
+        (
+            {"tls": {"mode": "verify-ca", "ca": {"system": True}}},
+            None,
+            ServerAddress("postgres.platform.svc", 5432, "postgres", "verify-ca", ""),
+        ),
+    ],
+)
+async def test_where_it_logs_in(
+    world: World, spec: dict[str, Any], authority: str | None, address: ServerAddress
+) -> None:
+    await world.latest(monitored(**spec), authority)
+    assert world.asked == [(address, ServerLogin("watcher", "xyzzy"))]
+
+
+async def test_nobody_is_asked_before_the_ca_is_known(world: World) -> None:
+    made = monitored(tls={"ca": {"configMapKeyRef": {"name": "a", "key": "b"}}})
+    assert await world.latest(made) is None
+    assert not world.asked
+
+
+async def test_the_login_is_in_the_keys_that_are_named(world: World) -> None:
+    world.secret = encoded(user="u", login="l", pw="p", password="xyzzy")
+    await world.latest()
+    await world.latest(monitored(monitoring={**MONITORING, "usernameKey": "login", "passwordKey": "pw"}))
+    assert [(each.username, each.password) for _, each in world.asked] == [("u", "xyzzy"), ("l", "p")]
+
+
+async def test_an_answer_to_another_question_is_none(world: World) -> None:
+    await world.latest()
+    assert world.readings.latest(monitored(host="elsewhere"), None) is None
+    assert world.readings.latest(server(view()), None) is None, "and nobody is asked without a login"
+    await quiet()
+    assert len(world.asked) == 2
+
+
+async def test_a_server_that_does_not_answer_is_asked_once_and_few_are_asked_at_a_time(world: World) -> None:
+    world.gate.clear()
+    many = [monitored() for _ in range(3 * AT_ONCE)]
+    many = [
+        each.model_copy(update={"metadata": each.metadata.model_copy(update={"name": f"rds-{number}"})})
+        for number, each in enumerate(many)
+    ]
+    for each in (*many, *many):
+        world.readings.latest(each, None)
+    await quiet()
+    assert len(world.asked) == AT_ONCE
+    world.gate.set()
+    await quiet()
+    assert len(world.asked) == len(many)
+    assert set(world.woken) == {ServerKey("platform", each.metadata.name) for each in many}
+
+
+async def test_what_is_under_way_ends_with_the_lead(world: World) -> None:
+    world.gate.clear()
+    world.readings.latest(monitored(), None)
+    await quiet()
+    await world.readings.close()
+    assert not world.woken
+    assert world.readings.latest(server(view()), None) is None
+
+
+async def test_a_question_that_changes_while_the_server_is_asked_is_put_as_soon_as_it_has_answered(
+    world: World,
+) -> None:
+    await world.latest()
+    world.now += LIMITS_LAST
+    world.gate.clear()
+    world.readings.latest(monitored(), None)
+    await quiet()
+    assert world.readings.latest(monitored(host="elsewhere"), None) is None
+    world.woken.clear()
+    world.gate.set()
+    await quiet()
+    assert world.woken == [KEY], "although the old question has its old answer"
+    assert await world.latest(monitored(host="elsewhere")) == LimitsReading(LIMITS)
+    assert [address.host for address, _ in world.asked] == ["postgres.platform.svc"] * 2 + ["elsewhere.platform.svc"]
+
+
+async def test_a_driver_that_is_slow_to_let_go_is_told_twice(world: World) -> None:
+    told = []
+
+    async def frozen(address: ServerAddress, login: ServerLogin) -> ServerLimits:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            told.append("once")
+            try:
+                await asyncio.Event().wait()  # psycopg asks the server to cancel, and waits for its answer
+            finally:
+                told.append("twice")
+        return LIMITS
+
+    world.readings.ask = frozen
+    world.readings.latest(monitored(), None)
+    await quiet()
+    async with asyncio.timeout(5):
+        await world.readings.close()
+    assert told == ["once", "twice"]
+    assert not world.woken

@@ -1,0 +1,65 @@
+"""Single questions about a look at a pool."""
+
+from typing import Any
+
+import pytest
+from tests.unit.reconcile.looks import condition, healthy, pool, saying
+
+from pgbouncer_operator.api.conditions import ConditionType
+from pgbouncer_operator.reconcile.specification import read
+from pgbouncer_operator.reconcile.status.checks import pooler
+
+OLD = {"pgbouncer": "1.25.2", "digest": "before"}
+
+
+@pytest.mark.parametrize(
+    ("backend", "sign"),
+    [
+        ({"host": "ep-cool-sun-123-pooler.eu-central-1.aws.neon.tech"}, "host"),
+        ({"host": "aws-0-eu-central-1.pooler.supabase.com"}, "host"),
+        ({"host": "shop-pooler-rw"}, "host"),
+        ({"host": "pgbouncer.db.svc"}, "host"),
+        ({"host": "PgBouncer"}, "host"),
+        ({"host": "other-pool.shop.svc", "port": 6432}, "port"),
+        ({"host": "db.example.com", "port": 6543}, "port"),
+    ],
+)
+def test_another_pooler_is_known_by_its_name_or_its_port(backend: dict[str, Any], sign: str) -> None:
+    assert pooler(read(pool(backend=backend))) == f"{sign} {backend[sign]}"
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        {"host": "postgres"},
+        {"host": "ep-cool-sun-123.eu-central-1.aws.neon.tech"},
+        {"host": "db.abcdefgh.supabase.co"},
+        {"host": "whirlpooler.example.com", "port": 5433},
+        {"host": "2001:db8::6432"},
+    ],
+)
+def test_a_server_is_not_taken_for_a_pooler(backend: dict[str, Any]) -> None:
+    assert pooler(read(pool(backend=backend))) == ""
+
+
+def test_a_backend_that_is_a_pooler_is_a_warning_and_the_pool_is_ready_all_the_same() -> None:
+    observed = healthy(backend={"host": "my-pooler"})
+    told = "A login works, but host my-pooler looks like another pooler, so the direct URL would not be direct."
+    assert condition(observed, ConditionType.BACKEND_REACHABLE) == ("True", "BackendIsPooler", told)
+    assert condition(observed, ConditionType.READY)[0] == "True"
+
+
+def test_a_parameter_that_a_pods_pgbouncer_is_too_old_for_stalls_and_names_both_versions() -> None:
+    observed = saying(healthy(parameters={"login_notify_message": "hello"}), "a", **OLD)
+    told = (
+        "login_notify_message needs PgBouncer 1.26 and this pool runs 1.25.2: remove it or use a newer image"
+        " (pod shop-a); the configuration before it keeps serving"
+    )
+    assert condition(observed, ConditionType.CONFIGURATION_APPLIED) == ("False", "ParameterUnsupported", told)
+    assert condition(observed, ConditionType.STALLED) == ("True", "ParameterUnsupported", told)
+
+
+@pytest.mark.parametrize("said", [{**OLD, "pgbouncer": "1.26.1"}, {**OLD, "pgbouncer": None}], ids=["new", "unknown"])
+def test_a_parameter_is_not_blamed_on_a_pgbouncer_that_has_it_or_has_not_said_its_version(said: dict[str, Any]) -> None:
+    observed = saying(healthy(parameters={"login_notify_message": "hello"}), "a", **said)
+    assert condition(observed, ConditionType.CONFIGURATION_APPLIED)[1] == "ApplyingConfiguration"
