@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests import generate_chart, generate_docs
+from tests.reference import simulations
 
 from pgbouncer_operator import offline
 from pgbouncer_operator.api import crd, crd_server
@@ -26,6 +27,7 @@ def files(root: Path) -> dict[Path, str]:
     found[CHART / "templates" / "crds-postgresserver.yaml"] = generate_chart.crd_template(crd_server.render())
     found[CHART / "README.md"] = generate_chart.readme(root / CHART)
     found |= generate_docs.pages(root)
+    found |= simulations.pictures()
     return found
 
 

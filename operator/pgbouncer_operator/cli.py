@@ -12,7 +12,7 @@ from pgbouncer_operator.pgbouncer import lookup
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code: 0 done, 1 the input is wrong, 2 the arguments are."""
-    parsed = _parser().parse_args(arguments)
+    parsed = parser().parse_args(arguments)
     match parsed.command:
         case "run":
             return _run()
@@ -27,9 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _fact(parsed.command)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pgbouncer-operator", description="PgBouncer pools on Kubernetes.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+def parser() -> argparse.ArgumentParser:
+    """The commands and their arguments."""
+    found = argparse.ArgumentParser(prog="pgbouncer-operator", description="PgBouncer pools on Kubernetes.")
+    commands = found.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("run", help="run the operator (settings come from PGBOUNCER_OPERATOR_* variables)")
     agent = commands.add_parser("agent", help="run the agent beside PgBouncer", add_help=False)
     agent.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("--role", default=lookup.ROLE, help="who may look up (default: %(default)s)")
     query.add_argument("--schema", default=lookup.SCHEMA, help="where the function goes (default: %(default)s)")
     commands.add_parser("version", help="print the version")
-    return parser
+    return found
 
 
 def _run() -> int:

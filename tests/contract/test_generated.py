@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests import generate, generate_chart, generate_docs
+from tests.reference import settings
 
 from pgbouncer_operator.pgbouncer.parameters import CATALOGUE, Audience
 
@@ -27,7 +28,7 @@ def tree(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "crds", tmp_path / "crds")
     shutil.copytree(ROOT / "charts", tmp_path / "charts")
     (tmp_path / PAGE).parent.mkdir(parents=True)
-    (tmp_path / PAGE).write_text("# Pools\n\n<!-- generated: parameters -->\n<!-- /generated -->\n\nEnd.\n")
+    (tmp_path / PAGE).write_text("# Pools\n\n<!-- generated: settings -->\n<!-- /generated -->\n\nEnd.\n")
     generate.main([], tmp_path)
     return tmp_path
 
@@ -61,7 +62,7 @@ def test_files_that_were_edited_or_removed_are_named_and_written_again(
 def test_only_the_marked_part_of_a_page_is_written(tree: Path) -> None:
     text = (tree / PAGE).read_text()
 
-    assert text.startswith("# Pools\n\n<!-- generated: parameters -->\n\n| parameter |")
+    assert text.startswith("# Pools\n\n<!-- generated: settings -->\n\n| parameter |")
     assert text.endswith("|\n\n<!-- /generated -->\n\nEnd.\n")
 
 
@@ -90,8 +91,8 @@ def test_a_table_is_replaced_and_not_added() -> None:
             "<!-- generated: colours -->\n<!-- /generated -->",
             "generated: colours --> names no table.",
         ),
-        ("<!-- generated: parameters -->\nno end", "needs its own <!-- /generated -->"),
-        ("<!-- generated: parameters -->\n<!-- generated: parameters -->\n<!-- /generated -->", "needs its own"),
+        ("<!-- generated: settings -->\nno end", "needs its own <!-- /generated -->"),
+        ("<!-- generated: settings -->\n<!-- generated: settings -->\n<!-- /generated -->", "needs its own"),
     ],
 )
 def test_a_wrong_marker_is_refused_and_nothing_is_written(
@@ -105,12 +106,13 @@ def test_a_wrong_marker_is_refused_and_nothing_is_written(
     assert (tree / PAGE).read_text() == text
 
 
-def test_the_table_of_parameters_has_what_users_may_set_and_nothing_else() -> None:
-    rows = generate_docs.parameter_table().splitlines()[2:]
+def test_the_table_of_settings_has_what_users_may_set_and_nothing_else() -> None:
+    rows = settings.free().splitlines()[2:]
     names = [row.split("`")[1] for row in rows]
 
     assert names == sorted(row.name for row in CATALOGUE if row.audience is Audience.USER)
-    assert {row.replace("\\|", "").count("|") for row in rows} == {6}, "every row has five cells"
+    refused = {row.split("`")[1] for row in settings.reserved().splitlines()[2:]}
+    assert refused == {row.name for row in CATALOGUE} - set(names)
 
 
 def test_text_that_looks_like_a_template_passes_through_helm_unchanged() -> None:

@@ -21,7 +21,10 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A named trace for each pool on one server. fixed: what each pool would have had by hand, for its usual peak."""
+    """A named trace for each pool on one server. fixed: what each pool would have had by hand, for its usual peak.
+
+    watched: the pools whose waits are plotted, empty for all.
+    """
 
     name: str
     about: str
@@ -32,6 +35,7 @@ class Scenario:
     floor: int = 2
     slow: Over = lambda _: 1.0
     machine: Machine = USUAL
+    watched: tuple[str, ...] = ()
 
 
 def day() -> Scenario:
@@ -84,7 +88,9 @@ def neighbour() -> Scenario:
 
     wild = Trace(lambda at: 4000.0 if at >= 900 else 200.0, lambda _: 4.0, lambda _: 4.0)
     pools = {"shop": steady(300), "search": steady(200), "wild": wild}
-    return Scenario("neighbour", "one pool of three runs wild", 2400, 60, pools, fixed=20, floor=4)
+    return Scenario(
+        "neighbour", "one pool of three runs wild", 2400, 60, pools, fixed=20, floor=4, watched=("shop", "search")
+    )
 
 
 SCENARIOS = (day, burst, slow_server, neighbour)

@@ -1,0 +1,110 @@
+"""Every metric of the operator and of the pods, collected from the code that serves them; and the chart's alerts."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import yaml
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from tests.reference.markdown import code, table
+
+from pgbouncer_operator.agent import metrics as agent
+from pgbouncer_operator.agent.settings import AgentSettings
+from pgbouncer_operator.kube.transport import Call
+from pgbouncer_operator.metrics import Metrics
+from pgbouncer_operator.protocol.state import BackendReason, BackendTest, Drained, Reload, ReloadKind, State
+
+NOWHERE = Path("/nonexistent")  # no console is there
+ALERTS = Path("charts/pgbouncer-operator/files/alerts.yaml")
+# Units that neither the name nor the meaning says.
+UNITS = {
+    "pgbouncer_operator_agent_grant_sequence": "sequence number",
+}
+OF_PROCESS = "process_"  # the client library's own, which another system than Linux does not have
+_ONE_OF_STATUS = {
+    "serverConnections": {"size": 1},
+    "recommendation": {"value": 1, "reason": "Enough"},
+    "advice": [{"reason": "Idle"}],
+    "limits": {"maxConnections": 1, "reserved": 1},
+    "budget": 1,
+    "allocated": 1,
+    "allocations": [{"pool": "shop/shop-pool", "connections": 1}],
+}
+
+
+def of_operator() -> str:
+    """The operator's own metrics."""
+    metrics = Metrics()
+    metrics.called(Call("get", "pods", 200, 0.1))
+    metrics.reconciled("key", 0.1, None)
+    metrics.statuses = metrics.servers = lambda: [("shop", "shop-pool", _ONE_OF_STATUS)]
+    return _rows(each for each in metrics.registry.collect() if not each.name.startswith(OF_PROCESS))
+
+
+def of_pod() -> str:
+    """The metrics of a pod: what its agent knows, and what its PgBouncer's console says."""
+    return _rows([*pod()])
+
+
+def pod() -> Iterable[Metric]:
+    """One of each metric that a pod can serve."""
+    state = State(
+        "uid",
+        "version",
+        backend=BackendTest(BackendReason.OK),
+        reload=Reload("hash", 0.1, ReloadKind.RELOAD),
+        drained=Drained(left=1, closed=0, cut=0, seconds=1.0, done=True),
+    )
+    # A scrape without PgBouncer: what the agent knows, and that the console is silent.
+    yield from text_string_to_metric_families(agent.render(AgentSettings(run_dir=NOWHERE), state))
+    yield from agent.of_pools(
+        [{"database": "shop", "user": "shop", "maxwait_us": "0", **dict.fromkeys(agent.POOLS, "0")}]
+    )
+    yield from agent.of_databases([{"name": "shop", **dict.fromkeys(agent.DATABASES, "0")}])
+    yield from agent.of_stats([{"database": "shop", **dict.fromkeys(agent.STATS, "0")}])
+
+
+def alerts(root: Path = Path()) -> str:
+    """The chart's alerts: when each fires, and what to do."""
+    document = yaml.safe_load((root / ALERTS).read_text(encoding="utf-8"))
+    rules = [rule for group in document["groups"] for rule in group["rules"]]
+    cells = [
+        (
+            code(rule["alert"]),
+            rule["labels"]["severity"],
+            rule["for"],
+            _words(rule["annotations"]["summary"]),
+            _words(rule["annotations"]["description"]),
+        )
+        for rule in rules
+    ]
+    return table(("alert", "severity", "after", "meaning", "what to do"), cells)
+
+
+def _words(text: str) -> str:
+    """The text of an alert with the name of each value in the value's place."""
+    text = text.replace("{{ $labels.namespace }}/{{ $labels.pool }}", "…").replace("{{ $value }}", "N")
+    return re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", text)
+
+
+def _rows(metrics: Iterable[Metric]) -> str:
+    rows = [(code(_name(each)), each.type, _labels(each), _unit(each), each.documentation) for each in metrics]
+    return table(("metric", "type", "labels", "unit", "meaning"), sorted(rows))
+
+
+def _name(metric: Metric) -> str:
+    return metric.name + ("_total" if metric.type == "counter" else "")
+
+
+def _labels(metric: Metric) -> str:
+    names: Sequence[str] = [*dict.fromkeys(name for each in metric.samples for name in each.labels if name != "le")]
+    return ", ".join(map(code, names))
+
+
+def _unit(metric: Metric) -> str:
+    if metric.name in UNITS:
+        return UNITS[metric.name]
+    if metric.name.endswith("_info") or metric.documentation.startswith("1 "):
+        return "always 1" if metric.name.endswith("_info") else "0 or 1"
+    return next((unit for unit in ("seconds", "bytes") if f"_{unit}" in metric.name), "count")
