@@ -1,6 +1,6 @@
-"""The operator as a process: health server, leader election, watches in a thread of their own, workers.
+"""The operator as a process: it builds every part, connects them and runs them. It decides nothing.
 
-Wiring only. The order matters: health answers first, then the lease, one list of everything, watches and work.
+The order of the start: health server, lease, one list of every kind, watches, workers.
 """
 
 import asyncio
@@ -45,36 +45,44 @@ from pgbouncer_operator.settings import Settings
 logger = logging.getLogger(__name__)
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-EVENTS_RATE, EVENTS_BURST, EVENTS_QUIET = 5.0, 100, 300.0
+EVENTS_RATE = 5.0  # events a second
+EVENTS_BURST = 100  # events
+EVENTS_QUIET = 300.0  # seconds in which an event is not repeated
+STOP_SECONDS = 5.0  # to wait for a thread of watches
 
 
 def run(settings: Settings, kubeconfig: Path | None) -> int:
-    """Run until SIGTERM or SIGINT; the exit code. kubeconfig: None inside a cluster."""
+    """Run the operator until SIGTERM or SIGINT. Returns the exit code: 0, or 1 if the lease was lost.
+
+    kubeconfig: path of a kubeconfig; None inside a cluster.
+    """
     log.configure(settings.log_level, settings.log_format)
     logger.info("Starting", extra={"version": __version__, "identity": settings.identity})
     try:
-        asyncio.run(_Operator(settings, kubeconfig).run())
+        asyncio.run(Operator(settings, kubeconfig).run())
     except LeaseLost as error:
-        logger.error("Lost the lease; the process ends so that nothing is written late", extra={"error": str(error)})
+        logger.error("Lost the lease; the process ends, so that it writes nothing more", extra={"error": str(error)})
         return 1
     return 0
 
 
 @dataclass(slots=True)
-class _Operator:
+class Operator:
+    """The operator's parts that outlive a lease. kubeconfig: None inside a cluster."""
+
     settings: Settings
     kubeconfig: Path | None
     metrics: Metrics = field(default_factory=Metrics)
-    world: ClusterCache = field(default_factory=ClusterCache)
+    cluster: ClusterCache = field(default_factory=ClusterCache)
     queue: WorkQueue[AnyKey] = field(default_factory=WorkQueue)
 
     async def run(self) -> None:
-        """Serve health, then lead as long as we hold the lease."""
+        """Serve health and metrics, and work while this process holds the lease, until cancelled. Raises LeaseLost."""
         vitals = Vitals()
         self.metrics.queue_length.set_function(lambda: len(self.queue))
-        self.metrics.pools.set_function(lambda: len(self.world.pools))
-        self.metrics.statuses = self.world.statuses
-        self.metrics.servers = self.world.servers.statuses
+        self.metrics.pools.set_function(lambda: len(self.cluster.pools))
+        self.metrics.statuses = self.cluster.statuses
+        self.metrics.servers = self.cluster.servers.statuses
         self.metrics.leader.set_function(lambda: vitals.synced)
         async with contextlib.AsyncExitStack() as closing:
             kube = await self._connect()
@@ -106,38 +114,38 @@ class _Operator:
         return await elector.run(lead)
 
     async def _lead(self, kube: Kube, vitals: Vitals) -> None:
-        """List everything, then watch and work until cancelled."""
+        """List every kind, then watch and work until cancelled."""
         loop = asyncio.get_running_loop()
         async with contextlib.AsyncExitStack() as closing:
             agents = Agents.open()
             closing.push_async_callback(agents.close)
-            readings = LimitsPoller(kube, loop.time, lambda key: self.queue.add_after(key, COALESCE), postgres.limits)
-            closing.push_async_callback(readings.close)
-            workers = self._workers(kube, agents, readings)
+            limits = LimitsPoller(kube, loop.time, lambda key: self.queue.add_after(key, COALESCE), postgres.limits)
+            closing.push_async_callback(limits.close)
+            workers = self._workers(kube, agents, limits)
             vitals.workers = workers
-            self.world.clients.enabled = self.settings.client_workloads
+            self.cluster.clients.enabled = self.settings.client_workloads
             await self._sync(kube)
             vitals.synced = True
-            watching = _Watching(_Inbox(self, loop, project).deliver)
-            closing.push_async_callback(watching.stop)
-            await watching.follow(self._watch())
-            vitals.watching = lambda: watching.alive
-            for known in self.world.servers.store.keys():  # noqa: SIM118  a Store is no mapping
-                self.queue.add(ServerKey(*known), Lane.RESYNC)
-            for key in tuple(self.world.pools.keys()):
+            watches = _Watches(_Inbox(self, loop, project).deliver)
+            closing.push_async_callback(watches.stop)
+            await watches.follow(self._watch())
+            vitals.watching = lambda: watches.alive
+            for key in self.cluster.servers.store.keys():  # noqa: SIM118  a Store is no mapping
+                self.queue.add(ServerKey(*key), Lane.RESYNC)
+            for key in tuple(self.cluster.pools.keys()):
                 self.queue.add(key, Lane.RESYNC)
             async with asyncio.TaskGroup() as group:
                 group.create_task(workers.run(), name="workers")
-                group.create_task(self._resync(kube, watching), name="resync")
-                group.create_task(self._follow(_Inbox(self, loop, workload_store.project)), name="clients")
+                group.create_task(self._resync(kube, watches), name="resync")
+                group.create_task(self._follow_clients(_Inbox(self, loop, workload_store.project)), name="clients")
 
-    def _workers(self, kube: Kube, agents: Agents, readings: LimitsPoller) -> Workers[AnyKey]:
+    def _workers(self, kube: Kube, agents: Agents, limits: LimitsPoller) -> Workers[AnyKey]:
         loop = asyncio.get_running_loop()
         events = EventRecorder(kube, TokenBucket(EVENTS_RATE, EVENTS_BURST, loop.time), _utc, EVENTS_QUIET)
         platform = Platform(self.settings.pool_image, self.settings.image_pull_policy, self.settings.endpoint_delay)
-        observer = Observer(kube, agents, self.world, loop.time, _stamp, self.settings.connection_secrets)
-        pools = Reconciler(observer, Applier(kube, self.world, events), platform)
-        servers = ServerReconciler(kube, self.world, loop.time, _stamp, readings)
+        observer = Observer(kube, agents, self.cluster, loop.time, _stamp, self.settings.connection_secrets)
+        pools = Reconciler(observer, Applier(kube, self.cluster, events), platform)
+        servers = ServerReconciler(kube, self.cluster, loop.time, _stamp, limits)
         work = Dispatcher(pools, servers, lambda key: self.queue.add_after(key, COALESCE))
         options = WorkerOptions(
             count=self.settings.workers,
@@ -148,8 +156,8 @@ class _Operator:
         return Workers(self.queue, work.reconcile, Backoff(random.random), options)
 
     def _watch(self) -> Watch:
-        # A watch that is refused would end all others, again and again.
-        allowed = {ENDPOINT_SLICES: self.world.slices.allowed, POSTGRES_SERVERS: self.world.servers.allowed}
+        # Kopf ends all watches when one is refused, so a kind that may not be watched is left out.
+        allowed = {ENDPOINT_SLICES: self.cluster.slices.allowed, POSTGRES_SERVERS: self.cluster.servers.allowed}
         return self._watch_of({resource: selector(resource) for resource in WATCHED if allowed.get(resource, True)})
 
     def _watch_of(self, selectors: Mapping[Resource, str]) -> Watch:
@@ -157,19 +165,19 @@ class _Operator:
             return Watch(selectors, self.settings.namespaces, login_outside)
         return Watch(selectors, self.settings.namespaces, lambda _: login_inside(SERVICE_ACCOUNT, os.environ))
 
-    async def _follow(self, inbox: "_Inbox") -> None:
-        """Watch client workloads from when a pool asks for some: only kinds that are asked for, and allowed."""
+    async def _follow_clients(self, inbox: "_Inbox") -> None:
+        """Watch the kinds of client workloads that pools name in spec.clients.workloads and that may be watched."""
         watcher: Watcher | None = None
         watched: tuple[Resource, ...] = ()
         try:
             while True:
-                await self.world.clients.changed.wait()
-                self.world.clients.changed.clear()
-                if self.world.clients.watched == watched:
+                await self.cluster.clients.changed.wait()
+                self.cluster.clients.changed.clear()
+                if self.cluster.clients.watched == watched:
                     continue
-                watched = self.world.clients.watched
+                watched = self.cluster.clients.watched
                 if watcher is not None:
-                    await asyncio.to_thread(watcher.stop, 5.0)
+                    await asyncio.to_thread(watcher.stop, STOP_SECONDS)
                 if not watched:
                     watcher = None
                     continue
@@ -177,39 +185,39 @@ class _Operator:
                 watcher.start()
         finally:
             if watcher is not None:
-                await asyncio.to_thread(watcher.stop, 5.0)
+                await asyncio.to_thread(watcher.stop, STOP_SECONDS)
 
     async def _sync(self, kube: Kube) -> None:
-        """The first list of everything; patient, because the CRD may come after us."""
+        """List every kind, and retry without an end: the CRDs may be installed after the operator starts."""
         pauses = Backoff[str](random.random, base=1.0, cap=15.0)
         while True:
             try:
-                await self.world.sync(kube, self.settings.namespaces)
+                await self.cluster.sync(kube, self.settings.namespaces)
                 return
             except errors.ApiError as error:
-                logger.warning("Cannot list yet; it is tried again", extra={"error": str(error)})
+                logger.warning("Could not list; trying again", extra={"error": str(error)})
                 await asyncio.sleep(pauses.delay("list"))
 
-    async def _resync(self, kube: Kube, watching: "_Watching") -> None:
-        """List everything now and then: a watch that was cut too long misses deletions.
+    async def _resync(self, kube: Kube, watches: "_Watches") -> None:
+        """List every kind every `settings.resync` seconds, because a watch that was interrupted may miss deletions.
 
-        What may be watched may have changed, too: a CRD that came after us, or a right.
+        A list also shows whether a kind may be watched now: its CRD or a right of the operator may have been added.
         """
         while True:
             await asyncio.sleep(self.settings.resync * random.uniform(0.8, 1.2))
             try:
-                touched = await self.world.sync(kube, self.settings.namespaces)
+                touched = await self.cluster.sync(kube, self.settings.namespaces)
             except errors.ApiError as error:
-                logger.warning("Could not list; the next time comes", extra={"error": str(error)})
+                logger.warning("Could not list; trying again at the next resync", extra={"error": str(error)})
                 continue
-            await watching.follow(self._watch())
+            await watches.follow(self._watch())
             for key in touched:
                 self.queue.add(key, Lane.RESYNC)
 
 
 @dataclass(slots=True)
-class _Watching:
-    """The watches of all that may be watched; begun anew when that is something else than before."""
+class _Watches:
+    """The watches of every kind that may be watched. They start again when the set of kinds changes."""
 
     deliver: Deliver
     kinds: tuple[Resource, ...] = ()
@@ -221,44 +229,44 @@ class _Watching:
         return self.watcher is not None and self.watcher.alive
 
     async def follow(self, watch: Watch) -> None:
-        """Watch this, and nothing else."""
+        """Watch exactly the kinds of `watch`. Nothing happens if they are watched already."""
         kinds = tuple(watch.selectors)
         if kinds == self.kinds:
             return
-        former, self.kinds = self.watcher, kinds
+        previous, self.kinds = self.watcher, kinds
         self.watcher = Watcher(watch, self.deliver, random.Random())
         self.watcher.start()
-        if former is not None:
-            await asyncio.to_thread(former.stop, 5.0)
+        if previous is not None:
+            await asyncio.to_thread(previous.stop, STOP_SECONDS)
 
     async def stop(self) -> None:
-        """Watch no more."""
+        """Stop all watches."""
         if self.watcher is not None:
-            await asyncio.to_thread(self.watcher.stop, 5.0)
+            await asyncio.to_thread(self.watcher.stop, STOP_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class _Inbox:
-    """Takes news in the watches' thread and hands them to the workers' loop, which owns stores and queue."""
+    """Takes events in a thread of watches and passes them to the event loop that owns the cache and the queue."""
 
-    operator: _Operator
+    operator: Operator
     loop: asyncio.AbstractEventLoop
     project: Callable[[Resource, Mapping[str, Any]], View]
 
     def deliver(self, resource: Resource, body: Mapping[str, Any], gone: bool) -> None:
-        """Called in the watches' thread; the costly part, the projection, is done there."""
+        """Project an object in the calling thread, which is the costly part, and let the loop store the view."""
         try:
             view = self.project(resource, {"apiVersion": resource.api_version, "kind": resource.kind, **body})
         except (KeyError, TypeError, ValueError) as error:
             logger.error("Could not read an object", extra={"kind": resource.kind, "error": repr(error)})
             return
-        with contextlib.suppress(RuntimeError):  # the loop is closed: we are stopping
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process stops
             self.loop.call_soon_threadsafe(self._take, view, gone)
 
     def _take(self, view: Any, gone: bool) -> None:
-        world = self.operator.world
-        if world.remove(view) if gone else world.put(view):
-            for key in world.concerned(view):
+        cluster = self.operator.cluster
+        if cluster.remove(view) if gone else cluster.put(view):
+            for key in cluster.concerned(view):
                 self.operator.queue.add_after(key, delay(view))
 
 

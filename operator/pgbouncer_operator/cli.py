@@ -1,4 +1,7 @@
-"""The command line: arguments only. Each command imports what it needs: the pool's image holds less than ours."""
+"""The command line: parses arguments and calls what they name.
+
+Each command imports its own modules, because the pool's image has no kopf, kubernetes, pydantic or aiohttp.
+"""
 
 import argparse
 import os
@@ -11,42 +14,42 @@ from pgbouncer_operator.pgbouncer import lookup
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code: 0 done, 1 the input is wrong, 2 the arguments are."""
+    """Run one command. Returns its exit code: 0 success, 1 a failure or a faulty manifest, 2 bad usage."""
     parsed = parser().parse_args(arguments)
     match parsed.command:
         case "run":
             return _run()
         case "agent":
             return _agent(parsed.arguments)
-        case "drain":
-            return _drain(parsed.arguments)
         case "render" | "check":
             return _offline(parsed)
         case "auth-query-sql":
             return _auth_query_sql(parsed.role, parsed.schema)
-    return _fact(parsed.command)
+        case "crd":
+            return _crd()
+    print(__version__)
+    return 0
 
 
 def parser() -> argparse.ArgumentParser:
-    """The commands and their arguments."""
-    found = argparse.ArgumentParser(prog="pgbouncer-operator", description="PgBouncer pools on Kubernetes.")
-    commands = found.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser("run", help="run the operator (settings come from PGBOUNCER_OPERATOR_* variables)")
-    agent = commands.add_parser("agent", help="run the agent beside PgBouncer", add_help=False)
+    """The commands and their arguments, which operator/docs/reference lists."""
+    program = argparse.ArgumentParser(prog="pgbouncer-operator", description="PgBouncer pools on Kubernetes.")
+    commands = program.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser("run", help="run the operator; it reads its settings from PGBOUNCER_OPERATOR_* variables")
+    agent = commands.add_parser("agent", help="run the agent of a pool's pod", add_help=False)
     agent.add_argument("arguments", nargs=argparse.REMAINDER)
-    drain = commands.add_parser("drain", help="drain this pod's PgBouncer, then return", add_help=False)
-    drain.add_argument("arguments", nargs=argparse.REMAINDER)
-    render = commands.add_parser("render", help="print every object and file of the pools in a manifest")
-    render.add_argument("manifest", type=argparse.FileType("r"), help="YAML file, - for standard input")
-    render.add_argument("--pool-image", default="pgbouncer-operator/pool:" + __version__, help="image of the pods")
-    check = commands.add_parser("check", help="check the pools in a manifest, with the API server's messages")
-    check.add_argument("manifest", type=argparse.FileType("r"), help="YAML file, - for standard input")
-    commands.add_parser("crd", help="print the CustomResourceDefinition")
-    query = commands.add_parser("auth-query-sql", help="print the SQL that installs the function for spec.authQuery")
-    query.add_argument("--role", default=lookup.ROLE, help="who may look up (default: %(default)s)")
-    query.add_argument("--schema", default=lookup.SCHEMA, help="where the function goes (default: %(default)s)")
+    render = commands.add_parser("render", help="print the objects and files of every pool in a manifest")
+    render.add_argument("manifest", type=argparse.FileType("r"), help="YAML file; - reads standard input")
+    image = f"pgbouncer-operator/pool:{__version__}"
+    render.add_argument("--pool-image", default=image, help="image of the pods (default: %(default)s)")
+    check = commands.add_parser("check", help="check the pools of a manifest, with the API server's messages")
+    check.add_argument("manifest", type=argparse.FileType("r"), help="YAML file; - reads standard input")
+    commands.add_parser("crd", help="print the CustomResourceDefinitions")
+    query = commands.add_parser("auth-query-sql", help="print the SQL that creates the function for spec.authQuery")
+    query.add_argument("--role", default=lookup.ROLE, help="role that may call the function (default: %(default)s)")
+    query.add_argument("--schema", default=lookup.SCHEMA, help="schema of the function (default: %(default)s)")
     commands.add_parser("version", help="print the version")
-    return found
+    return program
 
 
 def _run() -> int:
@@ -67,12 +70,6 @@ def _agent(arguments: Sequence[str]) -> int:
     return supervisor.main(arguments)
 
 
-def _drain(arguments: Sequence[str]) -> int:
-    from pgbouncer_operator.agent import drain
-
-    return int(drain.main(list(arguments)))
-
-
 def _offline(parsed: argparse.Namespace) -> int:
     from pgbouncer_operator import offline
 
@@ -84,14 +81,10 @@ def _offline(parsed: argparse.Namespace) -> int:
     return 1 if result.problems else 0
 
 
-def _fact(command: str) -> int:
-    """Print what takes no arguments: the definition, or the version."""
-    if command == "crd":
-        from pgbouncer_operator import offline
+def _crd() -> int:
+    from pgbouncer_operator import offline
 
-        print(offline.crd(), end="")
-    else:
-        print(__version__)
+    print(offline.crd(), end="")
     return 0
 
 

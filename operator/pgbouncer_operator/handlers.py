@@ -1,7 +1,7 @@
-"""The only place that knows kopf: its settings, its login, and one event handler for each kind.
+"""Watches: kopf lists, watches and reconnects, and every event goes to one function. The only module that imports kopf.
 
-Kopf carries list, watch and reconnect, nothing else: no annotations, finalizers or status writes of its own, no change
-handlers, no daemons. research: kopf's state-tracking handlers cost 1 to 3 PATCHes for each change and lose events.
+Kopf writes nothing here: no annotations, finalizers or status, and it has no change handlers and no daemons. Its
+handlers that track an object's state send 1 to 3 PATCH requests for each change, and skip the states in between.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from random import Random
 from typing import Any, Literal
 
 import kopf
-from kopf._cogs.structs.credentials import Vault  # kopf.operator() takes one and exports no other way to make it
-from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory  # the same
+from kopf._cogs.structs.credentials import Vault  # an argument of kopf.operator(), which kopf does not export
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory  # as above
 
 from pgbouncer_operator.kube.resources import Resource
 
@@ -24,44 +24,44 @@ logger = logging.getLogger(__name__)
 
 TOKEN_LIFE = timedelta(minutes=30)
 
-# What a watch brings: the kind, the object, and whether it is gone.
+# Receives an event: the kind, the object, and whether the object was deleted. Called in the thread of the watches.
 Deliver = Callable[[Resource, Mapping[str, Any], bool], None]
 
 
-class _Nothing(kopf.DiffBaseStorage, kopf.ProgressStorage):
-    """Keeps nothing: we have no change handlers, so kopf has nothing to remember on objects."""
+class _NoStorage(kopf.DiffBaseStorage, kopf.ProgressStorage):
+    """Stores nothing on objects: only change handlers need what kopf stores there, and the operator has none."""
 
     def fetch(self, **_: Any) -> None:
-        """Nothing was stored."""
+        """Nothing is stored."""
 
     def store(self, **_: Any) -> None:
         """Store nothing."""
 
     def build(self, **_: Any) -> Any:
-        """No essence to compare: spares a deep copy of every object."""
+        """An empty base for kopf's comparison, which saves a deep copy of every object."""
         return {}
 
     def purge(self, **_: Any) -> None:
-        """Nothing to purge."""
+        """Remove nothing."""
 
     def touch(self, **_: Any) -> None:
-        """Nothing to touch."""
+        """Write nothing."""
 
     def clear(self, *, essence: Any) -> Any:
-        """Nothing to clear."""
+        """Return the object's part unchanged: it holds nothing of kopf."""
         return essence
 
 
 class _NoMemories(ResourceMemories):
-    """Kopf's record of an object is for handlers that we do not have; 10,000 objects' records take 9 MB."""
+    """Keeps no record of objects: records serve handlers that the operator does not have, and 10,000 take 9 MB."""
 
-    async def recall(self, raw_body: Any, **given: Any) -> ResourceMemory:
-        """A new record each time, kept by nobody."""
-        return await super().recall(raw_body, **{**given, "ephemeral": True})
+    async def recall(self, raw_body: Any, **options: Any) -> ResourceMemory:
+        """A new record for each call, which is not stored."""
+        return await super().recall(raw_body, **{**options, "ephemeral": True})
 
 
-class _Forever:
-    """Backoffs without end, with jitter: kopf's own list ends after a minute, and the operator with it."""
+class _EndlessBackoffs:
+    """Pauses between retries in seconds, with jitter and without an end: kopf stops when its own list has ended."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -75,22 +75,25 @@ class _Forever:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What to watch: kinds with the label selector of each, and the namespaces, empty for all."""
+    """What kopf is to watch."""
 
     selectors: Mapping[Resource, str]
+    """The kinds, each with its label selector; an empty selector means all objects."""
     namespaces: tuple[str, ...]
+    """Namespaces to watch; empty for the whole cluster."""
     login: Callable[[Mapping[str, Any]], kopf.ConnectionInfo]
+    """Returns address and credentials of the API server, from the arguments that kopf passes to a login handler."""
 
 
 def registry(watch: Watch, deliver: Deliver) -> kopf.OperatorRegistry:
-    """Handlers that hand every event on, 1 line each."""
+    """Kopf's registry with a login handler, and for each kind an event handler that calls `deliver`."""
     registered = kopf.OperatorRegistry()
     for resource in watch.selectors:
         _register(registered, resource, deliver)
 
     @kopf.on.login(registry=registered)
-    def on_login(**given: Any) -> kopf.ConnectionInfo:
-        return watch.login(given)
+    def on_login(**options: Any) -> kopf.ConnectionInfo:
+        return watch.login(options)
 
     return registered
 
@@ -104,17 +107,17 @@ def _register(registered: kopf.OperatorRegistry, resource: Resource, deliver: De
 
 
 def settings(watch: Watch, random: Random) -> kopf.OperatorSettings:
-    """Kopf without its own writes, with retries that never end."""
+    """Kopf's settings: no writes, retries without an end, and the label selectors of `watch`."""
     chosen = kopf.OperatorSettings()
     chosen.scanning.disabled = True
     chosen.posting.enabled = False
     chosen.peering.standalone = True
-    chosen.persistence.diffbase_storage = _Nothing()
-    chosen.persistence.progress_storage = _Nothing()
+    chosen.persistence.diffbase_storage = _NoStorage()
+    chosen.persistence.progress_storage = _NoStorage()
     chosen.networking.request_timeout = 20
     chosen.networking.connect_timeout = 5
-    chosen.networking.error_backoffs = _Forever(random)
-    chosen.queueing.idle_timeout = 0.2  # a task for each object of a burst must not linger
+    chosen.networking.error_backoffs = _EndlessBackoffs(random)
+    chosen.queueing.idle_timeout = 0.2  # seconds that an object's task outlives its last event
     chosen.watching.chunk_size = 500
     chosen.watching.initial_streaming = False
     for resource, selector in watch.selectors.items():
@@ -124,18 +127,22 @@ def settings(watch: Watch, random: Random) -> kopf.OperatorSettings:
     return chosen
 
 
-def login_outside(given: Mapping[str, Any]) -> kopf.ConnectionInfo:
-    """Where the API server is and who we are, by the kubeconfig that KUBECONFIG names."""
-    found = kopf.login_with_kubeconfig(**given)
-    if found is None:
+def login_outside(options: Mapping[str, Any]) -> kopf.ConnectionInfo:
+    """Address and credentials of the API server, from the kubeconfig that KUBECONFIG names.
+
+    options: the arguments of kopf's login handler. Raises kopf.LoginError if the kubeconfig has no current context.
+    """
+    connection = kopf.login_with_kubeconfig(**options)
+    if connection is None:
         raise kopf.LoginError("The kubeconfig has no current context. Choose one with `kubectl config use-context`.")
-    return found
+    return connection
 
 
 def login_inside(credentials: Path, environment: Mapping[str, str]) -> kopf.ConnectionInfo:
-    """The same inside a cluster. A mounted token is read again before it expires (it lives an hour).
+    """Address and credentials of the API server inside a cluster, from the mounted service account.
 
-    kopf's own log-in of a service account asks the cluster's DNS for the API server; the environment does not fail.
+    The token is read again every 30 minutes; kubelet renews it before its lifetime of an hour is over.
+    Kopf's own login finds the API server through the cluster's DNS, which may fail; the environment cannot.
     """
     host = environment["KUBERNETES_SERVICE_HOST"]
     server = f"https://[{host}]" if ":" in host else f"https://{host}"
@@ -149,10 +156,10 @@ def login_inside(credentials: Path, environment: Mapping[str, str]) -> kopf.Conn
 
 
 class Watcher:
-    """Runs kopf in a thread and loop of its own: when kopf stops it cancels every task of its loop."""
+    """Runs kopf in its own thread and event loop, because kopf cancels every task of its loop when it stops."""
 
     def __init__(self, watch: Watch, deliver: Deliver, random: Random) -> None:
-        """`deliver` is called in kopf's thread."""
+        """Nothing is watched before `start`. `deliver` is called in the watcher's thread. random: jitter of retries."""
         self._watch = watch
         self._deliver = deliver
         self._random = random
@@ -160,11 +167,11 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="watches", daemon=True)
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Start the thread. A watcher starts once."""
         self._thread.start()
 
     def stop(self, timeout: float) -> Literal["stopped", "still running"]:
-        """Stop watching; wait at most `timeout` seconds for it."""
+        """Ask the thread to end and wait for it, at most `timeout` seconds."""
         self._stop.set()
         self._thread.join(timeout)
         return "still running" if self._thread.is_alive() else "stopped"
@@ -175,19 +182,19 @@ class Watcher:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        """Kopf ends on some answers of the API server (410 by status, an ERROR in a stream): then it starts anew."""
+        """Run kopf again and again: some answers of the API server end it, such as an ERROR event in a stream."""
         handlers = registry(self._watch, self._deliver)
-        backoffs = iter(_Forever(self._random))
+        backoffs = iter(_EndlessBackoffs(self._random))
         while not self._stop.is_set():
             try:
                 asyncio.run(self._once(handlers))
             except Exception as error:
-                logger.warning("Watching ended and starts anew", extra={"error": f"{type(error).__name__}: {error}"})
+                logger.warning("The watches ended and start again", extra={"error": f"{type(error).__name__}: {error}"})
             if not self._stop.wait(next(backoffs)):
                 handlers = registry(self._watch, self._deliver)
 
     async def _once(self, handlers: kopf.OperatorRegistry) -> None:
-        """Until kopf ends. It closes its sessions before its last task has ended, which may open one more."""
+        """Run kopf until it ends. Its last task may open a session after kopf closed them all, so close them again."""
         vault = Vault()
         try:
             await kopf.operator(
@@ -201,6 +208,6 @@ class Watcher:
                 memories=_NoMemories(),
             )
         except asyncio.CancelledError:
-            pass  # kopf ends so when it is told to stop
+            pass  # the way kopf ends when its stop flag is set
         finally:
             await vault.close()

@@ -1,4 +1,4 @@
-"""What can be said of a pool without a cluster: its objects and files, its faults, and the CRD. Pure."""
+"""Commands that need no cluster: check a manifest, render a pool's objects and files, print the CRDs. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,73 +25,84 @@ from pgbouncer_operator.resources.desired import Desired, desired, dress
 from pgbouncer_operator.resources.grants import grants_config_map
 
 PLACEHOLDER_UID = "00000000-0000-0000-0000-000000000000"
-ENDPOINT_DELAY = 5
+ENDPOINT_DELAY = 5  # seconds; the chart's default
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What to print, and what is wrong: sentences for standard error."""
+    """The output of a command."""
 
     text: str
+    """What goes to standard output; complete lines, or empty."""
     problems: tuple[str, ...]
+    """What is wrong with the manifest: one sentence for each problem, for standard error."""
 
 
 def check(manifest: str) -> Result:
-    """One line for each pool that is right, one sentence for each fault."""
+    """Check every pool and PostgresServer of a manifest: one line for each valid object, one sentence for each problem.
+
+    manifest: YAML documents. Other kinds are skipped. Raises yaml.YAMLError if the text is not YAML.
+    """
     lines, problems = [], []
     servers = _servers(manifest)
     for key, server in servers.items():
         if isinstance(server, InvalidSpec):
             problems += [f"{'/'.join(key)}: {problem}" for problem in server.problems]
         else:
-            lines.append(f"{'/'.join(key)}: {_shared(server)}\n")
+            lines.append(f"{'/'.join(key)}: {_server_summary(server)}\n")
     for body in _pools(manifest):
         name = _name(body)
-        pool = _resolved(_read(body), servers)
+        pool = _resolved(_pool(body), servers)
         if isinstance(pool, InvalidSpec):
             problems += [f"{name}: {problem}" for problem in pool.problems]
             continue
         if pool.spec.backend.host is None:
-            lines.append(f"{name}: ok, its connections are its share of a PostgresServer\n")
+            lines.append(f"{name}: ok, a PostgresServer allocates its server connections\n")
             continue
-        wanted = desired(pool, _platform(""))
-        if wanted.fit.shortage:
-            problems.append(f"{name}: {wanted.fit.shortage}")
+        objects_of_pool = desired(pool, _platform(""))
+        if objects_of_pool.fit.shortage:
+            problems.append(f"{name}: {objects_of_pool.fit.shortage}")
         else:
-            lines.append(f"{name}: ok, {_summary(pool, wanted)}\n")
+            lines.append(f"{name}: {_pool_summary(pool, objects_of_pool)}\n")
     if not lines and not problems:
-        problems.append(f"The manifest holds no {naming.KIND} of {naming.API_VERSION}.")
+        kinds = f"{naming.KIND} and no {naming.SERVER_KIND}"
+        problems.append(f"The manifest holds no {kinds} of {naming.API_VERSION}.")
     return Result("".join(lines), tuple(problems))
 
 
 def render(manifest: str, image: str) -> Result:
-    """Every object as YAML, then the files of one pod as comments; logins and passwords are placeholders."""
+    """Render every pool of a manifest: each object as YAML, then the files of one pod as comments.
+
+    manifest: YAML documents, with the PostgresServers that the pools refer to. image: image of the pods.
+    Logins and passwords are placeholders. Raises yaml.YAMLError if the text is not YAML.
+    """
     parts, problems = [], []
     servers = _servers(manifest)
     for body in _pools(manifest):
-        pool = _resolved(_read(body), servers)
-        if isinstance(pool, ConnectionPool) and pool.spec.backend.host is None:
+        name = _name(body)
+        pool = _resolved(_pool(body), servers)
+        if isinstance(pool, InvalidSpec):
+            problems += [f"{name}: {problem}" for problem in pool.problems]
+            continue
+        if pool.spec.backend.host is None:
             problems.append(
-                f"{_name(body)}: put the PostgresServer that it refers to into the manifest, too, with connections.max."
+                f"{name}: add the PostgresServer of backend.serverRef to the manifest, with connections.max."
             )
             continue
-        if isinstance(pool, InvalidSpec):
-            problems += [f"{_name(body)}: {problem}" for problem in pool.problems]
-            continue
-        wanted = desired(pool, _platform(image))
-        parts += [_yaml(each) for each in objects(pool, wanted)]
-        parts += [_comment(name, text) for name, text in files(wanted).items()]
+        objects_of_pool = desired(pool, _platform(image))
+        parts += [_yaml(each) for each in objects(pool, objects_of_pool)]
+        parts += [_comment(file, text) for file, text in files(objects_of_pool).items()]
     if not parts and not problems:
         problems.append(f"The manifest holds no {naming.KIND} of {naming.API_VERSION}.")
     return Result("".join(f"---\n{part}" for part in parts), tuple(problems))
 
 
 def objects(pool: ConnectionPool, wanted: Desired) -> list[dict[str, Any]]:
-    """Every object of a pool at rest, with placeholders for what only a cluster knows."""
-    ledger = Grants(seq=1, static=wanted.fit.static, pods={})
+    """Every object of a pool before its first pod exists, with placeholder logins in the connection Secrets."""
+    no_grants = Grants(seq=1, static=wanted.fit.static, pods={})
     bodies = [
         wanted.config_map,
-        dress(pool, grants_config_map(pool.metadata.name, ledger)),
+        dress(pool, grants_config_map(pool.metadata.name, no_grants)),
         wanted.service,
         wanted.pod_disruption_budget,
         wanted.deployment,
@@ -103,7 +114,7 @@ def objects(pool: ConnectionPool, wanted: Desired) -> list[dict[str, Any]]:
 
 
 def files(wanted: Desired) -> dict[str, str]:
-    """The files of one pod that holds its share, by name. Empty where not even one pod fits."""
+    """The files of one pod by name, rendered with an equal part of the pool's size. Empty if no pod fits."""
     cap = wanted.fit.static * (wanted.fit.replicas + wanted.fit.surge) // max(1, wanted.fit.replicas)
     if cap < wanted.fit.floor:
         return {}
@@ -156,23 +167,37 @@ def _pools(manifest: str) -> Iterator[Mapping[str, Any]]:
 
 def _servers(manifest: str) -> dict[tuple[str, str], PostgresServer | InvalidSpec]:
     """The PostgresServers of the manifest by namespace and name."""
-    found: dict[tuple[str, str], PostgresServer | InvalidSpec] = {}
+    servers: dict[tuple[str, str], PostgresServer | InvalidSpec] = {}
     for body in yaml.safe_load_all(manifest):
         if isinstance(body, Mapping) and body.get("kind") == naming.SERVER_KIND:
-            given = body.get("metadata")
-            metadata = {"namespace": "default", **(given if isinstance(given, Mapping) else {})}
+            metadata = _metadata(body)
             key = (str(metadata["namespace"]), _name(body))
             try:
-                found[key] = parse_server({**body, "metadata": metadata})
+                servers[key] = parse_server({**body, "metadata": metadata})
             except InvalidSpec as error:
-                found[key] = error
-    return found
+                servers[key] = error
+    return servers
+
+
+def _pool(body: Mapping[str, Any]) -> ConnectionPool | InvalidSpec:
+    try:
+        return read({**body, "metadata": {"uid": PLACEHOLDER_UID, **_metadata(body)}})
+    except InvalidSpec as error:
+        return error
+
+
+def _metadata(body: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = body.get("metadata")
+    return {"namespace": "default", **(metadata if isinstance(metadata, Mapping) else {})}
 
 
 def _resolved(
     pool: ConnectionPool | InvalidSpec, servers: Mapping[tuple[str, str], PostgresServer | InvalidSpec]
 ) -> ConnectionPool | InvalidSpec:
-    """The pool with what its server adds, as if it had all it may have; as it is where the server is not there."""
+    """The pool with its server's address and the largest size that the server may allocate.
+
+    Unchanged if the pool has no serverRef, or if the manifest has no valid server of that name with a number.
+    """
     reference = pool.spec.backend.server_ref if isinstance(pool, ConnectionPool) else None
     if isinstance(pool, InvalidSpec) or reference is None:
         return pool
@@ -180,24 +205,16 @@ def _resolved(
     if server is None or isinstance(server, InvalidSpec):
         return pool
     share = server.spec.share_of(pool.metadata.namespace).max
-    known = (pool.spec.server_connections.max, share, server.spec.connections.budget)
-    return pool if known == (None, None, None) else membership.effective(pool, server)
+    bounds = (pool.spec.server_connections.max, share, server.spec.connections.budget)
+    return pool if bounds == (None, None, None) else membership.effective(pool, server)
 
 
-def _shared(server: PostgresServer) -> str:
-    connections, read = server.spec.connections, server.spec.monitoring
-    if connections.budget is not None:
-        return f"ok, pools share {connections.budget} server connections"
-    return f"ok, pools share what the server takes, {'which is read' if read else 'once connections.max says it'}"
-
-
-def _read(body: Mapping[str, Any]) -> ConnectionPool | InvalidSpec:
-    given = body.get("metadata")
-    metadata = {"namespace": "default", "uid": PLACEHOLDER_UID, **(given if isinstance(given, Mapping) else {})}
-    try:
-        return read({**body, "metadata": metadata})
-    except InvalidSpec as error:
-        return error
+def _server_summary(server: PostgresServer) -> str:
+    if server.spec.connections.budget is not None:
+        return f"ok, pools share {server.spec.connections.budget} server connections"
+    if server.spec.monitoring:
+        return "ok, pools share what the server's max_connections leaves, which the operator reads"
+    return "ok, but pools get no connections until connections.max or monitoring.secretRef is set"
 
 
 def _platform(image: str) -> Platform:
@@ -209,9 +226,9 @@ def _name(body: Mapping[str, Any]) -> str:
     return str(metadata.get("name", "?")) if isinstance(metadata, Mapping) else "?"
 
 
-def _summary(pool: ConnectionPool, wanted: Desired) -> str:
+def _pool_summary(pool: ConnectionPool, wanted: Desired) -> str:
     most, pods = pool.spec.server_connections.most, wanted.fit.replicas
-    return f"{pods} pods share {most} server connections"
+    return f"ok, {'1 pod has' if pods == 1 else f'{pods} pods share'} {most} server connections"
 
 
 def _yaml(body: Mapping[str, Any]) -> str:
@@ -223,10 +240,10 @@ def _comment(name: str, text: str) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Long strings as blocks, and no anchors: people read this."""
+    """Writes strings of several lines as blocks and never an alias, because people read the output."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Write every part out."""
+        """Write a value in full each time it appears."""
         del data
         return True
 

@@ -1,6 +1,7 @@
-"""The operator's own login to a PostgreSQL server, which asks for its limits and nothing else. Decides nothing.
+"""The operator's own connection to a PostgreSQL server, which reads the server's limits and nothing else.
 
-One connection, for a moment. The Secret's values are in no text: PostgreSQL's words are told without them.
+Each read opens one connection and closes it. No exception carries a value of the Secret: PostgreSQL's error messages,
+which name the login, are passed on without them.
 """
 
 import asyncio
@@ -15,8 +16,10 @@ from pgbouncer_operator.sizing.limits import ServerLimits
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 3
-LONGEST = 12.0  # seconds until it is given up, whatever the name resolves to
-# The search_path is ours before the first statement, so that nobody's function stands in for PostgreSQL's.
+READ_SECONDS = 12.0  # for the whole read: connect_timeout applies to each address that the host resolves to
+MESSAGE_MAX = 300  # characters of a message of PostgreSQL
+# Set at the start of the session: with the server's own search_path, a function of somebody else could replace one of
+# PostgreSQL's in the first statement. https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS
 OPTIONS = f"-c search_path=pg_catalog,pg_temp -c statement_timeout={STATEMENT_SECONDS}s"
 QUESTION = """
 select pg_catalog.current_setting('max_connections')::pg_catalog.int4,
@@ -28,53 +31,57 @@ select pg_catalog.current_setting('max_connections')::pg_catalog.int4,
 
 
 class Unanswered(Exception):
-    """The server did not tell its limits; the message says why, without the Secret's values."""
+    """The limits could not be read. The message says why and holds no value of the Secret."""
 
 
 class Superuser(Exception):
-    """The login is a superuser, or becomes one."""
+    """The login is a superuser, or its session runs as one. The operator refuses to use such a login."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where to log in, and how it is verified. sslmode: libpq's. authority: PEM, "" for the public CAs."""
+    """A server to connect to, and how its certificate is verified."""
 
     host: str
     port: int
     database: str
     sslmode: str
+    """libpq's sslmode."""
     authority: str = ""
+    """CA certificates in PEM, read if sslmode is verify-ca or verify-full; empty for the public CAs."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLogin:
-    """Whom to log in as."""
+    """A login and its password. Neither is in `repr`."""
 
     username: str = field(repr=False)
     password: str = field(repr=False)
 
 
 async def limits(server: ServerAddress, login: ServerLogin) -> ServerLimits:
-    """The server's limits. Raises Unanswered and Superuser; takes 12 s at most, and 22 s of a server that freezes.
+    """Read the server's limits. Raises Unanswered or Superuser.
 
-    psycopg then asks the server to cancel, for 5 s, and waits for its word as long. So it does when the task is
-    cancelled; a second cancellation ends that at once.
+    Takes at most READ_SECONDS, and 10 s more if the server freezes after the login: psycopg then sends a cancel request
+    for up to 5 s and waits up to 5 s for its effect. Cancelling the task has the same effect; cancelling it a second
+    time ends the wait at once.
     """
-    import psycopg  # 8 MiB, of an operator that may never be asked to log in
+    import psycopg  # imported on use: it takes 8 MiB, and an operator without PostgresServers never needs it
 
     try:
-        async with asyncio.timeout(LONGEST):
-            maximum, superusers, reserved, started, superuser = await _ask(server, login)
+        async with asyncio.timeout(READ_SECONDS):
+            maximum, superuser_reserved, reserved, started, superuser = await _ask(server, login)
     except TimeoutError:
-        raise Unanswered(f"no answer within {LONGEST:g} s") from None
+        raise Unanswered(f"no answer within {READ_SECONDS:g} s") from None
     except psycopg.OperationalError as error:
-        raise Unanswered(_words(str(error), login)) from None
-    except (psycopg.Error, OSError) as error:  # one of its own may repeat what it was given
-        said = error.sqlstate if isinstance(error, psycopg.Error) else None
-        raise Unanswered(_words(str(error), login) if said else type(error).__name__) from None
+        raise Unanswered(_message(str(error), login)) from None
+    except (psycopg.Error, OSError) as error:
+        # Only an error with an SQLSTATE is PostgreSQL's. One of psycopg itself may repeat the arguments of the call.
+        sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
+        raise Unanswered(_message(str(error), login) if sqlstate else type(error).__name__) from None
     if superuser:
         raise Superuser
-    return ServerLimits(maximum, superusers + reserved, started)
+    return ServerLimits(maximum, superuser_reserved + reserved, started)
 
 
 async def _ask(server: ServerAddress, login: ServerLogin) -> tuple[int, int, int, str, bool]:
@@ -102,15 +109,17 @@ async def _ask(server: ServerAddress, login: ServerLogin) -> tuple[int, int, int
         finally:
             await connection.close()
     if row is None:
-        raise Unanswered("the server answered nothing")
+        raise Unanswered("the server returned no row")
     return row
 
 
 @contextlib.contextmanager
 def _certificates(server: ServerAddress) -> Iterator[str]:
-    """A file for libpq, which takes certificates in no other way; in memory, as the operator may write nowhere."""
+    """Path of a file for libpq's sslrootcert; it is in memory, as the operator's root file system is read-only."""
     if not server.sslmode.startswith("verify"):
-        yield "/nonexistent"  # libpq verifies as soon as there is a file, also one in the home directory
+        # With sslmode=require libpq verifies if it finds a file, and by default it searches the home directory.
+        # https://www.postgresql.org/docs/current/libpq-ssl.html#LIBQ-SSL-CERTIFICATES
+        yield "/nonexistent"
         return
     if not server.authority:
         yield naming.SYSTEM_CA_FILE
@@ -123,11 +132,11 @@ def _certificates(server: ServerAddress) -> Iterator[str]:
         os.close(number)
 
 
-def _words(text: str, login: ServerLogin) -> str:
-    """The server's first sentence, without preface, severity, and what the Secret holds."""
+def _message(text: str, login: ServerLogin) -> str:
+    """The first line of an error, without libpq's preface, the severity, the login and the password."""
     line = text.strip().split("\n")[0]
     line = re.sub(r"^(connection failed: )?(connection to server at .*? failed: )?((FATAL|ERROR):\s+)?", "", line)
     for value in (login.password, login.username):
         if value:
             line = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", line)
-    return line[:300]
+    return line[:MESSAGE_MAX]

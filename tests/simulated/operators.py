@@ -14,7 +14,7 @@ from tests.simulated.apiserver.records import Object, Write
 from tests.simulated.apiserver.server import ApiServer
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.app import _Operator
+from pgbouncer_operator.app import Operator
 from pgbouncer_operator.kube.resources import CONNECTION_POOLS, LEASES, Resource
 from pgbouncer_operator.settings import Settings
 
@@ -33,7 +33,7 @@ class Cluster:
     async def operator(self, port: int, identity: str = "first", **settings: Any) -> AsyncIterator[asyncio.Task[None]]:
         """Run an operator; it is stopped as by SIGTERM."""
         chosen = Settings(**{"pool_image": "pool:1", "identity": identity, "http_port": port, **settings})
-        running = asyncio.create_task(_Operator(chosen, self.kubeconfig).run())
+        running = asyncio.create_task(Operator(chosen, self.kubeconfig).run())
         try:
             yield running
         finally:
