@@ -12,7 +12,6 @@ from pathlib import Path
 from tests import generate_chart, generate_docs
 from tests.reference import simulations
 
-from pgbouncer_operator import offline
 from pgbouncer_operator.api import crd, crd_server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,9 +20,8 @@ CHART = Path("charts/pgbouncer-operator")
 
 def files(root: Path) -> dict[Path, str]:
     """Every generated file, relative to `root`, with what it should hold."""
-    rules = offline.parameter_rules()
-    found = {Path("crds") / name: text for name, text in crd.files(rules).items()}
-    found[CHART / "templates" / "crds.yaml"] = generate_chart.crd_template(crd.render(rules))
+    found = {Path("crds") / name: text for name, text in crd.files().items()}
+    found[CHART / "templates" / "crds.yaml"] = generate_chart.crd_template(crd.render())
     found[CHART / "templates" / "crds-postgresserver.yaml"] = generate_chart.crd_template(crd_server.render())
     found[CHART / "README.md"] = generate_chart.readme(root / CHART)
     found |= generate_docs.pages(root)

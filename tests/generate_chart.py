@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from pgbouncer_operator.api import crd
+from pgbouncer_operator.api.definition import to_yaml
 
 HEADER = "{{- /* Generated from the models in pgbouncer_operator/api by `make generate`. Do not edit. */ -}}\n"
 
@@ -55,7 +55,7 @@ def crd_template(definition: Mapping[str, Any]) -> str:
         "kind": definition["kind"],
         "name": metadata["name"],
         "labels": "".join(f'    {key}: "{text}"\n' for key, text in sorted(labels.items())),
-        "spec": literal(crd.to_yaml({"spec": definition["spec"]}, header="")),
+        "spec": literal(to_yaml({"spec": definition["spec"]}, header="")),
     }
     return HEADER + _FRAME % parts
 

@@ -7,13 +7,13 @@ from typing import Any
 import yaml
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.api import crd as definition
+from pgbouncer_operator.api import crd as crd_pool
 from pgbouncer_operator.api import crd_server
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
-from pgbouncer_operator.api.parameters import Audience, ParameterRule, ParameterType
+from pgbouncer_operator.api.definition import to_yaml
 from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.api.postgres_server import parse as parse_server
-from pgbouncer_operator.pgbouncer import hba, ini, parameters, userlist
+from pgbouncer_operator.pgbouncer import hba, ini, userlist
 from pgbouncer_operator.pgbouncer.composition import Composition, UserEntry, entries
 from pgbouncer_operator.protocol import grants
 from pgbouncer_operator.protocol.grants import Grants
@@ -140,23 +140,7 @@ def files(wanted: Desired) -> dict[str, str]:
 
 def crd() -> str:
     """The CustomResourceDefinitions as YAML."""
-    return "".join(definition.to_yaml(each) for each in (definition.render(parameter_rules()), crd_server.render()))
-
-
-def parameter_rules() -> tuple[ParameterRule, ...]:
-    """The catalogue as the API needs it: the two packages do not know each other."""
-    return tuple(
-        ParameterRule(
-            name=row.name,
-            type=ParameterType(row.type.value),
-            minimum=row.minimum,
-            maximum=row.maximum,
-            choices=row.choices,
-            field=row.field,
-            audience=Audience(row.audience.value),
-        )
-        for row in parameters.CATALOGUE
-    )
+    return "".join(to_yaml(each) for each in (crd_pool.render(), crd_server.render()))
 
 
 def _pools(manifest: str) -> Iterator[Mapping[str, Any]]:

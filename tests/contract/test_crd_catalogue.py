@@ -4,9 +4,8 @@ import pytest
 from tests.contract.pools import BAD, GOOD, Bad, Object, parameters, pool
 
 from pgbouncer_operator.api.connection_pool import InvalidSpec
-from pgbouncer_operator.api.parameters import ParameterRule, ParameterType, problems
-from pgbouncer_operator.offline import parameter_rules
-from pgbouncer_operator.pgbouncer.parameters import for_users
+from pgbouncer_operator.api.parameters import problems
+from pgbouncer_operator.pgbouncer.parameters import CATALOGUE, Parameter, Type, for_users
 from pgbouncer_operator.reconcile.specification import read
 
 
@@ -23,7 +22,7 @@ def test_what_the_server_refuses_the_operator_refuses_too(bad: Bad) -> None:
     assert problem.field.startswith(bad.field)
 
 
-def probes(rule: ParameterRule) -> list[int | str]:
+def probes(rule: Parameter) -> list[int | str]:
     """Values around every border of a setting."""
     around = [rule.minimum - 1, rule.minimum, rule.maximum, rule.maximum + 1]
     words = ["", "0", "1", "2", "on", "-1", "1.5", "1.", "01", "5s", "a", "a b", "a,b", "a, b", "A.b", "1a", "ü"]
@@ -32,13 +31,13 @@ def probes(rule: ParameterRule) -> list[int | str]:
 
 USERS = {row.name for row in for_users()}
 # Every text is a good text, once the models' pattern for all values has let it pass.
-FREE = [rule for rule in parameter_rules() if rule.name in USERS and rule.type is not ParameterType.TEXT]
+FREE = [rule for rule in CATALOGUE if rule.name in USERS and rule.type is not Type.STR]
 
 
 @pytest.mark.parametrize("rule", FREE, ids=[rule.name for rule in FREE])
-def test_both_judge_every_setting_alike_around_its_borders(rule: ParameterRule) -> None:
+def test_both_judge_every_setting_alike_around_its_borders(rule: Parameter) -> None:
     for value in probes(rule):
-        expected = not problems({rule.name: value}, parameter_rules())
+        expected = not problems({rule.name: value}, CATALOGUE)
         assert acceptable(pool(parameters(**{rule.name: value}))) == expected, (rule.name, value)
 
 

@@ -10,8 +10,9 @@ from tests.contract.pools import Bad, Object
 from tests.contract.servers import BAD, GOOD, server
 from tests.contract.test_crd import ALLOWED, VALIDATIONS, nodes
 
-from pgbouncer_operator.api import crd, crd_server
+from pgbouncer_operator.api import crd_server
 from pgbouncer_operator.api.connection_pool import FieldProblem, InvalidSpec
+from pgbouncer_operator.api.definition import to_yaml
 from pgbouncer_operator.api.postgres_server import parse
 
 DOCUMENT = crd_server.render()
@@ -24,7 +25,7 @@ CRDS = Path(__file__).parents[2] / "crds"
 def test_the_text_is_plain_yaml_below_30_kilobytes() -> None:
     text = (CRDS / crd_server.FILE).read_text()
     assert yaml.safe_load(text) == DOCUMENT
-    assert text == crd.to_yaml(DOCUMENT)
+    assert text == to_yaml(DOCUMENT)
     assert len(text.encode()) < 30_000
 
 

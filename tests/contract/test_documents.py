@@ -39,7 +39,7 @@ DOCS = documents.DOCS
 TEXT = documents.text()
 MANIFESTS = [body for block in documents.blocks("yaml") for body in yaml.safe_load_all(block.text)]
 POOL: dict[str, Any] = next(body for body in MANIFESTS if body["kind"] == naming.KIND)
-SPEC = crd.render(offline.parameter_rules())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+SPEC = crd.render()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
 
 
 def pool() -> ConnectionPool:

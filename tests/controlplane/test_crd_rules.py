@@ -19,7 +19,6 @@ from tests.unit.api.test_status import FULL
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api import crd, crd_server
-from pgbouncer_operator.offline import parameter_rules
 
 __all__ = ["cluster"]  # pytest finds the fixture by its name here
 
@@ -86,7 +85,7 @@ def errors(text: str) -> list[str]:
 @pytest.fixture(scope="module")
 def server(cluster: Cluster) -> Iterator[Server]:
     here = Server(cluster)
-    for resource, document in ((RESOURCE, crd.render(parameter_rules())), (SERVERS, crd_server.render())):
+    for resource, document in ((RESOURCE, crd.render()), (SERVERS, crd_server.render())):
         define(here, resource, document)
     yield here
     here.kubectl("delete", "crd", RESOURCE, SERVERS)

@@ -8,7 +8,6 @@ from typing import Any
 
 from tests.reference.markdown import code, table
 
-from pgbouncer_operator import offline
 from pgbouncer_operator.api import crd, crd_server
 
 Schema = Mapping[str, Any]
@@ -51,7 +50,7 @@ def server_status() -> str:
 
 def pool_schema() -> Schema:
     """The properties of a ConnectionPool."""
-    return _properties(crd.render(offline.parameter_rules()))
+    return _properties(crd.render())
 
 
 def server_schema() -> Schema:

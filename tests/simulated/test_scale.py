@@ -12,9 +12,8 @@ from tests.simulated.operators import Cluster, cluster, pool
 from pgbouncer_operator import naming
 from pgbouncer_operator.api import crd
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, DEPLOYMENTS, PODS
-from pgbouncer_operator.offline import parameter_rules
 
-SCALE = crd.render(parameter_rules())["spec"]["versions"][0]["subresources"]["scale"]
+SCALE = crd.render()["spec"]["versions"][0]["subresources"]["scale"]
 
 
 @pytest.fixture

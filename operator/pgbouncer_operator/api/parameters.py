@@ -1,96 +1,60 @@
-"""`spec.parameters`: the catalogue of PgBouncer's settings, as plain data, turned into rules.
+"""`spec.parameters`: the rules that follow from the catalogue of PgBouncer's settings.
 
-The catalogue itself is knowledge about PgBouncer and lives in `pgbouncer.parameters`; the caller hands it over, because
-the API does not import its sibling. The same data becomes CEL for the API server and an answer in Python (`problems`).
+The catalogue is `pgbouncer.parameters.CATALOGUE`. Each rule is CEL for the API server, and a check in
+Python (`problems`).
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 
 from pgbouncer_operator.api.connection_pool import FieldProblem
 from pgbouncer_operator.api.model import Rule, quote
+from pgbouncer_operator.pgbouncer.parameter import Audience, Parameter, Type
 
 Value = int | str
 _INTEGER = "(0|[1-9][0-9]{0,11})"  # no leading zero: PgBouncer reads 010 as eight
 _SECONDS = f"{_INTEGER}([.][0-9]{{1,6}})?"  # no unit: PgBouncer refuses 5m
-_NOBODY, _OPERATOR = "-", "operator"  # what no field of the spec is named
+_NOBODY, _OPERATOR = "-", "operator"  # values of _owner that are not fields of the spec
 _WORD = "[A-Za-z_][A-Za-z0-9_.]{0,62}"
+_WORDS = frozenset({Type.BOOL, Type.ENUM, Type.CSV})
 
 
-class ParameterType(StrEnum):
-    """How PgBouncer reads a setting's text; the values are the catalogue's."""
-
-    INTEGER = "integer"
-    SECONDS = "seconds"
-    BOOLEAN = "0 or 1"
-    ENUM = "word"
-    LIST = "list"
-    TEXT = "string"
-
-
-class Audience(StrEnum):
-    """Who may set a setting; the values are the catalogue's."""
-
-    USER = "user"
-    FIELD = "field"
-    OPERATOR = "operator"
-    UNSUPPORTED = "unsupported"
-
-
-_WORDS = frozenset({ParameterType.BOOLEAN, ParameterType.ENUM, ParameterType.LIST})
-
-
-@dataclass(frozen=True, slots=True)
-class ParameterRule:
-    """What users need to know of one setting. Bounds are inclusive; `field` is where in `spec` to set it instead."""
-
-    name: str
-    type: ParameterType
-    minimum: int = 0
-    maximum: int = 2**31 - 1
-    choices: tuple[str, ...] = ()
-    field: str | None = None
-    audience: Audience = Audience.USER
-
-
-def rules(catalogue: Iterable[ParameterRule]) -> tuple[Rule, ...]:
-    """Return the rules for `spec.parameters`: known names, none that are set elsewhere, values of the right kind."""
-    known = sorted(catalogue, key=lambda rule: rule.name)
-    free = [rule for rule in known if rule.audience == Audience.USER]
-    words = sorted({(rule.type, rule.choices) for rule in free if rule.type in _WORDS})
+def rules(catalogue: Iterable[Parameter]) -> tuple[Rule, ...]:
+    """Rules for the names and the values in `spec.parameters`. catalogue: every setting of PgBouncer."""
+    rows = sorted(catalogue, key=lambda row: row.name)
+    free = [row for row in rows if row.audience is Audience.USER]
+    words = sorted({(row.type, row.choices) for row in free if row.type in _WORDS})
     checks = (
-        _names([rule.name for rule in free], {rule.name: _owner(rule) for rule in known if rule not in free}),
-        _numbers([rule for rule in free if rule.type == ParameterType.INTEGER], _INTEGER),
-        _numbers([rule for rule in free if rule.type == ParameterType.SECONDS], _SECONDS),
-        *(_words([rule for rule in free if (rule.type, rule.choices) == kind]) for kind in words),
+        _names([row.name for row in free], {row.name: _owner(row) for row in rows if row not in free}),
+        _numbers([row for row in free if row.type is Type.INT], _INTEGER),
+        _numbers([row for row in free if row.type is Type.TIME], _SECONDS),
+        *(_words([row for row in free if (row.type, row.choices) == kind]) for kind in words),
     )
     return tuple(rule for rule in checks if rule is not None)
 
 
-def problems(parameters: Mapping[str, Value], catalogue: Iterable[ParameterRule]) -> tuple[FieldProblem, ...]:
-    """Return what the API server would say about these parameters. Names of settings, never their values."""
+def problems(parameters: Mapping[str, Value], catalogue: Iterable[Parameter]) -> tuple[FieldProblem, ...]:
+    """The messages that the API server gives for these parameters. They hold names of settings and never values."""
     broken = ((rule, rule.broken(parameters)) for rule in rules(catalogue))
     return tuple(
         FieldProblem("spec.parameters", rule.message.replace("{}", name)) for rule, name in broken if name is not None
     )
 
 
-def _owner(rule: ParameterRule) -> str:
-    """Who sets it instead: a field of the spec, the operator, or nobody."""
-    if rule.audience == Audience.UNSUPPORTED:
+def _owner(row: Parameter) -> str:
+    """What decides a setting that is not allowed in spec.parameters: a field of the spec, _OPERATOR or _NOBODY."""
+    if row.audience is Audience.UNSUPPORTED:
         return _NOBODY
-    return rule.field or _OPERATOR
+    return row.field or _OPERATOR
 
 
 def _names(free: list[str], taken: Mapping[str, str]) -> Rule:
-    """Return one rule for all names, since each list of them is long. `taken`: who sets it instead, by name."""
+    """One rule for all names, because each list of names is long. taken: the `_owner` of every other setting."""
     nobody = " is not supported by this operator:"
     operator = " belongs to the operator, which needs its own value to work:"
     field, instead = " follows from spec.", ": set that field and"
     unknown = " is not a setting of PgBouncer: correct its spelling, in lower case, or"
-    listed = _list(free)
+    allowed = _list(free)
     table = _table({name: quote(owner) for name, owner in taken.items()})
     phrase = (
         f"!(k in t) ? {quote(unknown)} : t[k] == {quote(_NOBODY)} ? {quote(nobody)}"
@@ -102,25 +66,25 @@ def _names(free: list[str], taken: Mapping[str, str]) -> Rule:
         if key is None:
             return None
         owner = taken.get(key)
-        known = {None: unknown, _NOBODY: nobody, _OPERATOR: operator}
-        return key + known.get(owner, f"{field}{owner}{instead}")
+        phrases = {None: unknown, _NOBODY: nobody, _OPERATOR: operator}
+        return key + phrases.get(owner, f"{field}{owner}{instead}")
 
     return Rule(
-        cel=f"self.all(k, k in {listed})",
+        cel=f"self.all(k, k in {allowed})",
         broken=broken,
-        offender=f"[{table}].map(t, self.filter(k, !(k in {listed})).map(k, k + ({phrase}))[0])[0]",
+        offender=f"[{table}].map(t, self.filter(k, !(k in {allowed})).map(k, k + ({phrase}))[0])[0]",
         message="{} remove it",
     )
 
 
-def _numbers(rows: list[ParameterRule], pattern: str) -> Rule | None:
-    """Return one rule for all numbers of a kind, with their ranges in a table: a rule for each would be far longer.
+def _numbers(rows: list[Parameter], pattern: str) -> Rule | None:
+    """One rule for all numbers of one type, with their ranges in a table: a rule for each setting would be far longer.
 
-    CEL has no variables; the table gets its name `t` by a loop over a list of one.
+    CEL has no variables. A loop over a list of one element gives the table its name, `t`.
     """
     if not rows:
         return None
-    integer = rows[0].type == ParameterType.INTEGER
+    integer = rows[0].type is Type.INT
     convert, bound = ("int", "{}") if integer else ("double", "double({})")
     kind = " must be an integer from " if integer else " must be a number of seconds, without a unit, from "
     table = _table({row.name: f"[{row.minimum}, {row.maximum}]" for row in rows})
@@ -128,7 +92,7 @@ def _numbers(rows: list[ParameterRule], pattern: str) -> Rule | None:
         f'((type(self[k]) == int || self[k].matches("^{pattern}$"))'
         f" && {convert}(self[k]) >= {bound.format('t[k][0]')} && {convert}(self[k]) <= {bound.format('t[k][1]')})"
     )
-    # In words of their own: the API server reckons that an integer may become a string of any length.
+    # As text: the API server's cost estimate assumes that an integer turned into a string may be of any length.
     ranges = _table({row.name: quote(f"{row.minimum} to {row.maximum}") for row in rows})
     wrong = f"[{table}].map(t, t.filter(k, k in self && !{good})[0])[0]"
     whole = re.compile(pattern)
@@ -148,13 +112,13 @@ def _numbers(rows: list[ParameterRule], pattern: str) -> Rule | None:
     )
 
 
-def _words(rows: list[ParameterRule]) -> Rule:
-    """Return one rule for all settings that take the same words: booleans, one of a few words, or a list of words."""
+def _words(rows: list[Parameter]) -> Rule:
+    """One rule for all settings that take the same words: booleans, one of a few words, or a list of words."""
     choices = rows[0].choices
     match rows[0].type:
-        case ParameterType.BOOLEAN:
+        case Type.BOOL:
             good, pattern, expectation = '(self[k] in [0, 1] || self[k] in ["0", "1"])', "[01]", "0 or 1"
-        case ParameterType.LIST:
+        case Type.CSV:
             word = f"({_either(choices)})" if choices else _WORD
             pattern = f"({word}( *, *{word})*)?"
             good = f'(type(self[k]) == string && self[k].matches(r"^{pattern}$"))'

@@ -11,7 +11,7 @@ from pgbouncer_operator.api.access import PoolMode
 from pgbouncer_operator.api.backend import TlsMode
 from pgbouncer_operator.api.connection_pool import FieldProblem, InvalidSpec, parse
 from pgbouncer_operator.api.parameters import problems
-from pgbouncer_operator.offline import parameter_rules
+from pgbouncer_operator.pgbouncer.parameters import CATALOGUE
 
 
 def judge(body: Object) -> list[FieldProblem]:
@@ -19,7 +19,7 @@ def judge(body: Object) -> list[FieldProblem]:
         parsed = parse(body)
     except InvalidSpec as refusal:
         return list(refusal.problems)
-    return list(problems(parsed.spec.parameters or {}, parameter_rules()))
+    return list(problems(parsed.spec.parameters or {}, CATALOGUE))
 
 
 @pytest.mark.parametrize(("sentence", "body"), GOOD, ids=[sentence for sentence, _ in GOOD])

@@ -2,21 +2,22 @@
 
 import pytest
 
-from pgbouncer_operator.api.parameters import Audience, ParameterRule, ParameterType, problems, rules
+from pgbouncer_operator.api.parameters import problems, rules
+from pgbouncer_operator.pgbouncer.parameter import Audience, Parameter, Type
 
 CATALOGUE = (
-    ParameterRule("keepalive", ParameterType.BOOLEAN),
-    ParameterRule("round_robin", ParameterType.BOOLEAN),
-    ParameterRule("statements", ParameterType.INTEGER, 0, 1000),
-    ParameterRule("delay", ParameterType.SECONDS, 1, 60),
-    ParameterRule("facility", ParameterType.ENUM, choices=("daemon", "local0")),
-    ParameterRule("ignored", ParameterType.LIST),
-    ParameterRule("protocols", ParameterType.LIST, choices=("tlsv1.2", "tlsv1.3")),
-    ParameterRule("query", ParameterType.TEXT),
-    ParameterRule("pool_mode", ParameterType.ENUM, field="poolMode", audience=Audience.FIELD),
-    ParameterRule("auth_type", ParameterType.ENUM, audience=Audience.OPERATOR),
-    ParameterRule("ca_file", ParameterType.TEXT, field="backend.tls.ca", audience=Audience.OPERATOR),
-    ParameterRule("job_name", ParameterType.TEXT, audience=Audience.UNSUPPORTED),
+    Parameter("keepalive", Type.BOOL, None, "help"),
+    Parameter("round_robin", Type.BOOL, None, "help"),
+    Parameter("statements", Type.INT, None, "help", 0, 1000),
+    Parameter("delay", Type.TIME, None, "help", 1, 60),
+    Parameter("facility", Type.ENUM, None, "help", choices=("daemon", "local0")),
+    Parameter("ignored", Type.CSV, None, "help"),
+    Parameter("protocols", Type.CSV, None, "help", choices=("tlsv1.2", "tlsv1.3")),
+    Parameter("query", Type.STR, None, "help"),
+    Parameter("pool_mode", Type.ENUM, None, "help", field="poolMode", audience=Audience.FIELD),
+    Parameter("auth_type", Type.ENUM, None, "help", audience=Audience.OPERATOR),
+    Parameter("ca_file", Type.STR, None, "help", field="backend.tls.ca", audience=Audience.OPERATOR),
+    Parameter("job_name", Type.STR, None, "help", audience=Audience.UNSUPPORTED),
 )
 
 
