@@ -20,7 +20,8 @@ from tests.traces.scenarios import Scenario
 
 from pgbouncer_operator.protocol import agent_state
 from pgbouncer_operator.protocol.agent_state import Totals
-from pgbouncer_operator.sizing.demand import SizingReason, Window
+from pgbouncer_operator.sizing.demand import SizingReason
+from pgbouncer_operator.sizing.window import Window
 
 POOL = "shop"
 START, MOST = 12, 24  # connections; enough for the usual load, and what the pool may grow to

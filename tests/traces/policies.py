@@ -7,8 +7,9 @@ from typing import Protocol
 
 from tests.traces.scenarios import Scenario
 
-from pgbouncer_operator.sizing.demand import Bounds, Decision, SizingState, Window, begun, decide
-from pgbouncer_operator.sizing.shares import Claim, share
+from pgbouncer_operator.sizing.demand import Bounds, Decision, SizingState, begun, decide
+from pgbouncer_operator.sizing.fairness import Claim, divide
+from pgbouncer_operator.sizing.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Ours:
     decisions: dict[str, Decision] = field(default_factory=dict)
 
     def sizes(self, looks: Mapping[str, Look]) -> dict[str, int]:
-        """Wants by demand; the budget by weighted max-min. What a pool was given is what it grows from."""
+        """Wants by demand; the budget by weighted max-min. A pool grows from what it has."""
         floor, budget = self.scenario.floor, self.scenario.budget
         claims = []
         for name, look in looks.items():
@@ -98,7 +99,7 @@ class Ours:
             else:
                 self.sizings[name], self.decisions[name] = decide(before, look.window, bounds)
             claims.append(Claim(name, floor, floor, self.sizings[name].size, budget))
-        given = share(budget, claims).given
+        parts = divide(budget, claims).parts
         for name in looks:
-            self.sizings[name] = replace(self.sizings[name], size=given[name])
-        return given
+            self.sizings[name] = replace(self.sizings[name], size=parts[name])
+        return parts

@@ -8,7 +8,7 @@ from tests.traces.policies import Look, Policy
 from tests.traces.scenarios import Scenario
 from tests.traces.server import STEP, Queue, Server, percentile
 
-from pgbouncer_operator.sizing.demand import Window
+from pgbouncer_operator.sizing.window import Window
 
 WINDOW = 15.0  # seconds between two looks of the operator
 SEED = 7

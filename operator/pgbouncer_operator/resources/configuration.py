@@ -16,7 +16,7 @@ from pgbouncer_operator.protocol.intent import (
     ServerTls,
     UserIntent,
 )
-from pgbouncer_operator.sizing.fit import Fit, share
+from pgbouncer_operator.sizing.fit import Fit, per_pod
 
 # PgBouncer's name for each timeout; both are in seconds (pgbouncer.ini(5), "Timeouts").
 TIMEOUTS = {
@@ -48,7 +48,7 @@ def intent(pool: ConnectionPool, fit: Fit) -> Intent:
                 port=spec.backend.port,
                 dbname=each.dbname,
                 pool_mode=each.pool_mode.value if each.pool_mode else None,
-                max=share(each.server_connections.max if each.server_connections else None, pods),
+                max=per_pod(each.server_connections.max if each.server_connections else None, pods),
             )
             for each in sorted(spec.databases, key=lambda database: database.name)
         ),
@@ -58,7 +58,7 @@ def intent(pool: ConnectionPool, fit: Fit) -> Intent:
                 mount=each.name,
                 username_key=each.username_key,
                 password_key=each.password_key,
-                max=share(each.server_connections.max if each.server_connections else None, pods),
+                max=per_pod(each.server_connections.max if each.server_connections else None, pods),
             )
             for each in sorted(spec.users, key=lambda user: user.name)
         ),

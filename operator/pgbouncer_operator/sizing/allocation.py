@@ -1,94 +1,107 @@
-"""What a server lets each pool hold, so that the sum of all pools never exceeds its budget.
+"""What a server lets each pool hold, so that the sum of all pools never exceeds its budget. Pure.
 
-The law of the ledger, one level up: shrink, have that very shrink confirmed by the pool's ledger, only then grow
-another. A pool is charged for the most that its pods may still hold: its connections, or the higher number that its
-ledger has not yet confirmed to have left. Pure: the caller writes the result with compare-and-swap before any pool
-grows by it. Only a lowered budget, or holdings of which no record is left, can be more than the budget; then nothing
-grows.
+The rule is that of the ledger, one level up: lower one pool, wait until the pool's ledger confirms it, and only then
+raise another. A pool is charged with the most that its pods may still hold: its allocation, or the higher number that
+its ledger has not yet confirmed to have left. The caller writes the result with compare-and-swap before any pool grows.
+The charges exceed the budget only after the budget was lowered, or when a pool's record was lost. Then no pool grows.
 """
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from pgbouncer_operator.protocol.grants import Grants
-from pgbouncer_operator.sizing.shares import Claim, share
+from pgbouncer_operator.sizing.fairness import Claim, divide
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One pool's allocation. seq: the round that set `connections`. high: the most not confirmed to have left."""
+    """One pool's allocation, as the server's status stores it."""
 
     pool: str
+    """The pool as `namespace/name`."""
     uid: str
+    """UID of the ConnectionPool: another pool of the same name does not inherit the entry."""
     connections: int
+    """The allocation: server connections that the pool may hold."""
     high: int
+    """Most server connections that the pool may still hold; at `connections` once its ledger has confirmed."""
     seq: int
+    """The round that set `connections`."""
 
     @property
     def charge(self) -> int:
-        """What the pool's pods may hold at most."""
+        """Most server connections that the pool's pods may hold."""
         return max(self.connections, self.high)
 
 
 @dataclass(frozen=True, slots=True)
 class Applicant:
-    """A pool that refers to the server. group: the namespace whose share it is part of.
-
-    floor: the least that its wanted pods need. want: what it would use. held: the most that its pods may hold by its
-    ledger, None while unknown. confirmed: the round that its ledger was made from, 0 when not of this server. welcome:
-    False once consent has gone.
-    """
+    """A pool that refers to the server, and what it asks for."""
 
     pool: str
+    """The pool as `namespace/name`."""
     uid: str
+    """UID of the ConnectionPool."""
     group: str
+    """The namespace: its pools hold one portion together."""
     floor: int
+    """Server connections that the wanted pods need at least."""
     want: int
+    """Server connections that the pool would use."""
     held: int | None
+    """Most server connections that its pods may hold by its ledger; None while unknown."""
     confirmed: int
+    """The round that its ledger was made from; 0 when the ledger names another server."""
     welcome: bool = True
+    """False once the server no longer allows the pool's namespace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """What the pools of one group may hold together. most: None for all of the budget."""
+    """What the pools of one group may hold together."""
 
     guaranteed: int
+    """Server connections that the group gets before others get more than their floors."""
     most: int | None
+    """Server connections that the group may hold; None for the whole budget."""
     weight: int
+    """Its part of what is left, relative to the weights of others; 1 or more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The server's side: its budget, the portion of each group, and names of pools that have neither pod nor deployment
-    any more."""
+    """The server's side of a round."""
 
     budget: int
+    """Server connections of all pools together."""
     portions: Mapping[str, Portion]
+    """The portion of each group, by namespace."""
     emptied: Set[str]
+    """Pools, as `namespace/name`, that have neither a pod nor a Deployment that could make one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allocations:
-    """One round. entries: by pool. seq: grows with every change.
-
-    refused: pools whose floor, or what they bring from another server, does not fit.
-    """
+    """The result of one round."""
 
     seq: int
+    """The round; it grows with every change."""
     entries: Mapping[str, Entry]
+    """By pool, as `namespace/name`."""
     refused: tuple[str, ...] = ()
+    """Pools whose floor does not fit, or that hold more at another server than fits here; the oldest first."""
 
     @property
     def charged(self) -> int:
-        """Connections that all pools together may hold."""
+        """Server connections that all pools together may hold."""
         return sum(each.charge for each in self.entries.values())
 
 
 def held(grants: Grants, pods: Set[str]) -> int:
-    """The most that the pods of a ledger may hold: also what a pod may take that has no grant yet.
+    """Most server connections that the pods of a ledger may hold, with what pods without a grant may take.
 
-    pods: uids of all pods there are. A pod of the ledger that is no more is still counted: its pool has to say so.
+    pods: UIDs of all pods that exist. A pod of the ledger that no longer exists still counts, until the pool's ledger
+    drops it.
     """
     newborn = sum(1 for uid in pods if uid not in grants.pods)
     granted = (max(each.cap, each.high, 0 if each.cap else grants.static) for each in grants.pods.values())
@@ -96,39 +109,40 @@ def held(grants: Grants, pods: Set[str]) -> int:
 
 
 def allocate(before: Allocations, applicants: Sequence[Applicant], terms: Terms) -> Allocations:
-    """The next round: `before` itself, but for `refused`, when nothing changes. Applicants: the oldest first.
+    """The next round. Without a change it is `before` itself, with the current `refused`.
 
-    A pool that is no applicant any more, or another of its name, keeps its charge until it is among `terms.emptied`.
+    applicants: the oldest first. The entry of a pool that no longer applies, or that was replaced by another pool of
+    its name, keeps its charge until the pool is among `terms.emptied`.
     """
-    known = {each.pool: each for each in applicants}
+    by_name = {each.pool: each for each in applicants}
     entries: dict[str, Entry] = {}
     for name, entry in before.entries.items():
-        pool = known.get(name)
+        pool = by_name.get(name)
         if pool is not None and pool.uid == entry.uid:
             entries[name] = _confirmed(entry, pool)
         elif name not in terms.emptied:
             entries[name] = entry
     seq = 1 + max([before.seq, *(each.seq for each in entries.values()), *(each.confirmed for each in applicants)])
     for each in applicants:
-        mine = entries.get(each.pool)
-        if mine is not None and mine.uid == each.uid and each.confirmed > mine.seq:  # an older status was restored
-            entries[each.pool] = replace(mine, high=max(mine.charge, each.held or 0), seq=seq)
-    ours = [each for each in applicants if each.pool not in entries or entries[each.pool].uid == each.uid]
-    strangers = sum(entries[name].charge for name in entries.keys() - {each.pool for each in ours})
-    targets, refused = _targets(ours, entries, terms, terms.budget - strangers)
-    for each in ours:
-        mine = entries.get(each.pool)
-        if mine is not None and targets[each.pool] < mine.connections:
-            entries[each.pool] = Entry(each.pool, each.uid, targets[each.pool], mine.charge, seq)
-    blocked = _grow(ours, entries, targets, terms.budget, seq)
-    refused = tuple(each.pool for each in ours if each.pool in {*refused, *blocked})
+        own = entries.get(each.pool)
+        if own is not None and own.uid == each.uid and each.confirmed > own.seq:  # an older status was restored
+            entries[each.pool] = replace(own, high=max(own.charge, each.held or 0), seq=seq)
+    pools = [each for each in applicants if each.pool not in entries or entries[each.pool].uid == each.uid]
+    others = sum(entries[name].charge for name in entries.keys() - {each.pool for each in pools})
+    targets, refused = _targets(pools, entries, terms, terms.budget - others)
+    for each in pools:
+        own = entries.get(each.pool)
+        if own is not None and targets[each.pool] < own.connections:
+            entries[each.pool] = Entry(each.pool, each.uid, targets[each.pool], own.charge, seq)
+    blocked = _grow(pools, entries, targets, terms.budget, seq)
+    refused = tuple(each.pool for each in pools if each.pool in {*refused, *blocked})
     if entries == before.entries:
         return replace(before, refused=refused)
     return Allocations(seq, dict(sorted(entries.items())), refused)
 
 
 def _confirmed(entry: Entry, pool: Applicant) -> Entry:
-    """The entry as the pool's ledger leaves it."""
+    """The entry after what the pool's ledger confirms."""
     if pool.held is None or pool.confirmed < entry.seq or pool.held > entry.connections:
         return entry
     return replace(entry, high=entry.connections)
@@ -137,10 +151,11 @@ def _confirmed(entry: Entry, pool: Applicant) -> Entry:
 def _targets(
     pools: Sequence[Applicant], entries: Mapping[str, Entry], terms: Terms, budget: int
 ) -> tuple[dict[str, int], tuple[str, ...]]:
-    """What each pool is to have in the end, by name, and who is refused.
+    """What each pool gets in the end, by name; and the refused pools.
 
-    Floors first, the oldest pool's before a newcomer's, then the portions of groups, then equal parts within a group. A
-    pool that serves is never taken below its floor, also when that does not fit any more.
+    Floors come first, those of older pools before those of newer ones. Then come the portions of groups, then equal
+    parts within a group. A pool that already has an allocation is never lowered below its floor, not even when the
+    floors no longer fit.
     """
     targets: dict[str, int] = {}
     admitted: list[tuple[Applicant, int]] = []
@@ -173,21 +188,21 @@ def _divided(admitted: Sequence[tuple[Applicant, int]], terms: Terms, budget: in
         most = max(floor, budget if portion.most is None else portion.most)
         want = sum(each.want for each in claims)
         groups.append(Claim(name, floor, portion.guaranteed, want, most, portion.weight))
-    given = share(max(0, budget), groups).given
-    found: dict[str, int] = {}
+    of_groups = divide(max(0, budget), groups).parts
+    of_pools: dict[str, int] = {}
     for name, claims in by_group.items():
-        found |= share(given.get(name, 0), claims).given
-    return {pool.pool: found.get(pool.pool, floor) for pool, floor in admitted}
+        of_pools |= divide(of_groups.get(name, 0), claims).parts
+    return {pool.pool: of_pools.get(pool.pool, floor) for pool, floor in admitted}
 
 
 def _grow(
     pools: Sequence[Applicant], entries: dict[str, Entry], targets: Mapping[str, int], budget: int, seq: int
 ) -> set[str]:
-    """Give what nobody is charged for, to the oldest first; a newcomer gets nothing that is below his floor.
+    """Give out what no pool is charged with, to the oldest pool first. A new pool gets nothing below its floor.
 
-    The names of those that hold more at another server than there is room for: it would come along at once.
+    Returns the pools that hold more at another server than is free here: a pool brings all of it when it arrives.
     """
-    # A pool that has no entry but a ledger of ours: its entry was lost, and it holds what it holds.
+    # A pool without an entry whose ledger names this server: its entry was lost, and its pods still hold connections.
     lost = {each.pool: each.held or 0 for each in pools if each.pool not in entries and each.confirmed}
     free = budget - sum(each.charge for each in entries.values()) - sum(lost.values())
     blocked = set()
@@ -200,7 +215,7 @@ def _grow(
         if brought > max(0, free):
             blocked.add(pool.pool)
             continue
-        if entry is not None and brought:  # it comes back, and is let in when this is written
+        if entry is not None and brought:  # it comes back; its pods may open connections once this is written
             entries[pool.pool] = replace(entry, high=charge + brought, seq=seq)
             free -= brought
             continue
@@ -208,7 +223,7 @@ def _grow(
         if entry is not None and (connections <= have or (not have and connections < pool.floor)):
             continue
         if entry is None and connections < pool.floor and targets[pool.pool] >= pool.floor and not charge:
-            continue  # room is being made for it
+            continue  # others are being lowered to make room for it
         connections = connections if connections >= pool.floor or charge else 0
         entries[pool.pool] = Entry(pool.pool, pool.uid, connections, max(connections, charge, _along(pool, entry)), seq)
         free -= entries[pool.pool].charge - charge
@@ -216,5 +231,5 @@ def _grow(
 
 
 def _along(pool: Applicant, entry: Entry | None) -> int:
-    """What a pool that comes from another server still holds there, and may open here before it has shrunk."""
+    """What a pool that comes from another server holds there: it may open as much here before it shrinks."""
     return 0 if entry is not None else pool.held or 0

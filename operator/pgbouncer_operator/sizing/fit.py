@@ -1,6 +1,7 @@
-"""How many pods fit into a budget of server connections.
+"""How many pods fit into a size. Pure.
 
-PgBouncer reads a limit of 0 as "no limit", so every database entry of every pod needs at least one connection.
+PgBouncer reads a limit of 0 as "no limit" (https://www.pgbouncer.org/config.html), so every database entry of every pod
+needs at least one connection.
 """
 
 from collections.abc import Mapping
@@ -9,32 +10,36 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FitRequest:
-    """What a pool asks for: its budget, pods, databases in each pod, and caps by their field's path."""
+    """What a pool asks for."""
 
     size: int
+    """Server connections of the pool."""
     replicas: int
+    """Pods wanted."""
     databases: int
+    """Database entries in each pod."""
     caps: Mapping[str, int]
+    """Limits of the pool that all pods share, in server connections, by their field's path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What the budget allows.
-
-    replicas: pods that may run. surge: 0 or 1 pods more during a roll. floor: the least a pod needs.
-    static: what a pod may take unasked, so that `replicas + surge` such pods stay within the budget.
-    shortage: why fewer pods run than wanted, with the field to change; None when all fit.
-    """
+    """What the size allows."""
 
     replicas: int
+    """Pods that may run."""
     surge: int
+    """Pods that a roll may add: 0 or 1."""
     floor: int
+    """Server connections that a pod needs at least."""
     static: int
+    """Server connections that a pod may take without a grant: `replicas + surge` such pods stay within the size."""
     shortage: str | None
+    """Why fewer pods run than wanted, with the field to change; None when all fit."""
 
 
 def fit(demand: FitRequest) -> Fit:
-    """The most pods, at most the wanted ones, of which each holds one connection per database and keeps every cap."""
+    """The most pods, up to the wanted number, of which each holds one connection per database within every cap."""
     floor = max(1, demand.databases)
     limits = {"serverConnections.max": demand.size // floor, **demand.caps}
     most = min(limits.values())
@@ -45,12 +50,13 @@ def fit(demand: FitRequest) -> Fit:
     return Fit(replicas, surge, floor, demand.size // pods if pods else 0, shortage)
 
 
-def share(cap: int | None, pods: int) -> int | None:
-    """One pod's part of a cap that all `pods` of a pool share, at least 1 (0 would mean unlimited)."""
-    return None if cap is None else max(1, cap // max(1, pods))
+def per_pod(limit: int | None, pods: int) -> int | None:
+    """One pod's part of a limit that all `pods` of a pool divide: at least 1, because 0 would mean "no limit"."""
+    return None if limit is None else max(1, limit // max(1, pods))
 
 
 def _shortage(demand: FitRequest, limits: Mapping[str, int], floor: int) -> str:
+    """The sentence about the limit that fits the fewest pods."""
     field = min(limits, key=lambda path: (limits[path], path))
     need = demand.replicas * (floor if field == "serverConnections.max" else 1)
     have = demand.size if field == "serverConnections.max" else demand.caps[field]

@@ -1,16 +1,16 @@
-"""The ledger: which pod may hold how many server connections, so that the sum never exceeds the budget.
+"""The ledger: how many server connections each pod may hold, so that the sum never exceeds the pool's size. Pure.
 
-Shrink, confirm that very shrink on the pod, only then grow another. A pod is charged for the most it may still hold:
-its cap, or the higher cap that it has not yet confirmed to have left. Pure: the caller writes the result with
-compare-and-swap before anybody grows.
+Lower one pod, wait until that pod confirms it, and only then raise another. A pod is charged with the most that it may
+still hold: its cap, or the higher cap that it has not yet confirmed to have left. The caller writes the result with
+compare-and-swap before any pod grows.
 
-A pod is dropped when it is known to run nothing any more. One whose object is gone without a sign of that (deleted by
-force, its node removed, or nobody looked) leaves a tombstone: it may run on somewhere, or PostgreSQL still counts its
-sessions. It is charged like one that drains and does not answer, for as long as such sessions can last.
+A pod is dropped once it is known to run nothing. A pod whose object disappears without that knowledge (deleted by
+force, its node removed, or the operator was away) leaves a tombstone: it may still run, or PostgreSQL may still count
+its sessions. A tombstone is charged like a pod that drains and does not answer, for as long as such sessions can last.
 
-A pod that was given nothing yet may take the ledger's `static` share unasked: an entry with cap 0 charges it with that
-share. While such a pod waits in vain, `static` is 0 and it waits on. Only what a pod took while no operator looked may
-go beyond the budget.
+A pod that waits for its first grant may take the ledger's `static` part by itself, so an entry with cap 0 is charged
+with that part. While no grant can be given to a waiting pod, `static` is 0 and the pod waits on. Only what pods took
+while no operator ran can exceed the size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,68 +22,77 @@ from pgbouncer_operator.protocol.grants import Grant, Grants
 
 @dataclass(frozen=True, slots=True)
 class PodUse:
-    """A pod that exists, and what it last said of itself. seq, cap and open are None while unknown.
-
-    address: empty before it has one. serves: clients may be there. expected: its address is about to come. ended: it is
-    known to run nothing any more, whether its object is still there or not. gone: see Grant.
-    """
+    """A pod, and what its agent reported last."""
 
     uid: str
+    """The pod's UID."""
     terminating: bool
+    """Whether the pod drains or has finished: it gets no more connections."""
     seq: int | None = None
+    """The ledger's sequence that the pod has applied; None while unknown."""
     cap: int | None = None
+    """Server connections that the pod limits itself to; None while unknown."""
     open: int | None = None
+    """Server connections that the pod has open; None while unknown."""
     address: str = ""
+    """The pod's IP; empty before it has one."""
     serves: bool = False
+    """Whether clients may be connected."""
     expected: bool = False
+    """Whether its address is about to come."""
     ended: bool = False
+    """Whether the pod is known to run nothing, whether or not its object still exists."""
     gone: int = 0
+    """See Grant."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerTerms:
-    """budget: connections of all pods together. floor: least per pod. slots: pods to divide for. static: see Fit.
-
-    server and allocation: the PostgresServer that gave the budget, and its round. awaited: what is charged matters to
-    other pools, which wait for it to fall to the budget. now: Unix seconds.
-    """
+    """What the pods' caps have to respect."""
 
     size: int
+    """Server connections of all pods together."""
     floor: int
+    """Server connections that a pod needs at least."""
     slots: int
+    """Pods to divide the size by."""
     static: int
+    """See Fit."""
     server: str = ""
+    """The PostgresServer that gives the allocation, as `namespace/name`; empty without one."""
     allocation: int = 0
+    """The round of that allocation."""
     awaited: bool = False
+    """Whether other pools wait until this pool's charge falls to its size."""
     now: int = 0
+    """Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One decision. grants: the ledger to write (the very same object when nothing changes).
-
-    charged: connections that pods may hold at this instant, also without a grant. waiting: uids of living pods that
-    hold no grant yet.
-    """
+    """One decision."""
 
     grants: Grants
+    """The ledger to write: the same object as before when nothing changes."""
     charged: int
+    """Server connections that pods may hold at this instant, with those that need no grant."""
     waiting: tuple[str, ...]
+    """UIDs of living pods that hold no grant yet."""
 
     def room(self, size: int) -> int:
-        """Connections of the budget that nobody is charged for."""
+        """Server connections of the size that no pod is charged with."""
         return max(0, size - self.charged)
 
 
 def allocate(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> Round:
-    """Shrink who must shrink, then grow who may, within what nobody is charged for.
+    """Lower the pods that have too much, then raise others by what no pod is charged with.
 
-    A terminating pod gets nothing any more and keeps its charge, lowered only by its own word. Pods that hold a grant
-    come before pods that wait, and a pod that already has one more keeps it, so that nothing moves without need.
+    A terminating pod gets nothing more. It keeps its charge until it reports less. Pods that hold a grant come before
+    pods that wait, and a pod that already has one more than others keeps it, so that nothing moves without need.
     """
     ended = {pod.uid for pod in pods if pod.ended}
     pods = [*(pod for pod in pods if pod.uid not in ended), *_lost(grants, pods, limits.now)]
-    # A pod that has seen a higher sequence (somebody spoiled or deleted the ledger since) refuses all up to that one.
+    # A pod that applied a higher sequence refuses all up to that one: the ledger was damaged or deleted since.
     seq = max([grants.seq, *(pod.seq or 0 for pod in pods)]) + 1
     held = {pod.uid: replace(_standing(grants, pod, limits.static), gone=pod.gone) for pod in pods}
     living = [pod.uid for pod in pods if not pod.terminating]
@@ -100,12 +109,12 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> Rou
             held[uid] = Grant(cap=cap, seq=seq, high=max(cap, charge))
             free += charge - held[uid].high
     for pod in pods:
-        if pod.seq is not None and pod.seq > grants.seq:  # it has refused the ledger as it stands
+        if pod.seq is not None and pod.seq > grants.seq:  # it refuses the present ledger
             held[pod.uid] = replace(held[pod.uid], seq=seq)
     waiting = tuple(uid for uid in living if not held[uid].cap)
     peers = {pod.uid: pod.address for pod in pods if pod.address}
     peers_seq = grants.peers_seq if peers == grants.peers else seq
-    unserved = any(pod.gone and not held[pod.uid].cap for pod in pods)  # it may wait still, somewhere
+    unserved = any(pod.gone and not held[pod.uid].cap for pod in pods)  # it may still run and wait
     static = 0 if waiting or unserved else limits.static
     origin = (limits.server, limits.allocation)
     after = Grants(seq, static, held, dict(sorted(peers.items())), peers_seq, *origin)
@@ -114,68 +123,73 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> Rou
 
 
 def charged(grants: Grants) -> int:
-    """What the pods of a ledger are charged with, as it is written."""
+    """Server connections that the pods of a ledger are charged with, as it is written."""
     return sum(map(_charge, grants.pods.values()))
 
 
 def kept(grants: Grants) -> int:
-    """The connections that tombstones keep from the living."""
+    """Server connections that tombstones keep from the living pods."""
     return sum(_charge(each) for each in grants.pods.values() if each.gone)
 
 
 def relief(grants: Grants) -> int | None:
-    """When the next tombstone goes, in Unix seconds; None where there is none."""
+    """When the next tombstone expires, in Unix seconds; None where there is none."""
     return min((each.gone + OUTLIVES + 1 for each in grants.pods.values() if each.gone), default=None)
 
 
 def _lost(grants: Grants, pods: Sequence[PodUse], now: int) -> list[PodUse]:
-    """The pods of the ledger that nobody sees any more, and whose sessions PostgreSQL may still count.
+    """The pods of the ledger that no longer exist, while PostgreSQL may still count their sessions.
 
-    A time to come is another operator's wrong clock: it must not hold connections for years.
+    A time in the future comes from another operator's wrong clock: it counts as now, or it would hold connections for
+    years.
     """
     missed = {uid: min(each.gone or now, now) for uid, each in grants.pods.items()}
-    seen = {pod.uid for pod in pods}
+    existing = {pod.uid for pod in pods}
     return [
         PodUse(uid, terminating=True, gone=gone)
         for uid, gone in missed.items()
-        if uid not in seen and now - gone <= OUTLIVES
+        if uid not in existing and now - gone <= OUTLIVES
     ]
 
 
 def _available(held: Mapping[str, Grant], pods: Sequence[PodUse], size: int) -> int:
-    """What living pods may share: tombstones keep them from growing, and take nothing from what they hold together."""
+    """What living pods may divide.
+
+    Tombstones keep living pods from growing. They take nothing from what the living pods already hold together.
+    """
     leaving = sum(_charge(held[pod.uid]) for pod in pods if pod.terminating and not pod.gone)
     lost = sum(_charge(held[pod.uid]) for pod in pods if pod.gone)
-    standing = sum(held[pod.uid].cap for pod in pods if not pod.terminating)
-    return max(size - leaving - lost, min(size - leaving, standing))
+    living = sum(held[pod.uid].cap for pod in pods if not pod.terminating)
+    return max(size - leaving - lost, min(size - leaving, living))
 
 
 def _charge(grant: Grant) -> int:
+    """Most server connections that the grant's pod may hold."""
     return max(grant.cap, grant.high)
 
 
 def _standing(grants: Grants, pod: PodUse, static: int) -> Grant:
-    """What the pod holds or may hold now, by the ledger and by its own word."""
+    """What the pod holds or may hold now, by the ledger and by its own report."""
     grant = grants.pods.get(pod.uid, Grant(cap=0, seq=grants.seq + 1, high=0))
     if grant.cap:
         return _confirmed(grant, pod)
     took = max(pod.cap or 0, pod.open or 0)
-    if took:  # it helped itself: from now on this is its grant
+    if took:  # it took connections without a grant: from now on this is its grant
         unread = grant.high if (pod.seq or 0) < grant.seq else 0
-        most = max(took, unread, grants.static, static)  # one that drains may have lowered it just now
+        most = max(took, unread, grants.static, static)  # a pod that drains may have lowered its cap just now
         if pod.terminating and most <= grant.high:
-            return replace(grant, high=most)  # what is known already is not told to one that is given nothing any more
+            return replace(grant, high=most)  # a new sequence would tell nothing to a pod that gets no more connections
         return Grant(cap=took, seq=grants.seq + 1, high=most)
     if pod.cap is not None and pod.seq is not None and pod.seq >= grants.seq and not grants.static:
-        return replace(grant, high=0)  # it has read the very ledger that offers nothing unasked
+        return replace(grant, high=0)  # it has read the ledger that offers nothing without a grant
     return replace(grant, high=max(grant.high, grants.static, static))
 
 
 def _confirmed(grant: Grant, pod: PodUse) -> Grant:
-    """The grant as the pod's own word leaves it: never more than before."""
+    """The grant after the pod's own report: never more than before."""
     if pod.seq is None or pod.cap is None or pod.open is None or pod.seq < grant.seq:
         return grant
-    if pod.terminating:  # it lowers its own cap as its clients leave
+    if pod.terminating:  # a draining agent lowers its own cap as its clients leave
         kept = min(_charge(grant), max(pod.cap, pod.open))
         return replace(grant, cap=min(grant.cap, kept), high=kept)
     if pod.cap <= grant.cap and pod.open <= grant.cap:
@@ -184,28 +198,31 @@ def _confirmed(grant: Grant, pod: PodUse) -> Grant:
 
 
 def _targets(living: Sequence[str], held: Mapping[str, Grant], limits: LedgerTerms, available: int) -> dict[str, int]:
-    """Equal shares for as many living pods as the floor allows; holders first, larger holders get the remainder."""
+    """Equal parts for as many living pods as the floor allows. Holders come first, and larger holders get the
+    remainder.
+    """
     slots = min(max(limits.slots, len(living), 1), max(0, available) // limits.floor)
     order = sorted(living, key=lambda uid: (-held[uid].cap, uid))
     each, extra = divmod(max(0, available), slots) if slots else (0, 0)
     shares = {uid: each + (place < extra) for place, uid in enumerate(order) if place < slots}
-    # A holder beyond the slots cannot be given 0 (PgBouncer would read it as unlimited): it falls to the floor.
+    # A holder beyond the slots falls to the floor: PgBouncer would read a limit of 0 as "no limit".
     return {uid: limits.floor for uid in living if held[uid].cap} | shares
 
 
-def _urgent(told: Mapping[str, str], pods: Sequence[PodUse]) -> bool:
-    """Whether news of addresses are worth a write of their own; else they go along with the next.
+def _urgent(peers: Mapping[str, str], pods: Sequence[PodUse]) -> bool:
+    """Whether new addresses justify a write of their own; otherwise they go with the next write.
 
-    A pod alone needs none, and addresses that come one after the other are told together, but for one in use.
+    A pod alone needs no addresses. Addresses that come one after the other are written together, unless one of them
+    already serves clients.
     """
-    news = [pod for pod in pods if pod.address and told.get(pod.uid) != pod.address]
+    news = [pod for pod in pods if pod.address and peers.get(pod.uid) != pod.address]
     if not news or sum(bool(pod.address) for pod in pods) < 2:
         return False
     return any(pod.serves for pod in news) or not any(pod.expected and not pod.address for pod in pods)
 
 
 def _awaited(before: Grants, after: Grants, limits: LedgerTerms) -> bool:
-    """Whether a PostgresServer waits for this ledger to say that its pods hold no more than the budget."""
+    """Whether a PostgresServer waits for this ledger to say that its pods hold no more than the size."""
     if (before.server, before.allocation) != (limits.server, limits.allocation):
         return True
     news = charged(before) > limits.size or before.pods.keys() != after.pods.keys()
@@ -213,7 +230,7 @@ def _awaited(before: Grants, after: Grants, limits: LedgerTerms) -> bool:
 
 
 def _written(before: Grants, after: Grants, urgent: bool) -> Grants:
-    """The ledger to write; `before` itself where no cap changes: a high that stays written too high is safe."""
+    """The ledger to write: `before` itself where no cap changes. A `high` that stays too high in writing is safe."""
     was, now = ({uid: (each.cap, each.gone) for uid, each in these.pods.items()} for these in (before, after))
     if was == now and not urgent and after.static == before.static and after.seq == before.seq + 1:
         return before

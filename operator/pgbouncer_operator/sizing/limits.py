@@ -1,20 +1,20 @@
-"""What a PostgreSQL server takes, by its own word, and whether a budget leaves room beside it. Pure."""
+"""What a PostgreSQL server takes by its own settings, and whether a budget leaves room beside it. Pure."""
 
 from dataclasses import dataclass
 
-NEAR = 0.05  # of the connections for ordinary logins: with less beside the budget, the sum is too near the limit
+NEAR = 0.05  # part of the connections for ordinary logins that should be left beside the budget
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """The server's settings. started: when it was started, in its own words.
-
-    maximum: max_connections. reserved: superuser_reserved_connections and reserved_connections together.
-    """
+    """The server's settings."""
 
     maximum: int
+    """max_connections."""
     reserved: int
+    """superuser_reserved_connections and reserved_connections together."""
     started: str
+    """When the server started, in its own words."""
 
     @property
     def usable(self) -> int:
@@ -22,9 +22,9 @@ class ServerLimits:
         return max(0, self.maximum - self.reserved)
 
     def exceeded_by(self, most: int) -> bool:
-        """Whether more is handed out than the server takes."""
+        """Whether `most` connections are more than the server takes."""
         return most > self.usable
 
     def near(self, budget: int) -> bool:
-        """Whether next to nothing is left beside the pools."""
+        """Whether almost nothing is left beside the budget."""
         return self.usable - budget < max(1, NEAR * self.usable)

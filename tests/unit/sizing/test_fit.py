@@ -1,6 +1,6 @@
 import pytest
 
-from pgbouncer_operator.sizing.fit import FitRequest, fit, share
+from pgbouncer_operator.sizing.fit import FitRequest, fit, per_pod
 
 
 def shortage(budget: int, replicas: int, databases: int, caps: dict[str, int] | None = None) -> str | None:
@@ -56,4 +56,4 @@ def test_pods_that_start_on_the_static_share_stay_within_the_budget_and_above_th
 
 @pytest.mark.parametrize(("cap", "pods", "each"), [(None, 3, None), (9, 3, 3), (10, 3, 3), (2, 3, 1), (4, 0, 4)])
 def test_a_cap_is_shared_out_and_never_becomes_zero(cap: int | None, pods: int, each: int | None) -> None:
-    assert share(cap, pods) == each
+    assert per_pod(cap, pods) == each

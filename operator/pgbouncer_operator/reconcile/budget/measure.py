@@ -15,7 +15,8 @@ from pgbouncer_operator.protocol.agent_state import AgentState
 from pgbouncer_operator.reconcile.budget.size import bounds, standing
 from pgbouncer_operator.reconcile.observed import MeasuredDemand, Observed
 from pgbouncer_operator.sizing import demand
-from pgbouncer_operator.sizing.demand import Bounds, SizingState, Window
+from pgbouncer_operator.sizing.demand import Bounds, SizingState
+from pgbouncer_operator.sizing.window import Window
 
 SHORTEST = 10.0  # seconds of a window; looks come every 15 s at rest, and far more often while something changes
 FORETOLD = 1.0  # the same when client workloads have just been told to grow

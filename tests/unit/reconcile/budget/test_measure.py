@@ -10,7 +10,8 @@ from pgbouncer_operator.reconcile.budget.measure import LONGEST, SHORTEST, with_
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pause import Pause
-from pgbouncer_operator.sizing.demand import SLOW, SLOW_EVER, Window
+from pgbouncer_operator.sizing.demand import SLOW, SLOW_EVER
+from pgbouncer_operator.sizing.window import Window
 
 
 def totals(transactions: int, seconds: float, waited: float = 0.0) -> dict[str, int]:
