@@ -17,14 +17,22 @@ from tests.property.pod_model import Body, Pod
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Reason
-from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.status import previous
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
 from pgbouncer_operator.protocol.grants import Grants, GrantsError
 from pgbouncer_operator.reconcile.budget.ledger import ledger
 from pgbouncer_operator.reconcile.cache import views
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
-from pgbouncer_operator.reconcile.observed import Credentials, Memory, Observed, Refusal, SecretsRead, WrittenSecret
+from pgbouncer_operator.reconcile.observed import (
+    Credentials,
+    Memory,
+    Observation,
+    Observed,
+    Refusal,
+    SecretsRead,
+    WrittenSecret,
+    with_spec,
+)
 from pgbouncer_operator.reconcile.pause import pause
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.reconcile.steps import Action, Plan, Step
@@ -89,18 +97,17 @@ class Cluster:
             for each, pod in zip(pods, self.pods, strict=True)
         }
         grants = children.get(("ConfigMap", naming.grants_config_map(view.name)))
-        try:
-            spec: Any = read(self.pool)
-        except InvalidSpec as error:
-            spec = error
+        spec = read(self.pool)
         today = datetime.fromtimestamp(EPOCH + int(self.now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        observed = Observed(
-            view, spec, previous(self.pool), children, pods, states, ledger(grants, pods, states),
+        config_map = children.get(("ConfigMap", naming.config_map(view.name)))
+        common = Observation(
+            view, previous(self.pool), children, pods, states, ledger(grants, pods, states),
             None, None, self.memory, self.now, today, None,
-            pause(spec, children.get(("ConfigMap", naming.config_map(view.name))), today), self.clients,
+            pause(spec, config_map, today), self.clients,
             ended=frozenset(self.ended),
         )  # fmt: skip
-        if not secrets or isinstance(spec, InvalidSpec):
+        observed = with_spec(common, spec)
+        if not secrets:
             return observed
         found = {key[1]: self._written(body) for key, body in self.objects.items() if key[0] == "Secret"}
         login = Credentials({user.name: Login("app", CANARY) for user in spec.spec.users}, "v1")

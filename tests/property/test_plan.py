@@ -81,7 +81,7 @@ def look_without_answers(cluster: Cluster) -> None:
     found = decided(observed)
     known = observed.ledger.grants.pods if observed.ledger else {}
     charge = {uid: max(grant.cap, grant.high) for uid, grant in known.items()}
-    free = max(0, observed.spec.spec.server_connections.max - sum(charge.get(pod.uid, 0) for pod in observed.pods))  # type: ignore[union-attr]
+    free = max(0, observed.spec.spec.server_connections.max - sum(charge.get(pod.uid, 0) for pod in observed.pods))
     grown = sum(max(0, cap - charge.get(uid, 0)) for uid, cap in grants_of(found).items())
     assert grown <= free, "somebody grew by what a silent pod may hold"
     assert all(step.key[0] == "Secret" for step in found.steps if step.action is Action.DELETE)

@@ -1,10 +1,10 @@
 """Everything one reconcile looks at, as frozen values; and what it remembers until the next. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self, overload
 
 from pgbouncer_operator.api.access import Endpoint
 from pgbouncer_operator.api.conditions import Reason
@@ -203,10 +203,10 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """One look at a pool and all that belongs to it.
+class Observation:
+    """One look at a pool and all that belongs to it, whatever its spec says.
 
-    spec: the parsed pool, or why it cannot be parsed. credentials and secrets: None when not read this time.
+    credentials and secrets: None when not read this time.
     states: by pod uid, None where the agent did not answer: unknown, never absent. now: monotonic; today: RFC 3339.
     endpoints: ready addresses of the Service that is the backend, None while unknown. pause: asked for by the spec.
     clients: replicas of the client workloads, None while unknown or when the spec names none.
@@ -216,7 +216,6 @@ class Observed:
     """
 
     view: PoolView
-    spec: ConnectionPool | InvalidSpec
     status: PoolStatus
     children: Mapping[ChildKey, ChildView]
     pods: tuple[PodView, ...]
@@ -292,6 +291,34 @@ class Observed:
             return False
         return any(reading.owed.get((uid, handle)) == each.generation for handle, each in state.users.items())
 
-    def remember(self, **changes: Any) -> "Observed":
+    def remember(self, **changes: Any) -> Self:
         """The same look with a changed memory."""
         return replace(self, memory=replace(self.memory, **changes))
+
+
+@dataclass(frozen=True, slots=True)
+class Observed(Observation):
+    """A look at a pool whose spec can be used."""
+
+    spec: ConnectionPool = field(kw_only=True)
+    """The pool, with what its PostgresServer adds to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedInvalid(Observation):
+    """A look at a pool whose spec cannot be used: it has faults, or its PostgresServer does not let the pool in."""
+
+    fault: InvalidSpec = field(kw_only=True)
+    """Every fault, with its field and a remedy."""
+
+
+@overload
+def with_spec(observation: Observation, spec: ConnectionPool) -> Observed: ...
+@overload
+def with_spec(observation: Observation, spec: InvalidSpec) -> ObservedInvalid: ...
+def with_spec(observation: Observation, spec: ConnectionPool | InvalidSpec) -> Observed | ObservedInvalid:
+    """The same look at a pool that has this spec, or this fault."""
+    common: dict[str, Any] = {each.name: getattr(observation, each.name) for each in fields(Observation)}
+    if isinstance(spec, InvalidSpec):
+        return ObservedInvalid(**common, fault=spec)
+    return Observed(**common, spec=spec)

@@ -42,13 +42,13 @@ class Pause:
         return json.dumps(document, indent=2, sort_keys=True) + "\n"
 
 
-def pause(pool: object, config_map: ChildView | None, today: str) -> Pause | None:
+def pause(pool: ConnectionPool, config_map: ChildView | None, today: str) -> Pause | None:
     """The pause that is wanted: the one under way, or one that begins now.
 
-    None while queries flow, while the spec cannot be read, and before there is a ConfigMap to write it to.
+    None while queries flow, and before there is a ConfigMap to write it to.
     today: RFC 3339.
     """
-    if not isinstance(pool, ConnectionPool) or pool.spec.traffic is Traffic.FLOWING or config_map is None:
+    if pool.spec.traffic is Traffic.FLOWING or config_map is None:
         return None
     now = int(datetime.fromisoformat(today).timestamp())
     until = _until(config_map.unpack().get("data", {}).get(naming.TRAFFIC_KEY, ""))

@@ -13,9 +13,9 @@ from pgbouncer_operator.protocol.agent_state import AgentState, parse
 from pgbouncer_operator.protocol.grants import Grant, Grants
 from pgbouncer_operator.reconcile.cache import views
 from pgbouncer_operator.reconcile.cache.views import PodView
-from pgbouncer_operator.reconcile.observed import Ledger, Memory, Observed
+from pgbouncer_operator.reconcile.observed import Ledger, Memory, Observation, Observed, ObservedInvalid, with_spec
 from pgbouncer_operator.reconcile.pool.plan import plan
-from pgbouncer_operator.reconcile.specification import read
+from pgbouncer_operator.reconcile.specification import parsed, read
 from pgbouncer_operator.reconcile.steps import Plan, Step
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import Desired, desired, dress
@@ -80,9 +80,8 @@ def healthy(**spec: Any) -> Observed:
     children = [made.config_map, made.service, made.pod_disruption_budget, made.deployment]
     ledger = dress(read(body), grants_config_map("shop", grants))
     found = [live(each) for each in (*children, ledger)]
-    return Observed(
+    common = Observation(
         view=views.pool(body),
-        spec=read(body),
         status=previous({}),
         children={(each.kind, each.name): each for each in found},
         pods=(pod("a", digest), pod("b", digest)),
@@ -94,16 +93,21 @@ def healthy(**spec: Any) -> Observed:
         now=1000.0,
         today="2026-01-01T00:00:00Z",
     )
+    return with_spec(common, read(body))
 
 
 def respecified(observed: Observed, **spec: Any) -> Observed:
     """The same cluster, and a user who has just changed the spec."""
     body = pool(**spec)
-    try:
-        parsed: Any = read(body)
-    except InvalidSpec as error:
-        parsed = error
-    return replace(observed, view=views.pool(body), spec=parsed)
+    return replace(observed, view=views.pool(body), spec=read(body))
+
+
+def invalid(observed: Observed, **spec: Any) -> ObservedInvalid:
+    """The same cluster, and a user who has just written a spec that cannot be used."""
+    view = views.pool(pool(**spec))
+    fault = parsed(view)
+    assert isinstance(fault, InvalidSpec)
+    return with_spec(replace(observed, view=view), fault)
 
 
 def saying(observed: Observed, uid: str, **changes: Any) -> Observed:
@@ -112,7 +116,7 @@ def saying(observed: Observed, uid: str, **changes: Any) -> Observed:
     return replace(observed, states={**observed.states, uid: state(uid, digest, **changes)})
 
 
-def decide(observed: Observed, platform: Platform = PLATFORM) -> Plan:
+def decide(observed: Observed | ObservedInvalid, platform: Platform = PLATFORM) -> Plan:
     return plan(observed, platform)
 
 
@@ -124,11 +128,11 @@ def told(found: Plan) -> dict[str, Any]:
     return status
 
 
-def conditions(observed: Observed) -> dict[str, Condition]:
+def conditions(observed: Observed | ObservedInvalid) -> dict[str, Condition]:
     return {each["type"]: Condition.model_validate(each) for each in told(decide(observed))["conditions"]}
 
 
-def condition(observed: Observed, kind: ConditionType) -> tuple[str, str, str]:
+def condition(observed: Observed | ObservedInvalid, kind: ConditionType) -> tuple[str, str, str]:
     found = conditions(observed)[kind.value]
     return found.status.value, found.reason.value, found.message
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pgbouncer_operator.api.access import PoolMode
-from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.spec import Traffic
 from pgbouncer_operator.api.tuning import SizingMode
 from pgbouncer_operator.protocol.agent_state import AgentState
@@ -26,7 +25,7 @@ THINNED = 60.0  # seconds that one window stands for while nothing happens
 
 def with_measured_demand(observed: Observed) -> Observed:
     """The same look, remembering what was measured and decided since the last."""
-    if not isinstance(observed.spec, ConnectionPool) or observed.view.deleting:
+    if observed.view.deleting:
         return observed
     given = bounds(observed)
     before = observed.memory.demand
@@ -54,7 +53,6 @@ def with_measured_demand(observed: Observed) -> Observed:
 def _decided(
     observed: Observed, before: MeasuredDemand, states: Mapping[str, AgentState], given: Bounds
 ) -> MeasuredDemand:
-    assert isinstance(observed.spec, ConnectionPool)
     window = _window(observed, before, states)
     mode = observed.spec.spec.server_connections.sizing.mode
     # Modes that do not follow demand start from the size in force when they are asked to.
@@ -93,7 +91,6 @@ def _window(observed: Observed, before: MeasuredDemand, states: Mapping[str, Age
     Of a pod that was not heard before, or whose PgBouncer is silent, only the present is known: nobody knows in what
     time it did what it has done.
     """
-    assert isinstance(observed.spec, ConnectionPool)
     seconds = observed.now - before.at
     spec = observed.spec.spec
     held = PoolMode.SESSION in {spec.pool_mode, *(each.pool_mode for each in spec.databases)}

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.reconcile.budget import capacity
 from pgbouncer_operator.reconcile.budget.capacity import Capacity
 from pgbouncer_operator.reconcile.cache.views import PodView
@@ -24,12 +23,7 @@ Servers = frozenset[tuple[object, object]]  # host and port
 
 def decide(observed: Observed, wanted: Desired, size: int) -> Capacity:
     """As `capacity.decide`, but within what the former server gave until no pod is there any more."""
-    if (
-        observed.former is None
-        or observed.ledger is None
-        or not isinstance(observed.spec, ConnectionPool)
-        or left(observed, wanted)
-    ):
+    if observed.former is None or observed.ledger is None or left(observed, wanted):
         return capacity.decide(observed, wanted, size)
     grants = observed.ledger.grants
     within = min(size, observed.former.connections)

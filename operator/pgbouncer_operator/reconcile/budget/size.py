@@ -6,7 +6,6 @@ in every mode; modes Workloads and Demand follow it.
 
 from dataclasses import dataclass, replace
 
-from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.status import Recommendation
 from pgbouncer_operator.api.tuning import SizingMode
 from pgbouncer_operator.reconcile.observed import Observed
@@ -38,9 +37,8 @@ class PoolSize:
 def bounds(observed: Observed) -> Bounds:
     """Between what the wanted pods and one more of a roll need at least, and what the pool may hold at most.
 
-    Where the wanted pods do not fit, nothing is left to follow anybody with. The spec must be readable.
+    Where the wanted pods do not fit, nothing is left to follow anybody with.
     """
-    assert isinstance(observed.spec, ConnectionPool)
     pool, clients = observed.spec, observed.clients.desired if observed.clients else 0
     connections, fitting = pool.spec.server_connections, room(pool)
     needed = fitting.floor * (fitting.replicas + fitting.surge)
@@ -69,13 +67,12 @@ def unseen(observed: Observed) -> str:
 
 
 def pool_size(observed: Observed) -> PoolSize:
-    """The size now. The spec must be readable, and `measured` have had its look."""
+    """The size now. `with_measured_demand` must have had its look."""
     entry = observed.membership.entry if observed.membership else None
     return replace(_sized(observed), allocation=entry.connections if entry else None)
 
 
 def _sized(observed: Observed) -> PoolSize:
-    assert isinstance(observed.spec, ConnectionPool)
     sizing = observed.spec.spec.server_connections.sizing
     given = bounds(observed)
     match sizing.mode:

@@ -11,7 +11,7 @@ from pgbouncer_operator.kube.client import Kube, Object
 from pgbouncer_operator.kube.events import Event, EventRecorder, EventType, Regarding
 from pgbouncer_operator.reconcile.cache import views
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache, project
-from pgbouncer_operator.reconcile.observed import Memory, Observed, Refusal
+from pgbouncer_operator.reconcile.observed import Memory, Observation, Refusal
 from pgbouncer_operator.reconcile.pool.managed_fields import handed_over
 from pgbouncer_operator.reconcile.steps import Action, Announcement, Plan, Step
 
@@ -42,7 +42,7 @@ class Applier:
         self._world = world
         self._events = events
 
-    async def apply(self, observed: Observed, plan: Plan) -> Outcome:
+    async def apply(self, observed: Observation, plan: Plan) -> Outcome:
         """Run the phases in order. Raises ApiError when the API server failed; the next look sees how far we came."""
         memory, soon = plan.memory, False
         for phase in plan.phases:
@@ -67,7 +67,7 @@ class Applier:
             await self._announce(observed, plan.announcements)
         return Outcome(memory, SOON if soon else plan.requeue_after)
 
-    async def _try(self, observed: Observed, step: Step) -> Refusal | _Again | None:
+    async def _try(self, observed: Observation, step: Step) -> Refusal | _Again | None:
         try:
             return await self._do(observed, step)
         except errors.Conflict:
@@ -80,7 +80,7 @@ class Applier:
             logger.warning("The API server refused a write", extra={"step": str(step), "error": str(error)})
             return Refusal(Reason.OBJECT_REFUSED, str(error), observed.now)
 
-    async def _do(self, observed: Observed, step: Step) -> Refusal | _Again | None:
+    async def _do(self, observed: Observation, step: Step) -> Refusal | _Again | None:
         resource = resources.of(step.body["apiVersion"], step.body["kind"])
         body = dict(step.body)
         match step.action:
@@ -98,7 +98,7 @@ class Applier:
                 await self._kube.delete(resource, body)
         return None
 
-    async def _create(self, observed: Observed, step: Step) -> Refusal | _Again | None:
+    async def _create(self, observed: Observation, step: Step) -> Refusal | _Again | None:
         """POST; an object that is already there is ours, of a former pool of this name, or somebody else's."""
         resource = resources.of(step.body["apiVersion"], step.body["kind"])
         try:
@@ -143,7 +143,7 @@ class Applier:
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
         self._world.put(project(resource, body))
 
-    async def _announce(self, observed: Observed, announcements: tuple[Announcement, ...]) -> None:
+    async def _announce(self, observed: Observation, announcements: tuple[Announcement, ...]) -> None:
         view: views.PoolView = observed.view
         regarding = Regarding(resources.CONNECTION_POOLS, view.namespace, view.name, view.uid)
         for each in announcements:

@@ -22,9 +22,12 @@ from pgbouncer_operator.reconcile.observed import (
     Membership,
     Memory,
     Missing,
+    Observation,
     Observed,
+    ObservedInvalid,
     SecretsRead,
     WrittenSecret,
+    with_spec,
 )
 from pgbouncer_operator.reconcile.pause import pause
 from pgbouncer_operator.reconcile.pool import certificates
@@ -56,7 +59,7 @@ class Observer:
     today: Callable[[], str]
     read_secrets: bool
 
-    async def look(self, key: Key, memory: Memory) -> Observed | None:
+    async def look(self, key: Key, memory: Memory) -> Observed | ObservedInvalid | None:
         """Everything one reconcile needs; None when there is no such pool. ApiError when a read fails: unknown."""
         view = self.world.pools.get(key)
         if view is None:
@@ -72,9 +75,9 @@ class Observer:
         await self.world.clients.follow(self.kube, view.namespace, view.clients)
         states = await self.agents.ask([pod for pod in pods if not pod.finished])
         today = self.today()
-        observed = Observed(
+        config_map = children.get(("ConfigMap", naming.config_map(view.name)))
+        common = Observation(
             view=view,
-            spec=spec,
             status=previous({"status": json.loads(view.status)}),
             children=children,
             pods=pods,
@@ -86,23 +89,26 @@ class Observer:
             now=self.clock(),
             today=today,
             endpoints=self.world.slices.ready(view.backend),
-            pause=pause(spec, children.get(("ConfigMap", naming.config_map(view.name))), today),
+            pause=None if isinstance(spec, InvalidSpec) else pause(spec, config_map, today),
             clients=self.world.clients.seen(view.namespace, view.clients),
             membership=member,
         )
-        observed = replace(observed, ended=self._ended(key, observed), former=self._former(observed))
-        if not self.read_secrets or isinstance(observed.spec, InvalidSpec) or view.deleting:
+        common = replace(common, ended=self._ended(key, common), former=self._former(common))
+        if isinstance(spec, InvalidSpec):
+            return with_spec(common, spec)
+        observed = with_spec(common, spec)
+        if not self.read_secrets or view.deleting:
             return observed
         if not should_read(observed, _asked(observed, observed.spec)):
             return _acquainted(observed)
         return await self._with_secrets(observed, observed.spec)
 
-    def _ended(self, key: Key, observed: Observed) -> frozenset[str]:
+    def _ended(self, key: Key, observed: Observation) -> frozenset[str]:
         """Pods whose end is known; also of those that are looked at for the first time, and in no ledger yet."""
         known = {pod.uid for pod in observed.pods}.union(observed.ledger.grants.pods if observed.ledger else ())
         return self.world.ended_of(key, known)
 
-    def _former(self, observed: Observed) -> Entry | None:
+    def _former(self, observed: Observation) -> Entry | None:
         """What the server that the ledger was made for lets the pool hold, where the spec names another one."""
         at = observed.ledger.grants.server if observed.ledger else ""
         if not at or (observed.membership is not None and observed.membership.server == at):

@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
+from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.reconcile.budget.capacity import Capacity
 from pgbouncer_operator.reconcile.budget.server_change import decide
 from pgbouncer_operator.reconcile.budget.size import pool_size
 from pgbouncer_operator.reconcile.cache import endpoints
 from pgbouncer_operator.reconcile.cache.views import ChildView
-from pgbouncer_operator.reconcile.observed import Missing, Observed
+from pgbouncer_operator.reconcile.observed import Missing, Observed, ObservedInvalid
 from pgbouncer_operator.reconcile.pause import look_again
 from pgbouncer_operator.reconcile.pool.drift import drift
 from pgbouncer_operator.reconcile.rollout.canary import next_rollout
@@ -33,7 +33,7 @@ from pgbouncer_operator.sizing.ledger import relief
 RETRY_REFUSED = 5.0  # seconds until a refused write is tried again
 
 
-def plan(observed: Observed, platform: Platform) -> Plan:
+def plan(observed: Observed | ObservedInvalid, platform: Platform) -> Plan:
     """Every write that brings the cluster one step closer, and what the user is told."""
     if observed.view.deleting:
         return Plan((), (), None, observed.memory)  # children go by their ownerReferences
@@ -41,7 +41,7 @@ def plan(observed: Observed, platform: Platform) -> Plan:
         return _waiting(observed)
     if observed.memory.waiting_since is not None:
         observed = observed.remember(waiting_since=None)
-    if isinstance(observed.spec, InvalidSpec):
+    if isinstance(observed, ObservedInvalid):
         return report(observed, Decided(None, None), ())
     pool = observed.spec
     size = pool_size(observed)
@@ -74,7 +74,7 @@ def plan(observed: Observed, platform: Platform) -> Plan:
     return _in_time(observed, capacity.round.grants, report(observed, Decided(wanted, capacity, way, size), phases))
 
 
-def _waiting(observed: Observed) -> Plan:
+def _waiting(observed: Observed | ObservedInvalid) -> Plan:
     """Nothing is written before the server has let the pool in, but what it waits for, once that has lasted."""
     observed = observed.remember(
         waiting_since=observed.now if observed.memory.waiting_since is None else observed.memory.waiting_since

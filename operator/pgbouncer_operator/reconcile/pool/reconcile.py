@@ -2,7 +2,7 @@
 
 from pgbouncer_operator.reconcile.budget.measure import with_measured_demand
 from pgbouncer_operator.reconcile.cache.keys import Key
-from pgbouncer_operator.reconcile.observed import Memory
+from pgbouncer_operator.reconcile.observed import Memory, Observed
 from pgbouncer_operator.reconcile.pool.apply import Applier
 from pgbouncer_operator.reconcile.pool.observe import Observer
 from pgbouncer_operator.reconcile.pool.plan import plan
@@ -28,7 +28,8 @@ class Reconciler:
             self._memories.pop(key, None)
             self._resting.pop(key, None)
             return None
-        observed = with_measured_demand(observed)
+        if isinstance(observed, Observed):
+            observed = with_measured_demand(observed)
         fingerprint = observed.fingerprint
         if fingerprint is not None and fingerprint == self._resting.pop(key, None):
             self._resting[key] = fingerprint

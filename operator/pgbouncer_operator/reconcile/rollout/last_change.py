@@ -5,7 +5,7 @@ import json
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.status import How, LastChange
 from pgbouncer_operator.protocol.intent import Intent
-from pgbouncer_operator.reconcile.observed import Change, Observed
+from pgbouncer_operator.reconcile.observed import Change, Observation, Observed
 from pgbouncer_operator.reconcile.rollout.template import new_image, rolls
 from pgbouncer_operator.resources.desired import Desired
 
@@ -27,7 +27,7 @@ def track(observed: Observed, wanted: Desired) -> Observed:
     return observed.remember(change=begun, pending_since=observed.now)
 
 
-def arrived(change: Change, observed: Observed) -> LastChange:
+def arrived(change: Change, observed: Observation) -> LastChange:
     """The change as status tells it, now that every pod has confirmed it."""
     seconds = max(0, round(observed.now - change.since))
     return LastChange(what=change.what, how=change.how, seconds=seconds, pods=len(observed.living), at=observed.today)

@@ -3,7 +3,6 @@
 from typing import Any
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.spec import UpgradePolicy
 from pgbouncer_operator.reconcile.cache.views import ChildView, DeploymentProgress
 from pgbouncer_operator.reconcile.observed import Observed
@@ -53,7 +52,7 @@ def newer(standing: DeploymentProgress, wanted: Desired) -> bool:
 
 def automatic(observed: Observed) -> bool:
     """Whether the user lets another operator's template roll the pods."""
-    return isinstance(observed.spec, ConnectionPool) and observed.spec.spec.upgrade_policy is UpgradePolicy.AUTOMATIC
+    return observed.spec.spec.upgrade_policy is UpgradePolicy.AUTOMATIC
 
 
 def _ours(wanted: Desired) -> str:

@@ -12,7 +12,7 @@ from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.reconcile.cache import endpoints
 from pgbouncer_operator.reconcile.cache.servers import Found
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
-from pgbouncer_operator.reconcile.observed import Membership, Missing, Observed
+from pgbouncer_operator.reconcile.observed import Membership, Missing, Observation, Observed, ObservedInvalid, with_spec
 from pgbouncer_operator.sizing.ledger import charged
 
 LOOK_AGAIN = 1.0  # seconds between two looks at a server that has not said a word about this pool yet
@@ -81,7 +81,7 @@ def host(server: PostgresServer) -> str:
     return f"{name}.{server.metadata.namespace}.svc" if found and not found[0] else name
 
 
-def waits(observed: Observed) -> bool:
+def waits(observed: Observation) -> bool:
     """Whether this look knows too little: the server has not answered, or what we know of it is old news.
 
     Or the pool holds more at another server than this one charges it with, which all could come along at once.
@@ -99,7 +99,7 @@ def waits(observed: Observed) -> bool:
     return known.allocation > member.entry.seq
 
 
-def awaiting(observed: Observed) -> Observed | None:
+def awaiting(observed: Observation) -> ObservedInvalid | None:
     """The look with what the pool waits for as its obstacle; None while it waits for news that are about to come."""
     member, since = observed.membership, observed.memory.waiting_since
     if member is None or since is None or observed.now - since < UNTOLD_SECONDS:
@@ -125,8 +125,8 @@ def awaiting(observed: Observed) -> Observed | None:
         )
     else:
         return None
-    spec, place = _refused(member.server, reason, message)
-    return replace(observed, spec=spec, membership=place)
+    fault, place = _refused(member.server, reason, message)
+    return with_spec(replace(observed, membership=place), fault)
 
 
 def look_again(observed: Observed) -> float | None:
@@ -142,7 +142,7 @@ def look_again(observed: Observed) -> float | None:
 
 def documents(observed: Observed) -> dict[str, str]:
     """The server's CA for the pool's ConfigMap; the one that is there while it cannot be read."""
-    if observed.membership is None or not isinstance(observed.spec, ConnectionPool) or _own(observed.spec) is None:
+    if observed.membership is None or _own(observed.spec) is None:
         return {}
     text = observed.membership.authority
     if text is None:

@@ -3,7 +3,6 @@
 import math
 from enum import StrEnum
 
-from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.status import Advice
 from pgbouncer_operator.api.tuning import SizingMode
 from pgbouncer_operator.reconcile.budget.size import PoolSize
@@ -30,8 +29,7 @@ class PoolAdvice(StrEnum):
 
 
 def advice(observed: Observed, size: PoolSize) -> tuple[Advice, ...]:
-    """Everything there is to say now. The spec must be readable."""
-    assert isinstance(observed.spec, ConnectionPool)
+    """Everything there is to say now."""
     found = {
         PoolAdvice.STARVING: _starving(observed, size),
         PoolAdvice.CLIENTS_NEAR_LIMIT: _crowded(observed),
@@ -46,7 +44,6 @@ def advice(observed: Observed, size: PoolSize) -> tuple[Advice, ...]:
 
 def _starving(observed: Observed, size: PoolSize) -> str:
     """Clients wait all the time, and more connections than the pool may hold would help."""
-    assert isinstance(observed.spec, ConnectionPool)
     known, connections = observed.memory.demand, observed.spec.spec.server_connections
     last = known.sizing.windows[-STARVED:] if known else ()
     if known is None or known.decision is None or len(last) < STARVED or any(each.queued < 1 for each in last):
@@ -73,7 +70,6 @@ def _starving(observed: Observed, size: PoolSize) -> str:
 
 def _crowded(observed: Observed) -> str:
     """Clients' own pools are about to open more connections than pods accept."""
-    assert isinstance(observed.spec, ConnectionPool)
     most = observed.spec.spec.clients.max_per_pod
     known = [
         (pod.name, state.clients) for pod in observed.living if (state := observed.states.get(pod.uid)) is not None
@@ -118,7 +114,6 @@ def _unknown(observed: Observed) -> str:
 
 def _outgrowing(observed: Observed) -> str:
     """Autoscalers may bring clients to more replicas than there are connections for."""
-    assert isinstance(observed.spec, ConnectionPool)
     connections, clients = observed.spec.spec.server_connections, observed.clients
     per_client = connections.sizing.per_client_replica
     if clients is None or per_client is None or connections.sizing.mode is not SizingMode.WORKLOADS:
@@ -134,7 +129,6 @@ def _outgrowing(observed: Observed) -> str:
 
 def _over_sized(observed: Observed, size: PoolSize) -> str:
     """Less than half would do. After a restart, what was told stands until enough was seen again."""
-    assert isinstance(observed.spec, ConnectionPool)
     connections, known = observed.spec.spec.server_connections, observed.memory.demand
     mode = connections.sizing.mode
     if mode is SizingMode.DEMAND:
@@ -150,7 +144,6 @@ def _over_sized(observed: Observed, size: PoolSize) -> str:
 
 
 def _idle(observed: Observed) -> str:
-    assert isinstance(observed.spec, ConnectionPool)
     known = observed.memory.demand
     if not observed.spec.spec.replicas:
         return ""  # somebody has seen to it

@@ -13,7 +13,7 @@ from pgbouncer_operator.protocol.agent_state import AgentState
 from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.reconcile.budget.size import PoolSize
 from pgbouncer_operator.reconcile.cache.views import PodView
-from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.reconcile.observed import Observation, Observed
 from pgbouncer_operator.reconcile.rollout.delivery import follows
 from pgbouncer_operator.reconcile.rollout.template import automatic, image, newer, progress, rolls
 from pgbouncer_operator.reconcile.rollout.verdict import REFUSALS
@@ -67,7 +67,7 @@ def backend(observed: Observed, trying: Container[str] = frozenset()) -> Conditi
             reason = _reason(state.backend.reason, Reason.BACKEND_UNREACHABLE)
             return condition(kind, FALSE, reason, f"{state.backend.message} (pod {pod.name})")
     if any(state.backend.ok for _, state in known):
-        if isinstance(observed.spec, ConnectionPool) and (sign := pooler(observed.spec)):
+        if sign := pooler(observed.spec):
             told = f"A login works, but {sign} looks like another pooler, so the direct URL would not be direct."
             return condition(kind, TRUE, Reason.BACKEND_IS_POOLER, told)
         return condition(kind, TRUE, Reason.REACHABLE, "A login to PostgreSQL works.")
@@ -89,7 +89,7 @@ def pooler(pool: ConnectionPool) -> str:
 
 def unsupported(observed: Observed, following: Container[PodView]) -> str:
     """Which parameter a pod's PgBouncer is too old or too new for, of the pods that do not follow; "" for none."""
-    given = (isinstance(observed.spec, ConnectionPool) and observed.spec.spec.parameters) or {}
+    given = observed.spec.spec.parameters or {}
     for pod in observed.living:
         state = observed.states.get(pod.uid)
         if state is None or not state.pgbouncer or pod in following:
@@ -133,7 +133,7 @@ def configuration(observed: Observed, wanted: Desired, grants: Grants) -> Condit
 def _lingering(observed: Observed) -> str:
     """What was removed and still has clients; new ones are refused."""
     names = sorted({name for state in _states(observed) for name in state.lingering})
-    if not names or not isinstance(observed.spec, ConnectionPool):
+    if not names:
         return ""
     seconds = observed.spec.spec.drain.timeout_seconds
     return f" Removed: {', '.join(names)}; clients that are connected may stay for {seconds} s, new ones are refused."
@@ -142,8 +142,7 @@ def _lingering(observed: Observed) -> str:
 def paused(observed: Observed) -> Condition:
     """Are queries held back on every pod?"""
     kind, pause = ConditionType.PAUSED, observed.pause
-    asked = isinstance(observed.spec, ConnectionPool) and observed.spec.spec.traffic is Traffic.PAUSED
-    if not asked:
+    if observed.spec.spec.traffic is Traffic.FLOWING:
         return condition(kind, FALSE, Reason.FLOWING, "Queries reach the server.")
     if pause is not None and pause.expired:
         told = "The pause has lasted as long as it may, and queries flow again. Set spec.traffic to Flowing."
@@ -166,7 +165,7 @@ def _within_max(fit: Fit) -> Condition:
     return condition(kind, FALSE, reason, fit.shortage)
 
 
-def awaited(observed: Observed) -> Condition | None:
+def awaited(observed: Observation) -> Condition | None:
     """What its server has yet to do for the pool, without anybody's doing."""
     obstacle = observed.membership.obstacle if observed.membership else None
     if obstacle is None or obstacle.reason is not Reason.PENDING:
@@ -203,7 +202,7 @@ def _reason(word: str, otherwise: Reason) -> Reason:
 def budget(observed: Observed, fit: Fit, size: PoolSize | None) -> Condition:
     """Do the pods wanted fit into what the server lets the pool hold?"""
     member, kind = observed.membership, ConditionType.WITHIN_BUDGET
-    if member is None or size is None or size.allocation is None or not isinstance(observed.spec, ConnectionPool):
+    if member is None or size is None or size.allocation is None:
         return _within_max(fit)
     if not member.welcome:
         message = f"PostgresServer {member.server} does not allow this namespace any more: the pool keeps its least."

@@ -6,10 +6,9 @@ No condition of a pool is made elsewhere but in `checks`. kstatus: https://githu
 from dataclasses import dataclass
 
 from pgbouncer_operator.api.conditions import Condition, ConditionType, Reason
-from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.reconcile.budget.capacity import Capacity
 from pgbouncer_operator.reconcile.budget.size import PoolSize
-from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.reconcile.observed import Observed, ObservedInvalid
 from pgbouncer_operator.reconcile.rollout.canary import Rollout
 from pgbouncer_operator.reconcile.status import checks
 from pgbouncer_operator.reconcile.status.checks import FALSE, TRUE, UNKNOWN, condition
@@ -36,7 +35,7 @@ class Decided:
     size: PoolSize | None = None
 
 
-def conditions(observed: Observed, outlook: Decided) -> list[Condition]:
+def conditions(observed: Observed | ObservedInvalid, outlook: Decided) -> list[Condition]:
     """Every condition of this look. Reconciling and Stalled are there while they are true."""
     parts, asides = _parts(observed, outlook), _asides(observed, outlook)
     waiting = _waiting(observed, outlook)
@@ -50,9 +49,9 @@ def conditions(observed: Observed, outlook: Decided) -> list[Condition]:
     return found
 
 
-def _parts(observed: Observed, outlook: Decided) -> list[Condition]:
+def _parts(observed: Observed | ObservedInvalid, outlook: Decided) -> list[Condition]:
     """The checks that Ready depends on, in the order in which they are told."""
-    if outlook.wanted is None or outlook.capacity is None:
+    if outlook.wanted is None or outlook.capacity is None or isinstance(observed, ObservedInvalid):
         return []
     return [
         checks.budget(observed, outlook.wanted.fit, outlook.size),
@@ -62,37 +61,39 @@ def _parts(observed: Observed, outlook: Decided) -> list[Condition]:
     ]
 
 
-def _asides(observed: Observed, outlook: Decided) -> list[Condition]:
+def _asides(observed: Observed | ObservedInvalid, outlook: Decided) -> list[Condition]:
     """The checks that Ready does not depend on."""
-    if outlook.wanted is None or outlook.capacity is None:
+    if outlook.wanted is None or outlook.capacity is None or isinstance(observed, ObservedInvalid):
         return []
     return [checks.paused(observed), checks.update(observed, outlook.wanted)]
 
 
-def _waiting(observed: Observed, outlook: Decided) -> Condition | None:
+def _waiting(observed: Observed | ObservedInvalid, outlook: Decided) -> Condition | None:
     """What the pool waits for without anybody's doing: its server, its pods, or the end of a roll."""
-    if outlook.wanted is None or outlook.capacity is None:
+    if outlook.wanted is None or outlook.capacity is None or isinstance(observed, ObservedInvalid):
         return checks.awaited(observed)
     pods = checks.pods(observed, outlook.wanted.fit, outlook.capacity.round.grants)
     return pods or checks.replacing(observed, outlook.wanted)
 
 
-def _stalled(observed: Observed, parts: list[Condition]) -> Condition | None:
+def _stalled(observed: Observed | ObservedInvalid, parts: list[Condition]) -> Condition | None:
     """What somebody has to change before the pool can become what it should be."""
     kind = ConditionType.STALLED
-    if isinstance(observed.spec, InvalidSpec):
+    if isinstance(observed, ObservedInvalid):
         if checks.awaited(observed):
             return None
         if observed.membership and observed.membership.obstacle:
             return condition(kind, TRUE, observed.membership.obstacle.reason, observed.membership.obstacle.message)
-        return condition(kind, TRUE, Reason.INVALID_SPEC, str(observed.spec))
+        return condition(kind, TRUE, Reason.INVALID_SPEC, str(observed.fault))
     for (what, name), refusal in sorted(observed.memory.refusals.items()):
         return condition(kind, TRUE, refusal.reason, f"{what} {name}: {refusal.message}")
     part = next((each for each in parts if each.reason in STALLING), None)
     return part and condition(kind, TRUE, part.reason, part.message)
 
 
-def _ready(observed: Observed, outlook: Decided, parts: list[Condition], obstacle: Condition | None) -> Condition:
+def _ready(
+    observed: Observed | ObservedInvalid, outlook: Decided, parts: list[Condition], obstacle: Condition | None
+) -> Condition:
     """The summary: the first thing that stands in the way, the user's own faults before ours."""
     kind = ConditionType.READY
     faults = [each for each in parts if each.type in USERS_FAULTS and each.status is FALSE]

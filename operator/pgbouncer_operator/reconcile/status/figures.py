@@ -30,8 +30,7 @@ from pgbouncer_operator.resources.desired import Desired
 def with_figures(
     told: PoolStatus, observed: Observed, wanted: Desired, capacity: Capacity, size: PoolSize
 ) -> PoolStatus:
-    """The status with what was counted and read. The spec must be readable."""
-    assert isinstance(observed.spec, ConnectionPool)
+    """The status with what was counted and read."""
     spec, name = observed.spec.spec, observed.view.name
     states = [
         state for pod in (*observed.living, *observed.leaving) if (state := observed.states.get(pod.uid)) is not None
@@ -91,7 +90,6 @@ def _binding(pool: ConnectionPool, made: list[str]) -> Binding | None:
 
 def _made_secrets(observed: Observed) -> list[str]:
     """Names of connection Secrets that are ours: those seen, and those this plan may be about to make."""
-    assert isinstance(observed.spec, ConnectionPool)
     if observed.secrets is None or observed.credentials is None:
         return list(observed.made)
     refused = {name for kind, name in observed.memory.refusals if kind == "Secret"}

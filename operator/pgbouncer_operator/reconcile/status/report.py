@@ -4,10 +4,9 @@ from dataclasses import replace
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason, merge
-from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.status import Configuration, PoolStatus, ServerConnectionsStatus, Summary
 from pgbouncer_operator.api.tuning import SizingMode
-from pgbouncer_operator.reconcile.observed import Memory, Observed
+from pgbouncer_operator.reconcile.observed import Memory, Observation, Observed, ObservedInvalid
 from pgbouncer_operator.reconcile.rollout.last_change import arrived
 from pgbouncer_operator.reconcile.status.conditions import Decided, conditions
 from pgbouncer_operator.reconcile.status.figures import with_figures
@@ -32,14 +31,19 @@ QUIET = {  # on the way, or the absence of something: no event
 NEUTRAL = {ConditionType.PAUSED, ConditionType.UPDATE_AVAILABLE}  # neither way is better
 
 
-def report(observed: Observed, outlook: Decided, phases: tuple[tuple[Step, ...], ...]) -> Plan:
+def report(observed: Observed | ObservedInvalid, outlook: Decided, phases: tuple[tuple[Step, ...], ...]) -> Plan:
     """The plan with status and events added, where they differ from what is already told."""
     found = conditions(observed, outlook)
     merged = merge(observed.status.conditions or (), _dated(observed, found), observed.today)
     pending = any(phases) or not _settled(observed, found) or any(observed.owes(pod.uid) for pod in observed.living)
     told = PoolStatus(observed_generation=observed.view.generation, conditions=merged)
     memory = observed.memory
-    if outlook.wanted is not None and outlook.capacity is not None and outlook.size is not None:
+    if (
+        isinstance(observed, Observed)
+        and outlook.wanted is not None
+        and outlook.capacity is not None
+        and outlook.size is not None
+    ):
         told = with_figures(told, observed, outlook.wanted, outlook.capacity, outlook.size)
         if memory.trial is not None and memory.trial.again is not None:
             memory = replace(memory, change=None)  # what has failed has not arrived
@@ -67,11 +71,11 @@ def report(observed: Observed, outlook: Decided, phases: tuple[tuple[Step, ...],
     return Plan(phases, announcements, _requeue(observed, memory, pending and not at_rest), memory, at_rest)
 
 
-def _dated(observed: Observed, conditions: list[Condition]) -> list[Condition]:
+def _dated(observed: Observation, conditions: list[Condition]) -> list[Condition]:
     return [each.model_copy(update={"observed_generation": observed.view.generation}) for each in conditions]
 
 
-def _settled(observed: Observed, conditions: list[Condition]) -> bool:
+def _settled(observed: Observation, conditions: list[Condition]) -> bool:
     """Whether there is nothing to wait for: a backend's return is watched at the pace of rest, a roll is not."""
     moving = {Reason.WAITING_FOR_PODS, Reason.APPLYING_CONFIGURATION, Reason.PODS_UNREACHABLE, Reason.PENDING}
     return not observed.leaving and not any(each.reason in moving for each in conditions)
@@ -89,7 +93,7 @@ def _worth_writing(told: PoolStatus, before: PoolStatus, age: float) -> bool:
     return age >= WORDS_EVERY and _messages(told) != _messages(before)
 
 
-def _waits_for_pods(observed: Observed, outlook: Decided) -> bool:
+def _waits_for_pods(observed: Observation, outlook: Decided) -> bool:
     """Whether the first status waits for a verdict on the pods, which comes in tenths of a second: one write, not two.
 
     In a burst of pools it comes later. What the user has to mend is told at once.
@@ -126,7 +130,7 @@ def _plain(status: PoolStatus, sized: bool) -> PoolStatus:
     )
 
 
-def _status_step(observed: Observed, told: PoolStatus) -> Step:
+def _status_step(observed: Observation, told: PoolStatus) -> Step:
     metadata = {"namespace": observed.view.namespace, "name": observed.view.name, "uid": observed.view.uid}
     body = {"apiVersion": naming.API_VERSION, "kind": naming.KIND, "metadata": metadata, "status": told.wire()}
     return Step(Action.APPLY, body, subresource="status")
@@ -153,15 +157,12 @@ def _announcements(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> tu
     return tuple(told)
 
 
-def _resized(observed: Observed, told: PoolStatus) -> tuple[Announcement, ...]:
+def _resized(observed: Observation, told: PoolStatus) -> tuple[Announcement, ...]:
     """One event for each change of the size that the user did not make."""
     before, now = observed.status.server_connections, told.server_connections
     if before is None or now is None or told.recommendation is None or before.size in {None, now.size}:
         return ()
-    if (
-        isinstance(observed.spec, ConnectionPool)
-        and observed.spec.spec.server_connections.sizing.mode is SizingMode.FIXED
-    ):
+    if isinstance(observed, Observed) and observed.spec.spec.server_connections.sizing.mode is SizingMode.FIXED:
         return ()
     why = f"{told.recommendation.reason}: {told.recommendation.inputs}"
     return (Announcement(False, RESIZED, f"{before.size} server connections become {now.size}. {why}."),)
@@ -173,7 +174,7 @@ def _good(each: Condition) -> bool:
     return each.status is (ConditionStatus.FALSE if each.type is ConditionType.STALLED else ConditionStatus.TRUE)
 
 
-def _requeue(observed: Observed, memory: Memory, pending: bool) -> float:
+def _requeue(observed: Observation, memory: Memory, pending: bool) -> float:
     """Look again soon after a change and ever more rarely while it lasts; at rest only for the figures."""
     if observed.missing:
         return 2.0

@@ -8,6 +8,7 @@ from tests.unit.reconcile.looks import (
     conditions,
     decide,
     healthy,
+    invalid,
     respecified,
     saying,
     settled,
@@ -101,7 +102,7 @@ def test_an_object_in_the_way_stalls_and_is_named() -> None:
 
 def test_an_invalid_spec_stalls_keeps_the_facts_and_writes_nothing_else() -> None:
     observed = settled(healthy())
-    wrong = respecified(observed, parameters={"no_such_thing": 1})
+    wrong = invalid(observed, parameters={"no_such_thing": 1})
     found = decide(wrong)
     status, reason, message = condition(wrong, STALLED)
     assert (status, reason) == ("True", "InvalidSpec")
