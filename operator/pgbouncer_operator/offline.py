@@ -23,6 +23,7 @@ from pgbouncer_operator.resources import connection_secret
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import Desired, desired, dress
 from pgbouncer_operator.resources.grants import grants_config_map
+from pgbouncer_operator.resources.login import Login
 
 PLACEHOLDER_UID = "00000000-0000-0000-0000-000000000000"
 ENDPOINT_DELAY = 5  # seconds; the chart's default
@@ -108,7 +109,7 @@ def objects(pool: ConnectionPool, wanted: Desired) -> list[dict[str, Any]]:
         wanted.deployment,
     ]
     for entry in connection_secret.connection_secrets(pool):
-        login = connection_secret.Login(f"<login of {entry.user}>", f"<password of {entry.user}>")
+        login = Login(f"<login of {entry.user}>", f"<password of {entry.user}>")
         bodies.append(dress(pool, connection_secret.connection_secret(pool, entry, login)))
     return bodies
 

@@ -9,9 +9,10 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.limits import ServerLimits
 
 CONNECT_SECONDS = 5
@@ -51,15 +52,7 @@ class ServerAddress:
     """CA certificates in PEM, read if sslmode is verify-ca or verify-full; empty for the public CAs."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerLogin:
-    """A login and its password. Neither is in `repr`."""
-
-    username: str = field(repr=False)
-    password: str = field(repr=False)
-
-
-async def limits(server: ServerAddress, login: ServerLogin) -> ServerLimits:
+async def limits(server: ServerAddress, login: Login) -> ServerLimits:
     """Read the server's limits. Raises Unanswered or Superuser.
 
     Takes at most READ_SECONDS, and 10 s more if the server freezes after the login: psycopg then sends a cancel request
@@ -84,7 +77,7 @@ async def limits(server: ServerAddress, login: ServerLogin) -> ServerLimits:
     return ServerLimits(maximum, superuser_reserved + reserved, started)
 
 
-async def _ask(server: ServerAddress, login: ServerLogin) -> tuple[int, int, int, str, bool]:
+async def _ask(server: ServerAddress, login: Login) -> tuple[int, int, int, str, bool]:
     import psycopg
 
     with _certificates(server) as file:
@@ -132,7 +125,7 @@ def _certificates(server: ServerAddress) -> Iterator[str]:
         os.close(number)
 
 
-def _message(text: str, login: ServerLogin) -> str:
+def _message(text: str, login: Login) -> str:
     """The first line of an error, without libpq's preface, the severity, the login and the password."""
     line = text.strip().split("\n")[0]
     line = re.sub(r"^(connection failed: )?(connection to server at .*? failed: )?((FATAL|ERROR):\s+)?", "", line)

@@ -22,7 +22,8 @@ from pgbouncer_operator.api.conditions import ConditionType
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.pgbouncer import parameters
 from pgbouncer_operator.reconcile.specification import read
-from pgbouncer_operator.resources.connection_secret import Login, connection_secret, connection_secrets
+from pgbouncer_operator.resources.connection_secret import connection_secret, connection_secrets
+from pgbouncer_operator.resources.login import Login
 
 # What a block of this language is held against.
 LANGUAGES = {

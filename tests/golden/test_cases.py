@@ -17,10 +17,11 @@ from pgbouncer_operator.pgbouncer.composition import entries
 from pgbouncer_operator.protocol.grants import Grant, Grants, split
 from pgbouncer_operator.protocol.intent import Intent
 from pgbouncer_operator.reconcile.specification import read
-from pgbouncer_operator.resources.connection_secret import Login, connection_secret, connection_secrets
+from pgbouncer_operator.resources.connection_secret import connection_secret, connection_secrets
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import Desired, desired, dress
 from pgbouncer_operator.resources.grants import grants_config_map
+from pgbouncer_operator.resources.login import Login
 
 CASES = Path(__file__).parent / "cases"
 PLATFORM = Platform(image="pgbouncer-operator-pool:0.1.0", image_pull_policy="IfNotPresent", endpoint_delay=5)

@@ -16,13 +16,14 @@ from pgbouncer_operator import log, postgres
 from pgbouncer_operator.api.postgres_server import parse
 from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.resources import SECRETS
-from pgbouncer_operator.postgres import ServerAddress, ServerLogin, Superuser, Unanswered
+from pgbouncer_operator.postgres import ServerAddress, Superuser, Unanswered
 from pgbouncer_operator.reconcile.cache.keys import ServerKey
 from pgbouncer_operator.reconcile.server.limits_poller import LIMITS_LAST, LimitsPoller
+from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.limits import ServerLimits
 
 pytestmark = pytest.mark.process
-MONITOR = ServerLogin("watcher", "secret words")
+MONITOR = Login("watcher", "secret words")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def address(server: Postgres, **changes: object) -> ServerAddress:
     return ServerAddress(**{**given, **changes})  # type: ignore[arg-type]
 
 
-async def refused(server: ServerAddress, login: ServerLogin = MONITOR) -> str:
+async def refused(server: ServerAddress, login: Login = MONITOR) -> str:
     with pytest.raises(Unanswered) as caught:
         await postgres.limits(server, login)
     text = str(caught.value)
@@ -132,7 +133,7 @@ async def test_a_superuser_is_refused(database: Postgres, way: str) -> None:
     if way == "by its settings":
         database.sql("grant boss to watcher")
         database.sql("alter role watcher set role to boss")
-    login = ServerLogin("boss", "secret words") if way == "itself" else MONITOR
+    login = Login("boss", "secret words") if way == "itself" else MONITOR
     try:
         with pytest.raises(Superuser):
             await postgres.limits(address(database), login)
@@ -156,7 +157,7 @@ async def test_not_even_a_log_of_everything_names_the_login(
     driver.setLevel(logging.DEBUG)  # it is quieter by itself, until some version is not
     log.configure("debug", "json")
     try:
-        await refused(address(database), ServerLogin("watcher", "wrong words"))
+        await refused(address(database), Login("watcher", "wrong words"))
         await refused(address(database, database="nowhere"))
     finally:
         root.handlers[:] = handlers
@@ -170,17 +171,17 @@ async def test_not_even_a_log_of_everything_names_the_login(
 @pytest.mark.parametrize(
     ("changes", "login", "words"),
     [
-        ({}, ServerLogin("watcher", "wrong words"), "password authentication failed"),
-        ({}, ServerLogin("stranger", "secret words"), "password authentication failed"),
+        ({}, Login("watcher", "wrong words"), "password authentication failed"),
+        ({}, Login("stranger", "secret words"), "password authentication failed"),
         ({"database": "nowhere"}, MONITOR, 'database "nowhere" does not exist'),
         ({"sslmode": "require"}, MONITOR, "SSL"),
         ({"host": "no-such-host.invalid"}, MONITOR, "no-such-host.invalid"),
-        ({}, ServerLogin("it's \\ = a", "it's \\ = b"), "password authentication failed"),
-        ({}, ServerLogin("nul\0a", "nul\0b"), ""),
+        ({}, Login("it's \\ = a", "it's \\ = b"), "password authentication failed"),
+        ({}, Login("nul\0a", "nul\0b"), ""),
     ],
 )
 async def test_a_failure_is_told_in_postgresqls_words_without_the_secrets(
-    database: Postgres, changes: dict[str, object], login: ServerLogin, words: str
+    database: Postgres, changes: dict[str, object], login: Login, words: str
 ) -> None:
     text = await refused(address(database, **changes), login)
     assert words in text

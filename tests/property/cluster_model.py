@@ -36,7 +36,7 @@ from pgbouncer_operator.reconcile.observed import (
 from pgbouncer_operator.reconcile.pause import pause
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.reconcile.steps import Action, Plan, Step
-from pgbouncer_operator.resources.connection_secret import Login
+from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.ledger import relief
 
 CANARY = "c4n4ry:/?#pass"

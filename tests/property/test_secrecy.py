@@ -13,8 +13,8 @@ from tests.property.test_plan import pool
 
 from pgbouncer_operator.reconcile.observed import Credentials, Observed
 from pgbouncer_operator.reconcile.pool.plan import plan
-from pgbouncer_operator.resources.connection_secret import Login
 from pgbouncer_operator.resources.deployment import Platform
+from pgbouncer_operator.resources.login import Login
 
 FIXED = settings(derandomize=True, database=None, deadline=None, max_examples=150)
 # What a user's Secret may hold: any text without control characters.

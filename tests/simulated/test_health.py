@@ -79,14 +79,16 @@ async def test_a_stuck_reconcile_is_an_ailment_and_a_busy_one_is_not(
 ) -> None:
     queue = WorkQueue[tuple[str, str]]()
 
+    started = asyncio.Event()
+
     async def reconcile(_: tuple[str, str]) -> None:
+        started.set()
         await asyncio.Event().wait()
 
     vitals.workers = Workers(queue, reconcile, Backoff(lambda: 0.5), WorkerOptions())
     running = asyncio.create_task(vitals.workers.run())
     queue.add(("ns", "a"))
-    while not queue.processing:
-        await asyncio.sleep(0)
+    await started.wait()
     assert await get("/livez") == (200, "ok")
     monkeypatch.setattr("pgbouncer_operator.health.STUCK_SECONDS", 0.0)
     assert await get("/livez") == (503, "a reconcile is stuck")

@@ -14,7 +14,8 @@ from tests.simulated.operators import Cluster, cluster
 from tests.simulated.test_postgres_server import allocated, held, member, moving, never_above, respec, server, status
 
 from pgbouncer_operator.kube.resources import POSTGRES_SERVERS, SECRETS
-from pgbouncer_operator.postgres import ServerAddress, ServerLogin, Superuser, Unanswered
+from pgbouncer_operator.postgres import ServerAddress, Superuser, Unanswered
+from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.limits import ServerLimits
 
 PORT = 18340
@@ -28,9 +29,9 @@ class Answers:
     """The PostgreSQL server: what it answers to a login. asked: every login that it saw."""
 
     now: ServerLimits | Exception
-    asked: list[tuple[ServerAddress, ServerLogin]] = field(default_factory=list)
+    asked: list[tuple[ServerAddress, Login]] = field(default_factory=list)
 
-    async def limits(self, address: ServerAddress, login: ServerLogin) -> ServerLimits:
+    async def limits(self, address: ServerAddress, login: Login) -> ServerLimits:
         self.asked.append((address, login))
         if isinstance(self.now, Exception):
             raise self.now
@@ -194,7 +195,7 @@ async def test_at_rest_it_is_read_and_nothing_is_written(world: Cluster, postgre
 async def test_a_server_that_never_answers_holds_no_pool_up(
     world: Cluster, postgres: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def silence(address: ServerAddress, login: ServerLogin) -> ServerLimits:
+    async def silence(address: ServerAddress, login: Login) -> ServerLimits:
         postgres.asked.append((address, login))
         await asyncio.Event().wait()
         raise AssertionError
@@ -221,7 +222,7 @@ async def test_nothing_of_the_secret_is_told(
         await until_told(world, "LimitsUnknown")
         await world.until(lambda: "RuntimeError" in told(world)["message"], "its kind only")
         world.api.edit(SECRETS, ("platform", "pg-monitor"), lambda body: body["data"].update({"password": "/w=="}))
-        await world.until(lambda: "no text in key password" in told(world)["message"], "no UTF-8")
+        await world.until(lambda: "password is not UTF-8" in told(world)["message"], "no UTF-8")
     everything = json.dumps(status(world)) + caplog.text + "".join(str(each.__dict__) for each in caplog.records)
     for value in LOGIN.values():
         assert value not in everything

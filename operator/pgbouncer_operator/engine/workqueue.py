@@ -45,26 +45,6 @@ class WorkQueue(Generic[K]):
         """Keys that could be worked on now."""
         return sum(len(lane) for lane in self._ready.values())
 
-    @property
-    def processing(self) -> int:
-        """Keys being worked on."""
-        return len(self._processing)
-
-    @property
-    def delayed(self) -> int:
-        """Keys that wait for their time."""
-        return len(self._delayed)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is ready and nothing is being worked on; delayed keys do not count."""
-        return not self._dirty and not self._processing
-
-    def waited(self) -> float:
-        """Seconds that the oldest ready key has been waiting; 0 if none is."""
-        heads = [next(iter(lane.values())) for lane in self._ready.values() if lane]
-        return max(0.0, asyncio.get_running_loop().time() - min(heads)) if heads else 0.0
-
     def add(self, key: K, lane: Lane = Lane.USER) -> None:
         """Have `key` worked on soon. A key that waits in the resync lane moves up when a user change comes."""
         if self._closed:

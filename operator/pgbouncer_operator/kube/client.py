@@ -100,10 +100,6 @@ class Kube:
         query = {"fieldManager": naming.FIELD_MANAGER, "force": "true" if force else "false"}
         return await self._transport.send(Request("apply", "PATCH", resource, path, query, body, APPLY))
 
-    async def patch_status(self, resource: Resource, body: Object) -> Object:
-        """Server-side apply of `status`. Raises NotFound if the object is gone: status never creates one."""
-        return await self.apply(resource, body, subresource="status")
-
     async def replace(self, resource: Resource, body: Object, subresource: str = "") -> Object:
         """Replace an object as a whole, if it still has `metadata.resourceVersion`. Raises Conflict."""
         metadata = body["metadata"]

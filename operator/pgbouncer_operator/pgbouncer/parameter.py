@@ -21,7 +21,6 @@ class ChangeClass(StrEnum):
     RELOAD = "reload"
     RELOAD_RECONNECT = "reload and reconnect"  # server connections are renewed between transactions
     ROLL = "roll"  # pods are replaced: PgBouncer ignores the change on a reload
-    STAGED = "staged"  # clients are let go first
 
 
 class Audience(StrEnum):

@@ -28,7 +28,6 @@ __all__ = [
     "check",
     "for_users",
     "lookup",
-    "render_table",
 ]
 
 VERSION = "1.26.1"  # the PgBouncer of our image, and what the catalogue describes
@@ -67,25 +66,6 @@ def check(
         return ParameterProblem(name, f"{_shown(name)} is not a setting of PgBouncer{_suggestion(name)}")
     complaint = _version_complaint(row, version) or _audience_complaint(row, audiences) or _complaint(row, value)
     return ParameterProblem(name, f"{name} {complaint}") if complaint else None
-
-
-def render_table() -> str:
-    """The catalogue as Markdown, for the manual."""
-    lines = ["### In `spec.parameters`", ""]
-    lines += ["| setting | value | default | a change takes effect by | since | effect |", "|---|---|---|---|---|---|"]
-    for row in for_users():
-        default = row.default if row.ours is None else row.ours
-        cells = (f"`{row.name}`", _range(row), _code(default), row.change.value, row.since, row.help)
-        lines.append(f"| {' | '.join(cells)} |")
-    for title, audience in (
-        ("With a field of its own", Audience.FIELD),
-        ("Set by the operator", Audience.OPERATOR),
-        ("Not supported", Audience.UNSUPPORTED),
-    ):
-        lines += ["", f"### {title}", "", "| setting | use instead | effect |", "|---|---|---|"]
-        rows = sorted((each for each in CATALOGUE if each.audience is audience), key=lambda each: each.name)
-        lines += [f"| `{row.name}` | {_code(row.field)} | {row.help} |" for row in rows]
-    return "\n".join(lines) + "\n"
 
 
 def _shown(name: str) -> str:
@@ -172,19 +152,3 @@ def _list_complaint(row: Parameter, text: str) -> str:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,62}", word):
             return f"holds {word!r}: use names with commas between them"
     return ""
-
-
-def _range(row: Parameter) -> str:
-    match row.type:
-        case Type.INT | Type.TIME:
-            return f"{row.type.value}, {row.minimum}–{row.maximum}"
-        case Type.ENUM:
-            return ", ".join(row.choices)
-        case Type.CSV if row.choices:
-            return f"list of {', '.join(row.choices)}"
-        case _:
-            return row.type.value
-
-
-def _code(text: str | None) -> str:
-    return f"`{text}`" if text else ""

@@ -15,7 +15,7 @@ from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.reconcile.cache.views import ChildView, PodView, PoolView
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
 from pgbouncer_operator.reconcile.pause import Pause
-from pgbouncer_operator.resources.connection_secret import Login
+from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.allocation import Entry
 from pgbouncer_operator.sizing.demand import CALM, Decision, SizingState
 

@@ -13,17 +13,7 @@ from urllib.parse import quote
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.access import ConnectionSecret, Endpoint
 from pgbouncer_operator.api.connection_pool import ConnectionPool
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """A user's login and password, as read from the user's own Secret."""
-
-    username: str
-    password: str
-
-    def __repr__(self) -> str:
-        return "Login(…)"  # no password in a traceback
+from pgbouncer_operator.resources.login import Login
 
 
 @dataclass(frozen=True, slots=True)

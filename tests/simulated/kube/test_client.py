@@ -87,13 +87,13 @@ async def test_a_replacement_of_an_old_version_is_a_conflict(world: Pair) -> Non
 async def test_a_status_is_written_without_touching_spec_or_generation(world: Pair) -> None:
     world.api.create(pool(mode="session"))
     body = pool(mode="transaction") | {"status": {"ready": 1}}
-    after = await world.kube.patch_status(CONNECTION_POOLS, body)
+    after = await world.kube.apply(CONNECTION_POOLS, body, subresource="status")
     assert (after["spec"], after["status"], after["metadata"]["generation"]) == ({"mode": "session"}, {"ready": 1}, 1)
 
 
 async def test_a_status_of_what_is_gone_creates_nothing(world: Pair) -> None:
     with pytest.raises(errors.NotFound):
-        await world.kube.patch_status(CONNECTION_POOLS, pool() | {"status": {"ready": 1}})
+        await world.kube.apply(CONNECTION_POOLS, pool() | {"status": {"ready": 1}}, subresource="status")
     assert world.api.find(CONNECTION_POOLS) == []
 
 

@@ -81,11 +81,3 @@ def test_names_are_unique_and_every_row_says_what_it_does():
 
 def test_every_setting_with_a_field_names_it():
     assert all(row.field for row in CATALOGUE if row.audience is Audience.FIELD)
-
-
-def test_every_setting_for_users_is_in_the_manuals_table_with_its_default():
-    table = parameters.render_table()
-    for row in parameters.for_users():
-        assert f"| `{row.name}` |" in table
-    assert "`timeouts.queryWaitSeconds`" in table
-    assert table == parameters.render_table()

@@ -6,7 +6,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from pgbouncer_operator.api.connection_pool import ConnectionPool, parse
-from pgbouncer_operator.resources.connection_secret import Login, connection_secret, connection_secrets, secret_inputs
+from pgbouncer_operator.resources.connection_secret import connection_secret, connection_secrets, secret_inputs
+from pgbouncer_operator.resources.login import Login
 
 NASTY = "p@:/?#% ü\"'\\"
 LOGIN = Login("shop:user", NASTY)

@@ -44,7 +44,8 @@ from pgbouncer_operator.reconcile.pool.secrets import (
 )
 from pgbouncer_operator.reconcile.server.membership import authority_body, budgeted, resolve, with_service
 from pgbouncer_operator.reconcile.specification import parsed
-from pgbouncer_operator.resources.connection_secret import Login, connection_secrets
+from pgbouncer_operator.resources.connection_secret import connection_secrets
+from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.allocation import Entry
 
 

@@ -1,8 +1,6 @@
 """The users' Secrets of a pool: when they are read, what they hold, and which pods still mount old content. Pure."""
 
-import base64
 import hashlib
-from collections.abc import Mapping
 from dataclasses import replace
 
 from pgbouncer_operator.api.access import AuthQuery, User
@@ -17,7 +15,8 @@ from pgbouncer_operator.reconcile.observed import (
     WrittenSecret,
 )
 from pgbouncer_operator.reconcile.server.membership import authority_body
-from pgbouncer_operator.resources.connection_secret import Login, secret_inputs
+from pgbouncer_operator.resources.connection_secret import secret_inputs
+from pgbouncer_operator.resources.login import Login, LoginUnavailable, read_login
 
 READ_AGAIN = 600.0  # seconds after which the users' Secrets are read again without a reason
 
@@ -109,24 +108,13 @@ def _written(body: Object | None) -> WrittenSecret | None:
 
 def _login(user: User | AuthQuery, body: Object | None) -> Login | Missing:
     """The login and password that a user's Secret holds, or a sentence about what it lacks; never a value."""
-    name, field = user.secret_ref.name, "authQuery" if isinstance(user, AuthQuery) else f"users[{user.name}]"
-    if body is None:
-        return Missing(
-            Reason.SECRET_NOT_FOUND, f"Secret {name} does not exist. Create it, or correct {field}.secretRef.name."
-        )
-    data: Mapping[str, str] = body.get("data") or {}
-    username_key = user.username_key or ("username" if "username" in data else "user")
-    for key, remedy in ((username_key, "usernameKey"), (user.password_key, "passwordKey")):
-        if not data.get(key):
-            wanted = "username or user" if remedy == "usernameKey" and user.username_key is None else key
-            found = ", ".join(sorted(data)) or "nothing"
-            message = f"Secret {name} has no key {wanted}; found: {found}. Set {field}.{remedy}."
-            return Missing(Reason.SECRET_KEY_MISSING, message)
+    path = "authQuery" if isinstance(user, AuthQuery) else f"users[{user.name}]"
     try:
-        username, password = (base64.b64decode(data[key]).decode() for key in (username_key, user.password_key))
-    except ValueError:
-        return Missing(Reason.SECRET_VALUE_INVALID, f"Secret {name}: login or password is not UTF-8 text. Correct it.")
-    if any(character < " " or character == "\x7f" for character in username + password):
-        message = f"Secret {name}: login or password has a line break or control character. Remove it."
+        login = read_login(user, path, body)
+    except LoginUnavailable as error:
+        return Missing(error.reason, str(error))
+    # PgBouncer's auth file has one line for each login and no escape for a line break.
+    if any(character < " " or character == "\x7f" for character in login.username + login.password):
+        message = f"Secret {user.secret_ref.name}: login or password has a line break or control character. Remove it."
         return Missing(Reason.SECRET_VALUE_INVALID, message)
-    return Login(username, password)
+    return login

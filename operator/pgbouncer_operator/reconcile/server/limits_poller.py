@@ -4,23 +4,20 @@ What is remembered is only the latest answer; what is in force stands in the ser
 """
 
 import asyncio
-import base64
-import binascii
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.postgres_server import Monitoring, PostgresServer
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.resources import SECRETS
-from pgbouncer_operator.postgres import ServerAddress, ServerLogin, Superuser, Unanswered
+from pgbouncer_operator.postgres import ServerAddress, Superuser, Unanswered
 from pgbouncer_operator.reconcile.cache.keys import Key, ServerKey
 from pgbouncer_operator.reconcile.server import membership
 from pgbouncer_operator.reconcile.server.limits import LimitsReading
+from pgbouncer_operator.resources.login import Login, LoginUnavailable, read_login
 from pgbouncer_operator.sizing.limits import ServerLimits
 
 logger = logging.getLogger(__name__)
@@ -30,7 +27,7 @@ FAILED_LAST = 15.0  # the same of a read that failed
 INSIST = 0.2  # seconds until what was cancelled is cancelled again: psycopg asks a server first, frozen or not
 AT_ONCE = 8  # servers that are asked at the same time
 
-Ask = Callable[[ServerAddress, ServerLogin], Awaitable[ServerLimits]]
+Ask = Callable[[ServerAddress, Login], Awaitable[ServerLimits]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +42,6 @@ class _Answer:
     question: _Question
     reading: LimitsReading
     until: float
-
-
-class _Failed(Exception):
-    """There is no login; the message says why and what to do."""
 
 
 @dataclass(slots=True)
@@ -114,7 +107,7 @@ class LimitsPoller:
         where = f"{question.server.host}:{question.server.port}"
         try:
             return LimitsReading(await self.ask(question.server, await self._login(question)))
-        except _Failed as error:
+        except LoginUnavailable as error:
             return LimitsReading(None, Reason.LIMITS_UNKNOWN, str(error))
         except errors.ApiError as error:
             return LimitsReading(None, Reason.LIMITS_UNKNOWN, f"The API server failed: {type(error).__name__}.")
@@ -129,27 +122,16 @@ class LimitsPoller:
             logger.error("Could not read limits", extra={"server": where, "error": type(error).__name__})
             return LimitsReading(None, Reason.LIMITS_UNKNOWN, f"{where} could not be asked: {type(error).__name__}.")
 
-    async def _login(self, question: _Question) -> ServerLogin:
-        name, namespace = question.monitoring.secret_ref.name, question.namespace
+    async def _login(self, question: _Question) -> Login:
+        name = question.monitoring.secret_ref.name
         try:
-            body = await self.kube.get(SECRETS, namespace, name)
+            body = await self.kube.get(SECRETS, question.namespace, name)
         except errors.NotFound:
-            raise _Failed(f"Secret {name} does not exist. Create it, or correct monitoring.secretRef.") from None
+            body = None
         except errors.Forbidden:
-            raise _Failed(f"The operator may not read Secret {name}. Give it get on that Secret.") from None
-        data: dict[str, Any] = body.get("data") or {}
-        user = question.monitoring.username_key or ("user" if "user" in data and "username" not in data else "username")
-        return ServerLogin(_value(data, user, name), _value(data, question.monitoring.password_key, name))
-
-
-def _value(data: dict[str, Any], key: str, secret: str) -> str:
-    with contextlib.suppress(UnicodeDecodeError, binascii.Error):
-        if value := base64.b64decode(data.get(key) or "").decode():
-            return value
-    found = ", ".join(sorted(data)) or "nothing"
-    raise _Failed(
-        f"Secret {secret} has no text in key {key}; found: {found}. Set monitoring.usernameKey and passwordKey."
-    )
+            message = f"The operator may not read Secret {name}. Give it get on that Secret."
+            raise LoginUnavailable(Reason.LIMITS_UNKNOWN, message) from None
+        return read_login(question.monitoring, "monitoring", body)
 
 
 def _where(server: PostgresServer, monitoring: Monitoring, authority: str | None) -> ServerAddress:

@@ -11,8 +11,8 @@ from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.protocol.grants import Grant, Grants
 from pgbouncer_operator.reconcile.observed import Credentials, Ledger, Missing, Observed, Refusal, WrittenSecret
 from pgbouncer_operator.reconcile.steps import Action, Plan
-from pgbouncer_operator.resources.connection_secret import Login
 from pgbouncer_operator.resources.deployment import Platform
+from pgbouncer_operator.resources.login import Login
 
 PASSWORD = "c4n4ry"
 CREDENTIALS = Credentials({"shop": Login("app", PASSWORD)}, "v1")

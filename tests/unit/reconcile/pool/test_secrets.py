@@ -12,7 +12,8 @@ from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.reconcile.observed import Missing, Observed, SecretsRead
 from pgbouncer_operator.reconcile.pool.secrets import READ_AGAIN, _acquainted, _login, mounted_last, owed, should_read
 from pgbouncer_operator.reconcile.specification import read
-from pgbouncer_operator.resources.connection_secret import Login, secret_inputs
+from pgbouncer_operator.resources.connection_secret import secret_inputs
+from pgbouncer_operator.resources.login import Login
 
 PASSWORD = "c4n4ry"
 

@@ -13,10 +13,11 @@ from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube
-from pgbouncer_operator.postgres import ServerAddress, ServerLogin, Superuser, Unanswered
+from pgbouncer_operator.postgres import ServerAddress, Superuser, Unanswered
 from pgbouncer_operator.reconcile.cache.keys import ServerKey
 from pgbouncer_operator.reconcile.server.limits import LimitsReading
 from pgbouncer_operator.reconcile.server.limits_poller import AT_ONCE, FAILED_LAST, LIMITS_LAST, LimitsPoller
+from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.limits import ServerLimits
 
 KEY = ServerKey("platform", "rds")
@@ -34,7 +35,7 @@ class World:
     secret: dict[str, str] | Exception = field(default_factory=lambda: encoded(username="watcher", password="xyzzy"))
     answer: ServerLimits | Exception = LIMITS
     gate: asyncio.Event = field(default_factory=asyncio.Event)
-    asked: list[tuple[ServerAddress, ServerLogin]] = field(default_factory=list)
+    asked: list[tuple[ServerAddress, Login]] = field(default_factory=list)
     woken: list[ServerKey] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -47,7 +48,7 @@ class World:
             raise self.secret
         return {"data": self.secret}
 
-    async def ask(self, address: ServerAddress, login: ServerLogin) -> ServerLimits:
+    async def ask(self, address: ServerAddress, login: Login) -> ServerLimits:
         self.asked.append((address, login))
         await self.gate.wait()
         if isinstance(self.answer, Exception):
@@ -111,9 +112,19 @@ async def test_a_failure_is_tried_again_sooner_and_a_pool_that_is_back_has_it_tr
         (errors.NotFound("x", 404), LIMITS, Reason.LIMITS_UNKNOWN, "Secret pg-monitor does not exist. Create it"),
         (errors.Forbidden("x", 403), LIMITS, Reason.LIMITS_UNKNOWN, "may not read Secret pg-monitor. Give it get"),
         (errors.Unavailable("x", 0), LIMITS, Reason.LIMITS_UNKNOWN, "The API server failed: Unavailable."),
-        ({}, LIMITS, Reason.LIMITS_UNKNOWN, "no text in key username; found: nothing. Set monitoring.usernameKey"),
-        (encoded(user="watcher"), LIMITS, Reason.LIMITS_UNKNOWN, "no text in key password; found: user."),
-        ({"username": "/w=="}, LIMITS, Reason.LIMITS_UNKNOWN, "no text in key username; found: username."),
+        ({}, LIMITS, Reason.LIMITS_UNKNOWN, "no key username or user; found: nothing. Set monitoring.usernameKey"),
+        (
+            encoded(user="watcher"),
+            LIMITS,
+            Reason.LIMITS_UNKNOWN,
+            "no key password; found: user. Set monitoring",
+        ),
+        (
+            {"username": "/w==", "password": "eA=="},
+            LIMITS,
+            Reason.LIMITS_UNKNOWN,
+            "login or password is not UTF-8 text",
+        ),
         (
             None,
             Unanswered("no pg_hba.conf entry"),
@@ -166,7 +177,7 @@ async def test_where_it_logs_in(
     world: World, spec: dict[str, Any], authority: str | None, address: ServerAddress
 ) -> None:
     await world.latest(monitored(**spec), authority)
-    assert world.asked == [(address, ServerLogin("watcher", "xyzzy"))]
+    assert world.asked == [(address, Login("watcher", "xyzzy"))]
 
 
 async def test_nobody_is_asked_before_the_ca_is_known(world: World) -> None:
@@ -236,7 +247,7 @@ async def test_a_question_that_changes_while_the_server_is_asked_is_put_as_soon_
 async def test_a_driver_that_is_slow_to_let_go_is_told_twice(world: World) -> None:
     told = []
 
-    async def frozen(address: ServerAddress, login: ServerLogin) -> ServerLimits:
+    async def frozen(address: ServerAddress, login: Login) -> ServerLimits:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:

@@ -20,7 +20,7 @@ from tests.unit.reconcile.looks import (
 from pgbouncer_operator.api.conditions import ConditionType, Reason
 from pgbouncer_operator.reconcile.observed import Credentials, Memory, Missing, Observed, Refusal, SecretsRead
 from pgbouncer_operator.reconcile.status.report import AT_REST, FIRST_STATUS, FIRST_VERDICT
-from pgbouncer_operator.resources.connection_secret import Login
+from pgbouncer_operator.resources.login import Login
 
 READY, STALLED = ConditionType.READY, ConditionType.STALLED
 
