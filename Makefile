@@ -41,7 +41,7 @@ proofs: venv
 	$(BIN)/python -m pytest -q -n auto --dist worksteal tests/unit tests/golden tests/contract tests/property $(PYTEST_ARGS)
 
 .PHONY: generate
-generate: venv ## Write every generated file (CRD, chart copies, tables of operator/docs)
+generate: venv ## Write every generated file (CRD, chart copies, tables and pictures of operator/docs)
 	$(BIN)/python -m tests.generate
 
 .PHONY: verify

@@ -72,7 +72,7 @@ def _spec(root: Schema) -> str:
             f"### `{top.path}`",
             table(("field", "type and bounds", "default", "meaning", "how a change takes effect"), rows),
         ]
-    rules = [f"- {rule['message']}" for rule in root["spec"].get(VALIDATIONS, ())]
+    rules = [f"- {_message(rule)}" for rule in root["spec"].get(VALIDATIONS, ())]
     if rules:
         parts += ["### Rules that join several fields", "\n".join(rules)]
     return "\n\n".join(parts)
@@ -144,6 +144,12 @@ def _type(schema: Schema) -> str:
     return str(schema["type"])
 
 
+def _message(rule: Schema) -> str:
+    """What the API server says. One with an expression names the offender, for which the plain message has a word."""
+    message = str(rule["message"])
+    return message.replace(" an entry", " …", 1) if "messageExpression" in rule else message
+
+
 def _bounds(field: Field) -> Iterator[str]:
     schema = field.schema
     for low, high, unit in (
@@ -159,4 +165,4 @@ def _bounds(field: Field) -> Iterator[str]:
     if field.path == _BY_CATALOGUE:
         yield "see [settings](settings.md)"
     else:
-        yield from (f'"{rule["message"]}"' for rule in schema.get(VALIDATIONS, ()))
+        yield from (f'"{_message(rule)}"' for rule in schema.get(VALIDATIONS, ()))
