@@ -18,8 +18,7 @@ from tests.localcluster.waiting import until
 from tests.traces.policies import Look, Naive
 from tests.traces.scenarios import Scenario
 
-from pgbouncer_operator.protocol import agent_state
-from pgbouncer_operator.protocol.agent_state import Totals
+from pgbouncer_operator.protocol.state import AgentState, Totals
 from pgbouncer_operator.sizing.demand import SizingReason
 from pgbouncer_operator.sizing.window import Window
 
@@ -107,7 +106,7 @@ def slower(here: Namespace, times: float) -> None:
 def look(here: Namespace) -> Seen:
     """What is to be seen now; Problem when the pod does not say."""
     (pod,) = here.pods(POOL)
-    state = agent_state.parse(here.state(pod), pod["metadata"]["uid"])
+    state = AgentState.from_json(here.state(pod), pod["metadata"]["uid"])
     if state is None or state.totals is None:
         raise Problem("the pod does not say what it did")
     at, status = time.monotonic(), here.get(KIND, POOL)["status"]

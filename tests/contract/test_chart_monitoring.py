@@ -14,7 +14,7 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.agent import metrics as agent
 from pgbouncer_operator.api.connection_pool import parse
 from pgbouncer_operator.metrics import Metrics
-from pgbouncer_operator.protocol.state import BackendReason, BackendTest, Reload, ReloadKind, State
+from pgbouncer_operator.protocol.state import AgentState, BackendReason, BackendTest, Reload, ReloadKind
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import desired
 
@@ -25,7 +25,7 @@ ENABLED = ("podMonitor.enabled=true", "prometheusRule.enabled=true", "grafanaDas
 
 def served() -> set[str]:
     """The names of all series of operator and agent. Counters are named after what they count, plus _total."""
-    state = State(
+    state = AgentState(
         "uid", "version", backend=BackendTest(BackendReason.OK, ""), reload=Reload("hash", 0.1, ReloadKind.RELOAD)
     )  # fmt: skip
     families = [*agent.of_pools([]), *agent.of_databases([]), *agent.of_stats([]), *agent.of_agent(state)]

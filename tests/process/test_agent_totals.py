@@ -9,8 +9,7 @@ from tests.process.agentcase import PASSWORD, intent
 from tests.process.agentpod import Pod, eventually
 from tests.process.servers import Postgres
 
-from pgbouncer_operator.protocol import agent_state
-from pgbouncer_operator.protocol.agent_state import Totals
+from pgbouncer_operator.protocol.state import AgentState, Totals
 
 pytestmark = [
     pytest.mark.process,
@@ -25,7 +24,7 @@ def totals(pod: Pod) -> Totals:
     time in a transaction, the wait included, only when it ends.
     """
     document = eventually("nobody in a transaction", lambda: (state := pod.state()) and not state["busy"] and state)
-    state = agent_state.parse(json.dumps(document), document["uid"])
+    state = AgentState.from_json(json.dumps(document), document["uid"])
     assert state is not None
     assert state.totals is not None
     return state.totals
@@ -47,7 +46,7 @@ def test_time_in_transactions_and_time_that_clients_waited_are_told_apart(pod: P
     for client in clients:
         client.join()
     done = totals(pod).since(before)
-    worked = done.transaction_seconds - done.wait_seconds
     assert done.transactions >= 3
     assert done.wait_seconds > 1.2, "two of three waited for the only connection, one of them twice as long"
+    worked = done.transaction_seconds - done.wait_seconds
     assert worked == pytest.approx(1.8, abs=0.5), "three of 0.6 s, one after the other"

@@ -10,7 +10,7 @@ from tests.property import ledger_mutants
 from tests.property.ledger_space import CROSSED, HONEST, IDLE, SILENT, Size
 
 from pgbouncer_operator.agent import grant
-from pgbouncer_operator.protocol import agent_state
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.budget import ledger as ledger_reader
 from pgbouncer_operator.sizing import fit, ledger
 
@@ -50,8 +50,8 @@ def accept_a_lower_sequence(patch: pytest.MonkeyPatch) -> None:
 
 
 def confirm_by_address_without_the_uid(patch: pytest.MonkeyPatch) -> None:
-    honest = agent_state.parse
-    patch.setattr(agent_state, "parse", lambda text, uid: honest(text, json.loads(text)["uid"]))
+    honest = AgentState.from_json
+    patch.setattr(AgentState, "from_json", lambda text, uid: honest(text, json.loads(text)["uid"]))
 
 
 def believe_an_idle_pod_that_it_holds_nothing(patch: pytest.MonkeyPatch) -> None:

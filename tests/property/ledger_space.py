@@ -20,9 +20,8 @@ from typing import Any
 from tests.property.ledger_model import Violation
 from tests.property.ledger_states import NEWEST, Entry, Grown, Now, Plan, Pod, forget, may_hold, moves
 
-from pgbouncer_operator.protocol import agent_state
 from pgbouncer_operator.protocol.grants import Grant, Grants
-from pgbouncer_operator.protocol.state import Figures, State
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.budget import capacity
 from pgbouncer_operator.reconcile.budget import ledger as ledger_reader
 from pgbouncer_operator.reconcile.cache.views import PodView
@@ -241,11 +240,11 @@ def answer(place: int, pods: tuple[Pod, ...], word: str) -> Told:
     return (place, seq, max(pod.said[1], pod.cap), 0 if word == IDLE else pod.holds)
 
 
-def _heard(uid: str, told: Told) -> agent_state.AgentState | None:
+def _heard(uid: str, told: Told) -> AgentState | None:
     if told is None:
         return None
     who, seq, cap, held = told
-    return agent_state.parse(State(str(who), "1", seq=seq, cap=cap, figures=Figures(open=held)).to_json(), uid)
+    return AgentState.from_json(AgentState(str(who), "1", seq=seq, cap=cap, open=held).to_json(), uid)
 
 
 def _grant(entry: Entry) -> Grant:

@@ -5,8 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.protocol.agent_state import AgentState, Finding
 from pgbouncer_operator.protocol.intent import Intent
+from pgbouncer_operator.protocol.state import (
+    AgentProblem,
+    AgentState,
+    BackendReason,
+    BackendTest,
+    Phase,
+    ProblemReason,
+    UserState,
+)
 
 Body = dict[str, Any]
 REFUSED, BROKEN = "refused", "broken"  # hosts: PgBouncer takes no such configuration; nobody can log in there
@@ -43,13 +51,21 @@ class Pod:
         return str(self.body["metadata"].get("annotations", {}).get(naming.ANNOTATION_CONFIG, ""))
 
     def state(self) -> AgentState:
-        fine, out = Finding(True), Finding(False, "BackendUnreachable", f"{self.host}: connection refused")
-        problems = (Finding(False, "CandidateRefused", "PgBouncer refuses it"),) if self.refuses else ()
-        backend = out if self.host == BROKEN else fine
+        out = BackendTest(BackendReason.UNREACHABLE, f"{self.host}: connection refused")
+        refused = AgentProblem(ProblemReason.CANDIDATE_REFUSED, "PgBouncer refuses it")
         return AgentState(
-            self.body["metadata"]["uid"], "running", self.digest, self.seq, self.cap, self.holds, 0, 0, 0,
-            problems, {"shop": fine}, backend, "1.26.1", "reload", 0.1,
-        )  # fmt: skip
+            self.uid,
+            "1",
+            "1.26.1",
+            Phase.RUNNING,
+            self.digest,
+            self.seq,
+            self.cap,
+            open=self.holds,
+            problems=(refused,) if self.refuses else (),
+            users={"shop": UserState(True, "", "")},
+            backend=out if self.host == BROKEN else BackendTest(BackendReason.OK),
+        )
 
     def load(self, documents: Mapping[str, str]) -> None:
         """Do as the agent does: run what the annotation names, or current; keep what runs if that is refused."""

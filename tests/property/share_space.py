@@ -13,12 +13,11 @@ from tests.property.ledger_model import Violation
 
 from pgbouncer_operator.agent import candidate, install, share_steps
 from pgbouncer_operator.agent.candidate import Candidate, Fresh, Identity
-from pgbouncer_operator.agent.console import DatabaseRow, Look
+from pgbouncer_operator.agent.console import DatabaseRow, Figures, Look
 from pgbouncer_operator.agent.grant import Seen
 from pgbouncer_operator.agent.mounts import Credential, MountedUser, Mounts
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls, UserIntent
-from pgbouncer_operator.protocol.state import Figures
 
 FRESH = Fresh(Identity("probe_1", b"key"), AgentSettings())
 USERS = {"shop": MountedUser(Credential("shop", "s3cret"), "", "..1")}

@@ -10,10 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.reference.markdown import code, table
 
 from pgbouncer_operator.agent import metrics as agent
+from pgbouncer_operator.agent.draining import Drained
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.kube.transport import Call
 from pgbouncer_operator.metrics import Metrics
-from pgbouncer_operator.protocol.state import BackendReason, BackendTest, Drained, Reload, ReloadKind, State
+from pgbouncer_operator.protocol.state import AgentState, BackendReason, BackendTest, Reload, ReloadKind
 
 NOWHERE = Path("/nonexistent")  # no console is there
 ALERTS = Path("charts/pgbouncer-operator/files/alerts.yaml")
@@ -49,15 +50,15 @@ def of_pod() -> str:
 
 def pod() -> Iterable[Metric]:
     """One of each metric that a pod can serve."""
-    state = State(
+    state = AgentState(
         "uid",
         "version",
         backend=BackendTest(BackendReason.OK),
         reload=Reload("hash", 0.1, ReloadKind.RELOAD),
-        drained=Drained(left=1, closed=0, cut=0, seconds=1.0, done=True),
     )
+    drained = Drained(left=1, closed=0, cut=0, seconds=1.0, done=True)
     # A scrape without PgBouncer: what the agent knows, and that the console is silent.
-    yield from text_string_to_metric_families(agent.render(AgentSettings(run_dir=NOWHERE), state))
+    yield from text_string_to_metric_families(agent.render(AgentSettings(run_dir=NOWHERE), state, drained))
     yield from agent.of_pools(
         [{"database": "shop", "user": "shop", "maxwait_us": "0", **dict.fromkeys(agent.POOLS, "0")}]
     )

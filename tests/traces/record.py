@@ -14,8 +14,7 @@ from typing import Any
 from tests.traces.recording import Line
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.protocol import agent_state
-from pgbouncer_operator.protocol.agent_state import AgentState
+from pgbouncer_operator.protocol.state import AgentState
 
 EVERY = 15.0  # seconds: a transaction counts when it ends, so shorter spans would tell of the one before
 COLUMNS = "at,rate,busy,ready,desired"
@@ -60,7 +59,7 @@ def states(namespace: str, pool: str) -> dict[str, AgentState]:
         metadata = pod["metadata"]
         path = f"/api/v1/namespaces/{namespace}/pods/{metadata['name']}:{naming.AGENT_PORT}/proxy/state"
         answer = subprocess.run(["kubectl", "get", "--raw", path], capture_output=True, text=True, check=False)
-        state = agent_state.parse(answer.stdout, metadata["uid"]) if answer.returncode == 0 else None
+        state = AgentState.from_json(answer.stdout, metadata["uid"]) if answer.returncode == 0 else None
         if state is not None:
             found[metadata["uid"]] = state
     return found

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from pgbouncer_operator.agent import backend, console, files
 from pgbouncer_operator.agent.candidate import Candidate
-from pgbouncer_operator.agent.console import CommandRefused, Unreachable
+from pgbouncer_operator.agent.console import CommandRefused, Figures, Unreachable
 from pgbouncer_operator.agent.mounts import AUTH_QUERY, Mounts
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.intent import SYSTEM_CA
-from pgbouncer_operator.protocol.state import BackendReason, BackendTest, Figures
+from pgbouncer_operator.protocol.state import BackendReason, BackendTest
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pgbouncer_operator.agent import wire
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer import ini
-from pgbouncer_operator.protocol.state import Figures, Totals
+from pgbouncer_operator.protocol.state import Totals
 
 ANSWER_SECONDS = 2.0
 CALM_SECONDS = 1.0  # a server that does not answer logins at all is not waited for any longer
@@ -45,6 +45,17 @@ class DatabaseRow:
     disabled: bool = False
     clients: int = 0
     busy: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Connections of this PgBouncer now; `AgentState` says what each counts."""
+
+    open: int = 0
+    busy: int = 0
+    waiting: int = 0
+    clients: int = 0
+    totals: Totals | None = None
 
 
 @dataclass(frozen=True, slots=True)

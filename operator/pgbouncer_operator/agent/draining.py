@@ -1,16 +1,34 @@
 """The agent's part in a drain: it acts alone, since a terminating pod gets no grant and no configuration."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pgbouncer_operator.agent import candidate, console
 from pgbouncer_operator.agent.candidate import Candidate
 from pgbouncer_operator.agent.console import CommandRefused, Look, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
-from pgbouncer_operator.protocol.state import Drained
 
 FLAG = "draining"  # written by drain.py
 RESULT = "drained"  # likewise
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What became of the clients of a pod that drains: see drain.py."""
+
+    left: int
+    closed: int
+    cut: int
+    seconds: float
+    done: bool
+    """Whether drain.py has ended: the numbers are final."""
+
+    def __str__(self) -> str:
+        """The line of the log."""
+        return (
+            f"drained in {self.seconds:.1f} s: {self.left} clients left by themselves, "
+            f"{self.closed} closed at a transaction boundary, {self.cut} cut"
+        )
 
 
 class Drainage:

@@ -7,8 +7,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 
 from pgbouncer_operator.agent import console, wire
 from pgbouncer_operator.agent.console import CommandRefused, Unreachable
+from pgbouncer_operator.agent.draining import Drained
 from pgbouncer_operator.agent.settings import AgentSettings
-from pgbouncer_operator.protocol.state import ProblemReason, State
+from pgbouncer_operator.protocol.state import AgentState, ProblemReason
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _MICROSECONDS = 1e-6
@@ -44,17 +45,18 @@ STATS = {
 }
 
 
-def render(settings: AgentSettings, state: State) -> str:
+def render(settings: AgentSettings, state: AgentState, drained: Drained | None) -> str:
     """The text of a scrape. While the console is silent, the agent's own metrics only, and pgbouncer_up is 0."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(settings, state))
+    registry.register(_Scrape(settings, state, drained))
     return generate_latest(registry).decode()
 
 
 class _Scrape:
-    def __init__(self, settings: AgentSettings, state: State) -> None:
+    def __init__(self, settings: AgentSettings, state: AgentState, drained: Drained | None) -> None:
         self._settings = settings
         self._state = state
+        self._drained = drained
 
     def collect(self) -> Iterator[Metric]:
         try:
@@ -68,6 +70,7 @@ class _Scrape:
             yield from of_databases(databases)
             yield from of_stats(stats)
         yield from of_agent(self._state)
+        yield from of_drain(self._drained)
 
 
 def of_pools(rows: list[wire.Row]) -> Iterator[Metric]:
@@ -98,15 +101,14 @@ def of_stats(rows: list[wire.Row]) -> Iterator[Metric]:
         yield metric
 
 
-def of_agent(state: State) -> Iterator[Metric]:
+def of_agent(state: AgentState) -> Iterator[Metric]:
     """What the agent knows: the same as /state."""
-    figures = state.figures
     for name, text, value in (
-        ("server_connections", "Server connections of this pod.", figures.open),
-        ("server_connections_busy", "Server connections at work for a client.", figures.busy),
+        ("server_connections", "Server connections of this pod.", state.open),
+        ("server_connections_busy", "Server connections at work for a client.", state.busy),
         ("server_connections_cap", "Most server connections this pod may hold, as verified.", state.cap),
-        ("clients", "Clients connected.", figures.clients),
-        ("clients_waiting", "Clients waiting for a server connection.", figures.waiting),
+        ("clients", "Clients connected.", state.clients),
+        ("clients_waiting", "Clients waiting for a server connection.", state.waiting),
         ("grant_sequence", "Sequence of the ledger that is in force.", state.seq),
     ):
         yield _gauge(f"pgbouncer_operator_agent_{name}", text, value)
@@ -115,22 +117,26 @@ def of_agent(state: State) -> Iterator[Metric]:
     if state.reload is not None:
         text = "From reading the last change to the proof that it is in force."
         yield _gauge("pgbouncer_operator_agent_reload_seconds", text, state.reload.seconds)
-    if state.drained is not None:
-        ended = GaugeMetricFamily(
-            "pgbouncer_operator_agent_drain_clients", "What became of a drain's clients.", labels=["outcome"]
-        )
-        for outcome in ("left", "closed", "cut"):
-            ended.add_metric([outcome], getattr(state.drained, outcome))
-        yield ended
-        text = "How long the drain took, or has taken."
-        yield _gauge("pgbouncer_operator_agent_drain_seconds", text, state.drained.seconds)
     problems = GaugeMetricFamily("pgbouncer_operator_agent_problem", "1 while it stands.", labels=["reason"])
     standing = {each.reason for each in state.problems}
     for reason in ProblemReason:
         problems.add_metric([reason.value], float(reason in standing))
     yield problems
-    facts = {"hash": state.hash or "", "phase": state.phase.value, "pgbouncer": state.pgbouncer or ""}
+    facts = {"hash": state.digest, "phase": str(state.phase), "pgbouncer": state.pgbouncer}
     yield InfoMetricFamily("pgbouncer_operator_agent_configuration", "What the pod runs.", value=facts)
+
+
+def of_drain(drained: Drained | None) -> Iterator[Metric]:
+    """What became of the clients of a drain; nothing while the pod does not drain."""
+    if drained is None:
+        return
+    clients = GaugeMetricFamily(
+        "pgbouncer_operator_agent_drain_clients", "What became of a drain's clients.", labels=["outcome"]
+    )
+    for outcome in ("left", "closed", "cut"):
+        clients.add_metric([outcome], getattr(drained, outcome))
+    yield clients
+    yield _gauge("pgbouncer_operator_agent_drain_seconds", "How long the drain took, or has taken.", drained.seconds)
 
 
 def _own(rows: list[wire.Row], column: str) -> Iterator[wire.Row]:

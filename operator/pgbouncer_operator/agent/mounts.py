@@ -4,7 +4,6 @@ kubelet replaces a volume's content by moving its `..data` link to a new directo
 generation, and files of one generation belong together.
 """
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer import userlist
 from pgbouncer_operator.protocol.grants import Grants, GrantsError
 from pgbouncer_operator.protocol.intent import SYSTEM_CA, AuthQueryIntent, Intent, IntentError, UserIntent
+from pgbouncer_operator.protocol.traffic import paused_until
 
 AUTH_QUERY = "authQuery"  # the handle of the role that looks up logins; a user's handle has no capital
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))")
@@ -102,7 +102,7 @@ def _read(settings: AgentSettings, last: Mapping[str, Credential]) -> Mounts:
         _documents(settings, annotations.get(naming.ANNOTATION_CONFIG, "")),
         uid=_text(pod.get("uid")).strip(),
         annotations=annotations,
-        pause_until=pause_until(_text(_volume(settings.config_dir).get(naming.TRAFFIC_KEY))),
+        pause_until=paused_until(_text(_volume(settings.config_dir).get(naming.TRAFFIC_KEY))),
     )
     if mounts.intent is None:
         return mounts
@@ -137,15 +137,6 @@ def _pair(settings: AgentSettings) -> tuple[bytes, bytes]:
 
 def _lookup_user(query: AuthQueryIntent) -> UserIntent:
     return UserIntent(AUTH_QUERY, query.mount, query.username_key, query.password_key)
-
-
-def pause_until(text: str) -> int | None:
-    """The deadline in traffic.json. What cannot be read asks for nothing: traffic that flows is the safe side."""
-    try:
-        document = json.loads(text)
-        return int(document["until"]) if document["traffic"] == "Paused" else None
-    except (ValueError, TypeError, KeyError):
-        return None
 
 
 def _documents(settings: AgentSettings, wanted: str) -> Mounts:

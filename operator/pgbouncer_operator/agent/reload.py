@@ -19,7 +19,7 @@ CONSOLE_SILENCE_SECONDS = 5.0
 class Confirmed:
     """What PgBouncer has been seen to obey."""
 
-    hash: str | None = None
+    digest: str = ""
     seq: int = 0
     cap: int = 0
 
@@ -33,7 +33,7 @@ class Ladder:
         self.running: Candidate | None = None  # what the files say
         self.confirmed = Confirmed()
         self.reload: Reload | None = None
-        self.version: str | None = None
+        self.version = ""
         self.problem: AgentProblem | None = None  # with the running configuration
         self.refusal: AgentProblem | None = None  # of a wanted one
         self.over: tuple[str, ...] | None = None  # None while nobody has seen the running configuration obeyed

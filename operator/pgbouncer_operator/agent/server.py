@@ -6,8 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol
 
 from pgbouncer_operator.agent import metrics
+from pgbouncer_operator.agent.draining import Drained
 from pgbouncer_operator.agent.settings import AgentSettings
-from pgbouncer_operator.protocol.state import State
+from pgbouncer_operator.protocol.state import AgentState
 
 _NEVER = 86400.0  # how often to look whether to shut down: the server ends with its process
 _TEXT = "text/plain; charset=utf-8"
@@ -22,7 +23,11 @@ class Source(Protocol):
     def ready(self) -> bool:
         """Whether the first configuration is installed and a grant is held."""
 
-    def state(self) -> State:
+    @property
+    def drained(self) -> Drained | None:
+        """What became of the clients of a drain; None when the pod does not drain."""
+
+    def state(self) -> AgentState:
         """All that is known now."""
 
 
@@ -54,7 +59,9 @@ class _Handler(BaseHTTPRequestHandler):
             case "/state":
                 self._answer(200, "application/json", self.source.state().to_json())
             case "/metrics":
-                self._answer(200, metrics.CONTENT_TYPE, metrics.render(self.source.settings, self.source.state()))
+                source = self.source
+                text = metrics.render(source.settings, source.state(), source.drained)
+                self._answer(200, metrics.CONTENT_TYPE, text)
             case "/livez":
                 self._answer(200, _TEXT, "ok\n")
             case "/startupz" if self.source.ready:

@@ -13,8 +13,8 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.agent import candidate, console, grant, mounts, run_dir, server
 from pgbouncer_operator.agent.backend_schedule import BackendSchedule
 from pgbouncer_operator.agent.candidate import Candidate, Fresh
-from pgbouncer_operator.agent.console import CommandRefused, Look, Unreachable
-from pgbouncer_operator.agent.draining import Drainage
+from pgbouncer_operator.agent.console import CommandRefused, Figures, Look, Unreachable
+from pgbouncer_operator.agent.draining import Drainage, Drained
 from pgbouncer_operator.agent.inotify import Notice
 from pgbouncer_operator.agent.mounts import Mounts
 from pgbouncer_operator.agent.pause import TrafficControl, flow
@@ -22,7 +22,7 @@ from pgbouncer_operator.agent.reconnect import Renewal
 from pgbouncer_operator.agent.reload import Ladder
 from pgbouncer_operator.agent.removed_databases import Removal
 from pgbouncer_operator.agent.settings import AgentSettings
-from pgbouncer_operator.protocol.state import AgentProblem, Figures, Flow, Phase, ProblemReason, State, UserState
+from pgbouncer_operator.protocol.state import AgentProblem, AgentState, Flow, Phase, ProblemReason, UserState
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -109,22 +109,32 @@ class Worker:
         if line := self._drainage.line():
             print(line, file=sys.stderr, flush=True)
 
-    def state(self) -> State:
+    @property
+    def drained(self) -> Drained | None:
+        """What became of the clients of a drain; None when the pod does not drain."""
+        return self._drainage.result
+
+    def state(self) -> AgentState:
         """All that is known now, with fresh figures."""
         ladder = self.ladder
         confirmed = ladder.confirmed  # before the figures: connections seen are never older than the limit they kept to
         self.look()
         standing = ladder.problem or (self._unreachable if self.ready else None)
         found = (*self._problems, ladder.refusal, standing, self._traffic.problem())
-        return State(
+        figures = self._figures
+        return AgentState(
             uid=self._mounts.uid,
             version=pgbouncer_operator.__version__,
             pgbouncer=ladder.version,
             phase=self._phase(),
-            hash=confirmed.hash,
+            digest=confirmed.digest,
             seq=confirmed.seq if self._seen.cap else self._seen.seq,
             cap=max(confirmed.cap, self._wanted.cap if self._wanted else self._seen.cap),
-            figures=self._figures,
+            open=figures.open,
+            busy=figures.busy,
+            waiting=figures.waiting,
+            clients=figures.clients,
+            totals=figures.totals,
             problems=tuple(each for each in found if each is not None),
             users={
                 handle: UserState(user.credential is not None, user.message, user.generation)
@@ -136,7 +146,6 @@ class Worker:
             traffic=self._flow,
             lingering=tuple(each.name for each in self._removal.databases),
             reconnected=self._renewal.token,
-            drained=self._drainage.result,
         )
 
     def look(self) -> Look | None:
@@ -163,7 +172,7 @@ class Worker:
     def _phase(self) -> Phase:
         if self._drainage.begun:
             return Phase.DRAINING
-        return Phase.WAITING if self.ladder.confirmed.hash is None else Phase.RUNNING
+        return Phase.RUNNING if self.ladder.confirmed.digest else Phase.WAITING
 
     def _read(self) -> bool:
         """Read the mounts when a generation changed."""

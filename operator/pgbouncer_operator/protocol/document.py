@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+PROTOCOL = 1  # of every document that operator and agent exchange; a higher one is not understood by this program
+
 
 class DocumentError(ValueError):
     """The text is not the document that was expected; the message starts with the field's path."""
@@ -21,7 +23,7 @@ class Document:
     path: str = ""
 
     @staticmethod
-    def parse(text: str, protocol: int) -> "Document":
+    def parse(text: str) -> "Document":
         """The top-level object of `text`, if its `protocol` is one this program knows."""
         try:
             value = json.loads(text)
@@ -32,9 +34,9 @@ class Document:
         if not isinstance(value, dict):
             raise DocumentError("the document is not a JSON object")
         document = Document(value)
-        found = document.integer("protocol", minimum=1)
-        if found > protocol:
-            raise document.error("protocol", f"is {found}, this agent knows up to {protocol}: roll the pods")
+        protocol = document.integer("protocol", minimum=1)
+        if protocol > PROTOCOL:
+            raise document.error("protocol", f"is {protocol}, this agent knows up to {PROTOCOL}: roll the pods")
         return document
 
     def error(self, key: str, complaint: str) -> DocumentError:

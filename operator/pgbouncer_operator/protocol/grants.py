@@ -8,9 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pgbouncer_operator.protocol.document import Document, DocumentError
-
-PROTOCOL = 1
+from pgbouncer_operator.protocol.document import PROTOCOL, Document, DocumentError
 
 
 class GrantsError(ValueError):
@@ -67,7 +65,7 @@ class Grants:
     def from_json(text: str) -> "Grants":
         """Read `grants.json`. Unknown keys are ignored. GrantsError names the field that is wrong."""
         try:
-            return _read(Document.parse(text, protocol=PROTOCOL))
+            return _read(Document.parse(text))
         except DocumentError as error:
             raise GrantsError(str(error)) from None
 

@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgbouncer_operator.protocol.document import Document, DocumentError
+from pgbouncer_operator.protocol.document import PROTOCOL, Document, DocumentError
 
-PROTOCOL = 1
 CLIENT_TLS_MODES = ("require", "prefer")
 TLS_MODES = ("disable", "require", "verify-ca", "verify-full")
 POOL_MODES = ("session", "transaction", "statement")
@@ -114,7 +113,7 @@ class Intent:
     def from_json(text: str) -> "Intent":
         """Read `current.json`. Unknown keys are ignored. IntentError names the field that is wrong."""
         try:
-            return _read(Document.parse(text, protocol=PROTOCOL))
+            return _read(Document.parse(text))
         except DocumentError as error:
             raise IntentError(str(error)) from None
 

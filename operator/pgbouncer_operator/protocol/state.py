@@ -1,15 +1,23 @@
-"""What the agent tells: one frozen value, and its JSON for the operator. No secret is ever in it."""
+"""The document of GET /state: what an agent reports about its pod. The agent writes it, the operator reads it.
+
+No secret is in it. An operator reads the documents of older and of newer agents: keys that are absent have defaults,
+unknown keys are ignored, and an unknown reason or phase stays the text that it is.
+"""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from enum import StrEnum
+from typing import Any, TypeVar
 
-PROTOCOL = 1
+from pgbouncer_operator.protocol.document import PROTOCOL
+
+_Member = TypeVar("_Member", bound=StrEnum)
+_TOTALS = ("transactions", "transactionMicroseconds", "waitMicroseconds")  # keys in the order of Totals' fields
 
 
 class Phase(StrEnum):
-    """Where the pod stands: without a configuration, serving, or on its way out."""
+    """The stage of the pod's life: without a configuration, serving, or draining."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -17,7 +25,7 @@ class Phase(StrEnum):
 
 
 class ProblemReason(StrEnum):
-    """Why the pod does not do what it was told; what it did before goes on."""
+    """Why the pod does not run the configuration that it should. It keeps running the one before."""
 
     CANDIDATE_REFUSED = "CandidateRefused"
     HALF_DELIVERED = "HalfDelivered"
@@ -29,7 +37,7 @@ class ProblemReason(StrEnum):
 
 
 class BackendReason(StrEnum):
-    """What a login to PostgreSQL came to."""
+    """The result of a login to PostgreSQL."""
 
     UNKNOWN = "Unknown"
     OK = "Ok"
@@ -52,7 +60,7 @@ class ReloadKind(StrEnum):
 
 
 class Flow(StrEnum):
-    """What becomes of clients' transactions: Paused only when every database rests."""
+    """Whether clients' queries reach PostgreSQL. Paused means that every database is paused and none is busy."""
 
     FLOWING = "Flowing"
     PAUSED = "Paused"
@@ -60,143 +68,232 @@ class Flow(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AgentProblem:
-    """One thing that is wrong: what, where, what to do."""
+    """One thing that is wrong. The message says what, where, and what to do about it."""
 
-    reason: ProblemReason
+    reason: ProblemReason | str
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class BackendTest:
-    """The last test of PostgreSQL. ok is None before the first; message holds PostgreSQL's own words."""
+    """The result of the last login to PostgreSQL."""
 
-    reason: BackendReason = BackendReason.UNKNOWN
+    reason: BackendReason | str = BackendReason.UNKNOWN
     message: str = ""
+    """PostgreSQL's own error message; empty when the login works."""
 
     @property
     def ok(self) -> bool | None:
-        """Whether a login works; None when nobody has tried."""
-        return None if self.reason is BackendReason.UNKNOWN else self.reason is BackendReason.OK
+        """Whether a login works; None before the first one."""
+        return None if self.reason == BackendReason.UNKNOWN else self.reason == BackendReason.OK
 
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """The last configuration that came into force: its hash, and the seconds from reading it to its proof."""
+    """The last configuration that came into force."""
 
-    hash: str
+    digest: str
     seconds: float
-    kind: ReloadKind
+    """From the moment that the agent read the configuration to the moment that it was verified."""
+    kind: ReloadKind | str
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What this PgBouncer did since it started. Microseconds; time in transactions includes the wait for a server."""
+    """What a PgBouncer did since it started.
+
+    PgBouncer counts the wait for a server connection as time in the transaction, and both when they end.
+    """
 
     transactions: int
     transaction_microseconds: int
     wait_microseconds: int
 
+    @property
+    def transaction_seconds(self) -> float:
+        """Time in transactions, the wait for a server connection included."""
+        return self.transaction_microseconds / 1e6
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Connections of this PgBouncer now. open, busy: to PostgreSQL. waiting, clients: of applications."""
+    @property
+    def wait_seconds(self) -> float:
+        """Time that clients waited for a server connection."""
+        return self.wait_microseconds / 1e6
 
-    open: int = 0
-    busy: int = 0
-    waiting: int = 0
-    clients: int = 0
-    totals: Totals | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Drained:
-    """What became of the clients of a pod that drains: see drain.py. done: nothing more will."""
-
-    left: int
-    closed: int
-    cut: int
-    seconds: float
-    done: bool
-
-    def __str__(self) -> str:
-        """The line of the log."""
-        return (
-            f"drained in {self.seconds:.1f} s: {self.left} clients left by themselves, "
-            f"{self.closed} closed at a transaction boundary, {self.cut} cut"
-        )
+    def since(self, earlier: "Totals") -> "Totals":
+        """The difference to `earlier`. A counter that fell belongs to a new process, which counts from 0."""
+        grown = [now - then for now, then in zip(astuple(self), astuple(earlier), strict=True)]
+        return self if any(each < 0 for each in grown) else Totals(*grown)
 
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """Whether a user's Secret can be used; see mounts.MountedUser."""
+    """Whether a user's Secret can be used."""
 
-    ok: bool
+    ok: bool | None
+    """None when the document does not say."""
     message: str
+    """What is wrong and what to do about it; empty when nothing is."""
     generation: str
+    """Names the mounted content of the Secret; other content has another name."""
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """Everything the agent knows of its pod. hash, seq: applied and verified, not merely wanted.
-
-    cap: the most server connections the pod may act on: a raised one at once, a lowered one when it is kept to.
-    certificates: the generations of the mounts of ca and tls, which change when their content does.
-    drained: for the metrics; not in the document.
-    reconnected: the last token at which every server connection was renewed, or the one seen first.
-    """
+class AgentState:
+    """Everything that an agent reports about its pod."""
 
     uid: str
-    version: str
-    pgbouncer: str | None = None
-    phase: Phase = Phase.WAITING
-    hash: str | None = None
+    """The pod's uid; empty before the downward API's volume is mounted."""
+    version: str  # of the agent
+    pgbouncer: str = ""
+    """Version of PgBouncer; empty before its console has answered."""
+    phase: Phase | str = Phase.WAITING
+    digest: str = ""
+    """Hash of the intent that is applied and verified; empty before the first. `hash` in the document."""
     seq: int = 0
+    """Sequence of the ledger that is applied and verified."""
     cap: int = 0
-    figures: Figures = Figures()
+    """The most server connections that the pod may open: a raised grant at once, a lowered one once it is kept."""
+    open: int = 0
+    """Server connections."""
+    busy: int = 0
+    """Server connections that are not idle."""
+    waiting: int = 0
+    """Clients that wait for a server connection."""
+    clients: int = 0
+    """Clients that are connected."""
+    totals: Totals | None = None
+    """None while PgBouncer's console does not answer."""
     problems: tuple[AgentProblem, ...] = ()
     users: Mapping[str, UserState] = field(default_factory=dict)
+    """By handle (`users[].name`)."""
     certificates: Mapping[str, str] = field(default_factory=dict)
+    """Generations of the mounted certificates by volume, `ca` and `tls`; see `UserState.generation`."""
     backend: BackendTest = BackendTest()
     reload: Reload | None = None
-    traffic: Flow = Flow.FLOWING
+    """None before the first configuration is in force."""
+    traffic: Flow | str = Flow.FLOWING
     lingering: tuple[str, ...] = ()
+    """Databases that are removed and still have clients."""
     reconnected: str = ""
-    drained: Drained | None = None
+    """Token of the last reconnect: every server connection was opened after it."""
+    candidates: bool = True
+    """Whether the agent can try a candidate configuration; an agent that writes no `lingering` cannot."""
+
+    def used_since(self, earlier: "AgentState", grown: Totals, seconds: float) -> float:
+        """Mean server connections in use in the `seconds` since `earlier`, in which the totals grew by `grown`.
+
+        The totals count a transaction when it ends. So the result is at most the connections that were open, and at
+        least those that were busy at both ends of a long transaction.
+        """
+        worked = max(0.0, grown.transaction_seconds - grown.wait_seconds) / seconds
+        return max(min(worked, max(self.open, earlier.open)), min(self.busy, earlier.busy))
 
     def to_json(self) -> str:
-        """The document of GET /state, keys sorted."""
+        """The document: one line, keys sorted."""
         document = {
             "protocol": PROTOCOL,
             "uid": self.uid,
             "version": self.version,
-            "pgbouncer": self.pgbouncer,
+            "pgbouncer": self.pgbouncer or None,
             "phase": self.phase,
-            "hash": self.hash,
+            "hash": self.digest or None,
             "seq": self.seq,
             "cap": self.cap,
-            "open": self.figures.open,
-            "busy": self.figures.busy,
-            "waiting": self.figures.waiting,
-            "clients": self.figures.clients,
-            "totals": None
-            if self.figures.totals is None
-            else {
-                "transactions": self.figures.totals.transactions,
-                "transactionMicroseconds": self.figures.totals.transaction_microseconds,
-                "waitMicroseconds": self.figures.totals.wait_microseconds,
-            },
-            "problems": [{"reason": each.reason, "message": each.message} for each in self.problems],
-            "users": {
-                name: {"ok": each.ok, "message": each.message, "generation": each.generation}
-                for name, each in self.users.items()
-            },
+            "open": self.open,
+            "busy": self.busy,
+            "waiting": self.waiting,
+            "clients": self.clients,
+            "totals": None if self.totals is None else dict(zip(_TOTALS, astuple(self.totals), strict=True)),
+            "problems": [asdict(each) for each in self.problems],
+            "users": {handle: asdict(each) for handle, each in self.users.items()},
             "certificates": dict(self.certificates),
             "backend": {"ok": self.backend.ok, "reason": self.backend.reason, "message": self.backend.message},
             "traffic": self.traffic,
             "lingering": list(self.lingering),
             "reconnected": self.reconnected,
-            "reload": None
-            if self.reload is None
-            else {"hash": self.reload.hash, "seconds": round(self.reload.seconds, 4), "kind": self.reload.kind},
+            "reload": None if self.reload is None else _reload_document(self.reload),
         }
         return json.dumps(document, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @staticmethod
+    def from_json(text: str, uid: str) -> "AgentState | None":
+        """The state of the pod `uid`. None, unknown, when `text` cannot be read or is another pod's.
+
+        Another pod answers where Kubernetes has given an address to a new pod.
+        """
+        try:
+            document = json.loads(text)
+            return _read(document) if document["uid"] == uid else None
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            return None
+
+
+def _reload_document(reload: Reload) -> dict[str, Any]:
+    return {"hash": reload.digest, "seconds": round(reload.seconds, 4), "kind": reload.kind}
+
+
+def _read(document: Mapping[str, Any]) -> AgentState:
+    return AgentState(
+        uid=str(document["uid"]),
+        version=_text(document, "version"),
+        pgbouncer=_text(document, "pgbouncer"),
+        phase=_member(Phase, str(document["phase"])),
+        digest=_text(document, "hash"),
+        seq=int(document["seq"] or 0),
+        cap=int(document["cap"] or 0),
+        open=int(document["open"] or 0),
+        busy=int(document.get("busy") or 0),
+        waiting=int(document.get("waiting") or 0),
+        clients=int(document.get("clients") or 0),
+        totals=_totals(document.get("totals")),
+        problems=tuple(_problem(each) for each in document.get("problems") or ()),
+        users={str(handle): _user(each) for handle, each in (document.get("users") or {}).items()},
+        certificates={str(volume): str(each) for volume, each in (document.get("certificates") or {}).items()},
+        backend=_backend(document.get("backend") or {}),
+        reload=_reload(document.get("reload")),
+        traffic=_member(Flow, _text(document, "traffic") or Flow.FLOWING),
+        lingering=tuple(str(each) for each in document.get("lingering") or ()),
+        reconnected=_text(document, "reconnected"),
+        candidates="lingering" in document,
+    )
+
+
+def _totals(document: Mapping[str, Any] | None) -> Totals | None:
+    return Totals(*(int(document[key]) for key in _TOTALS)) if document else None
+
+
+def _problem(document: Mapping[str, Any]) -> AgentProblem:
+    return AgentProblem(_member(ProblemReason, _text(document, "reason")), _text(document, "message"))
+
+
+def _user(document: Mapping[str, Any]) -> UserState:
+    ok = document.get("ok")
+    return UserState(None if ok is None else bool(ok), _text(document, "message"), _text(document, "generation"))
+
+
+def _backend(document: Mapping[str, Any]) -> BackendTest:
+    """`ok` decides: a failed login has a reason that says so, whatever the document names."""
+    ok, reason = document.get("ok"), _member(BackendReason, _text(document, "reason"))
+    if ok is None:
+        reason = BackendReason.UNKNOWN
+    elif ok:
+        reason = BackendReason.OK
+    elif reason in {"", BackendReason.OK, BackendReason.UNKNOWN}:
+        reason = BackendReason.UNREACHABLE
+    return BackendTest(reason, _text(document, "message"))
+
+
+def _reload(document: Mapping[str, Any] | None) -> Reload | None:
+    if not document:
+        return None
+    kind = _member(ReloadKind, _text(document, "kind"))
+    return Reload(_text(document, "hash"), float(document.get("seconds") or 0), kind)
+
+
+def _text(document: Mapping[str, Any], key: str) -> str:
+    return str(document.get(key) or "")
+
+
+def _member(kind: type[_Member], text: str) -> _Member | str:
+    """The member of that value; the text itself where an agent of another version names one that is not known here."""
+    return next((each for each in kind if each == text), text)

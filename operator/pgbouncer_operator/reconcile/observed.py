@@ -10,8 +10,8 @@ from pgbouncer_operator.api.access import Endpoint
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.status import How, PoolStatus
-from pgbouncer_operator.protocol.agent_state import AgentState
 from pgbouncer_operator.protocol.grants import Grants
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache.views import ChildView, PodView, PoolView
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
 from pgbouncer_operator.reconcile.pause import Pause

@@ -3,7 +3,6 @@
 The end of a pause is written once, with its beginning, and never moved: pods resume by it without an operator.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,10 +10,10 @@ from datetime import datetime
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.spec import Traffic
-from pgbouncer_operator.protocol.agent_state import AgentState
+from pgbouncer_operator.protocol import traffic
+from pgbouncer_operator.protocol.state import AgentState, Flow
 from pgbouncer_operator.reconcile.cache.views import ChildView
 
-PROTOCOL = 1
 LOOK_AGAIN = 1.5  # seconds between two looks at pods that do not yet do what they were told
 
 
@@ -38,8 +37,7 @@ class Pause:
     @property
     def document(self) -> str:
         """`traffic.json`."""
-        document = {"protocol": PROTOCOL, "traffic": Traffic.PAUSED.value, "until": self.until}
-        return json.dumps(document, indent=2, sort_keys=True) + "\n"
+        return traffic.to_json(self.until)
 
 
 def pause(pool: ConnectionPool, config_map: ChildView | None, today: str) -> Pause | None:
@@ -51,7 +49,7 @@ def pause(pool: ConnectionPool, config_map: ChildView | None, today: str) -> Pau
     if pool.spec.traffic is Traffic.FLOWING or config_map is None:
         return None
     now = int(datetime.fromisoformat(today).timestamp())
-    until = _until(config_map.unpack().get("data", {}).get(naming.TRAFFIC_KEY, ""))
+    until = traffic.paused_until(config_map.unpack().get("data", {}).get(naming.TRAFFIC_KEY, ""))
     if until is None:
         until = now + pool.spec.pause_timeout_seconds
     return Pause(until, until - now)
@@ -63,8 +61,8 @@ def obeyed(wanted: Pause | None, state: AgentState) -> bool:
     A pause that is over is the pods' own affair: they were told its end with its beginning.
     """
     if wanted is None:
-        return state.traffic != Traffic.PAUSED
-    return wanted.expired or state.traffic == Traffic.PAUSED
+        return state.traffic != Flow.PAUSED
+    return wanted.expired or state.traffic == Flow.PAUSED
 
 
 def look_again(wanted: Pause | None, states: Iterable[AgentState | None]) -> float | None:
@@ -73,11 +71,3 @@ def look_again(wanted: Pause | None, states: Iterable[AgentState | None]) -> flo
     if not all(obeyed(wanted, state) for state in known):
         return LOOK_AGAIN
     return None if wanted is None or wanted.expired else float(max(1, wanted.left))
-
-
-def _until(text: str) -> int | None:
-    try:
-        document = json.loads(text)
-        return int(document["until"]) if document["traffic"] == Traffic.PAUSED else None
-    except (ValueError, KeyError, TypeError):
-        return None

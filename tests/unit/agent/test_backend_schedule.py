@@ -4,7 +4,8 @@ import pytest
 
 from pgbouncer_operator.agent.backend import NOT_SERVED, Pair, pairs, reason, said
 from pgbouncer_operator.agent.backend_schedule import Last, after, due
-from pgbouncer_operator.protocol.state import BackendReason, BackendTest, Figures
+from pgbouncer_operator.agent.console import Figures
+from pgbouncer_operator.protocol.state import BackendReason, BackendTest
 
 OK, REFUSED = BackendTest(BackendReason.OK), BackendTest(BackendReason.REFUSED_LOGIN, "no")
 AWAY = BackendTest(BackendReason.UNREACHABLE, "gone")

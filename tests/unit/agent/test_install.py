@@ -3,11 +3,10 @@
 import pytest
 
 from pgbouncer_operator.agent.candidate import Candidate
-from pgbouncer_operator.agent.console import DatabaseRow, Look, figures
+from pgbouncer_operator.agent.console import DatabaseRow, Figures, Look, figures
 from pgbouncer_operator.agent.install import verify
 from pgbouncer_operator.pgbouncer.composition import Composition
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent
-from pgbouncer_operator.protocol.state import Figures
 
 INTENT = Intent("ns/shop", {}, (DatabaseIntent("blog", "pg"), DatabaseIntent("shop", "pg")), ())
 RUNNING = Candidate(Composition(INTENT, {"blog": 2, "shop": 3}, 7, (), "", "probe_1"), seq=7, cap=5)

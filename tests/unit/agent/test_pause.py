@@ -2,10 +2,9 @@
 
 import pytest
 
-from pgbouncer_operator.agent.console import DatabaseRow, Look
-from pgbouncer_operator.agent.mounts import pause_until
+from pgbouncer_operator.agent.console import DatabaseRow, Figures, Look
 from pgbouncer_operator.agent.pause import flow, holds
-from pgbouncer_operator.protocol.state import Figures, Flow
+from pgbouncer_operator.protocol.state import Flow
 
 OPEN, PAUSED = DatabaseRow(5, 0, False), DatabaseRow(5, 0, True)
 
@@ -38,19 +37,3 @@ def test_traffic_is_held_back_until_the_deadline_and_never_in_a_drain(
     until: int | None, now: float, draining: bool, expected: bool
 ) -> None:
     assert holds(until, now, draining) is expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ('{"protocol":1,"traffic":"Paused","until":12}', 12),
-        ('{"protocol":1,"traffic":"Flowing","until":12}', None),
-        ('{"traffic":"Paused"}', None),
-        ('{"traffic":"Paused","until":"soon"}', None),
-        ("[]", None),
-        ("{", None),
-        ("", None),
-    ],
-)
-def test_a_pause_that_cannot_be_read_is_none(text: str, expected: int | None) -> None:
-    assert pause_until(text) == expected

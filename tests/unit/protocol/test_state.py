@@ -1,35 +1,37 @@
-"""The documents the agent serves."""
+"""The document of GET /state: what the agent writes, and what the operator reads of it."""
 
 import json
+from typing import Any
 
 import pytest
 
-from pgbouncer_operator.agent import metrics
-from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.state import (
     AgentProblem,
+    AgentState,
     BackendReason,
     BackendTest,
-    Figures,
     Flow,
     Phase,
     ProblemReason,
     Reload,
     ReloadKind,
-    State,
     Totals,
     UserState,
 )
 
-WHOLE = State(
+WHOLE = AgentState(
     uid="uid-1",
     version="0.1.0",
     pgbouncer="1.26.1",
     phase=Phase.RUNNING,
-    hash="0123456789abcdef",
+    digest="0123456789abcdef",
     seq=12,
     cap=12,
-    figures=Figures(open=7, busy=3, waiting=1, clients=412, totals=Totals(9, 2_500_000, 500_000)),
+    open=7,
+    busy=3,
+    waiting=1,
+    clients=412,
+    totals=Totals(9, 2_500_000, 500_000),
     problems=(AgentProblem(ProblemReason.NO_GRANT, "none"),),
     users={"shop": UserState(True, "", "..1")},
     certificates={"ca": "..2"},
@@ -68,51 +70,88 @@ def test_the_state_is_the_document_the_operator_reads() -> None:
 
 
 def test_before_anything_is_known_nothing_is_claimed() -> None:
-    found = json.loads(State(uid="", version="0.1.0").to_json())
+    found = json.loads(AgentState(uid="", version="0.1.0").to_json())
     assert (found["phase"], found["hash"], found["pgbouncer"], found["reload"]) == ("waiting", None, None, None)
     assert found["backend"] == {"ok": None, "reason": "Unknown", "message": ""}
 
 
-def lines(*families: object) -> set[str]:
-    """Samples of metric families as Prometheus would show them, without the time."""
-    return {
-        f"{sample.name}{json.dumps(sample.labels, sort_keys=True)} {sample.value:g}"
-        for family in families
-        for sample in family.samples  # type: ignore[attr-defined]
-    }
+FULL: dict[str, Any] = {
+    "protocol": 1, "uid": "u", "version": "0.1.0", "pgbouncer": "1.26.1", "phase": "running", "hash": "abc", "seq": 4,
+    "cap": 12, "open": 7, "busy": 3, "waiting": 1, "clients": 412,
+    "problems": [{"reason": "NoGrant", "message": "it waits"}],
+    "users": {"shop": {"ok": False, "message": "no key", "generation": "..2026"}},
+    "backend": {"ok": None, "reason": "", "message": ""},
+    "reload": {"hash": "abc", "seconds": 0.21, "kind": "reload"},
+}  # fmt: skip
 
 
-def test_the_agents_own_metrics_say_what_the_state_says() -> None:
-    found = lines(*metrics.of_agent(WHOLE))
-    assert "pgbouncer_operator_agent_server_connections_cap{} 12" in found
-    assert "pgbouncer_operator_agent_clients_waiting{} 1" in found
-    assert "pgbouncer_operator_agent_backend_ok{} 0" in found
-    assert 'pgbouncer_operator_agent_problem{"reason": "NoGrant"} 1' in found
-    assert 'pgbouncer_operator_agent_problem{"reason": "ReloadFailed"} 0' in found
+def test_a_whole_document_is_read() -> None:
+    state = AgentState.from_json(json.dumps(FULL), "u")
+    assert state is not None
+    assert (state.digest, state.seq, state.cap, state.open, state.clients) == ("abc", 4, 12, 7, 412)
+    assert (state.users["shop"].ok, state.users["shop"].generation) == (False, "..2026")
+    assert state.backend.ok is None
+    assert state.problems[0].reason == "NoGrant"
+    assert state.reload == Reload("abc", 0.21, ReloadKind.RELOAD)
 
 
-def test_times_are_exported_in_seconds_and_the_console_is_left_out() -> None:
-    row = dict.fromkeys(metrics.STATS, "0") | {"database": "shop", "total_wait_time": "2500000"}
-    found = lines(*metrics.of_stats([row, row | {"database": "pgbouncer"}]))
-    assert 'pgbouncer_stats_wait_seconds_total{"database": "shop"} 2.5' in found
-    assert not [line for line in found if '"pgbouncer"' in line]
+def test_what_an_agent_says_before_it_knows_anything_is_read() -> None:
+    state = AgentState.from_json(AgentState(uid="u", version="0.1.0").to_json(), "u")
+    assert state is not None
+    assert (state.digest, state.seq, state.cap, state.open) == ("", 0, 0, 0)
 
 
-def test_the_oldest_wait_has_its_fraction() -> None:
-    row = dict.fromkeys(metrics.POOLS, "0") | {"database": "shop", "user": "u", "maxwait": "2", "maxwait_us": "250000"}
-    found = lines(*metrics.of_pools([row]))
-    assert 'pgbouncer_pool_oldest_wait_seconds{"database": "shop", "user": "u"} 2.25' in found
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(FULL | {"uid": "somebody else"}),
+        json.dumps({key: value for key, value in FULL.items() if key != "seq"}),
+        json.dumps(FULL | {"seq": "many"}),
+        json.dumps(FULL | {"users": ["shop"]}),
+        json.dumps([FULL]),
+        json.dumps(FULL | {"seq": 1e999}),
+        "[" * 100_000,
+        "null",
+        "",
+        "{",
+    ],
+)
+def test_another_pods_word_and_what_cannot_be_read_are_unknown(text: str) -> None:
+    assert AgentState.from_json(text, "u") is None
 
 
-def test_settings_are_changed_by_the_environment() -> None:
-    found = AgentSettings.from_environment(
-        {"PGBOUNCER_AGENT_RUN_DIR": "/tmp/x", "PGBOUNCER_AGENT_PORT": "7", "PGBOUNCER_AGENT_PGBOUNCER": "a 'b c'"}
+def read(**changes: Any) -> AgentState:
+    state = AgentState.from_json(json.dumps(FULL | changes), "u")
+    assert state is not None
+    return state
+
+
+def test_the_least_that_an_older_agent_reports_is_read() -> None:
+    least = {"uid": "u", "phase": "waiting", "seq": 0, "cap": 0, "open": 0}
+    assert AgentState.from_json(json.dumps(least), "u") == AgentState("u", "", candidates=False)
+
+
+def test_an_agent_that_reports_no_lingering_databases_cannot_try_a_candidate() -> None:
+    assert (read().candidates, read(lingering=[]).candidates) == (False, True)
+
+
+def test_a_reason_of_a_newer_agent_is_kept_as_text() -> None:
+    state = read(
+        phase="resting",
+        problems=[{"reason": "DiskFull", "message": "no room"}],
+        backend={"ok": False, "reason": "BackendAsleep", "message": "zzz"},
+        unknown=[1],
     )
-    assert (str(found.console), found.pgbouncer) == ("/tmp/x/.s.PGSQL.7", ("a", "b c"))
-    assert AgentSettings.from_environment({}) == AgentSettings()
+    assert (state.phase, state.problems[0].reason) == ("resting", "DiskFull")
+    assert (state.backend.ok, state.backend.reason) == (False, "BackendAsleep")
 
 
-@pytest.mark.parametrize("name", ["PORT", "BEAT"])
-def test_a_setting_that_is_no_number_is_named(name: str) -> None:
-    with pytest.raises(ValueError, match=f"PGBOUNCER_AGENT_{name}='x'"):
-        AgentSettings.from_environment({f"PGBOUNCER_AGENT_{name}": "x"})
+@pytest.mark.parametrize("reason", ["", "Ok", "Unknown"])
+def test_a_failed_login_without_a_reason_that_says_so_counts_as_unreachable(reason: str) -> None:
+    backend = read(backend={"ok": False, "reason": reason, "message": "no"}).backend
+    assert backend == BackendTest(BackendReason.UNREACHABLE, "no")
+
+
+def test_totals_of_a_process_that_started_again_count_from_zero() -> None:
+    assert Totals(9, 50, 7).since(Totals(4, 20, 7)) == Totals(5, 30, 0)
+    assert Totals(9, 50, 7).since(Totals(4, 20, 8)) == Totals(9, 50, 7)

@@ -9,8 +9,8 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Condition, ConditionType
 from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.status import previous
-from pgbouncer_operator.protocol.agent_state import AgentState, parse
 from pgbouncer_operator.protocol.grants import Grant, Grants
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache import views
 from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.observed import Ledger, Memory, Observation, Observed, ObservedInvalid, with_spec
@@ -66,7 +66,7 @@ def state(uid: str, digest: str, **changes: Any) -> AgentState:
         "users": {"shop": {"ok": True, "message": "", "generation": "..1"}},
         "backend": {"ok": True, "reason": "", "message": ""}, "reload": None, "lingering": [],
     }  # fmt: skip
-    found = parse(json.dumps(document | changes), uid)
+    found = AgentState.from_json(json.dumps(document | changes), uid)
     assert found is not None
     return found
 

@@ -9,12 +9,12 @@ from tests.traces.policies import Ours
 from tests.traces.run import run
 from tests.unit.reconcile import looks
 
-from pgbouncer_operator.protocol.agent_state import AgentState, Totals
+from pgbouncer_operator.protocol.state import AgentState, Totals
 
 OPEN = 9
 
 
-NOTHING = Totals(0, 0.0, 0.0)
+NOTHING = Totals(0, 0, 0)
 
 
 def says(totals: Totals = NOTHING, busy: int = 0) -> AgentState:
@@ -47,8 +47,8 @@ def test_what_is_no_recording_is_refused(text: str) -> None:
 
 
 def test_two_looks_give_the_rate_and_the_connections_in_use_of_pods_that_were_heard_twice() -> None:
-    before = {"a": says(totals=Totals(100, 10.0, 4.0)), "gone": says(totals=Totals(50, 5.0, 0.0))}
-    after = {"a": says(totals=Totals(180, 16.0, 6.0)), "new": says(totals=Totals(20, 1.0, 0.0))}
+    before = {"a": says(totals=Totals(100, 10_000_000, 4_000_000)), "gone": says(totals=Totals(50, 5_000_000, 0))}
+    after = {"a": says(totals=Totals(180, 16_000_000, 6_000_000)), "new": says(totals=Totals(20, 1_000_000, 0))}
     line = record.told(before, after, 5.0)
     assert (line.rate, line.busy, line.service) == (16.0, pytest.approx(0.8), pytest.approx(0.05))
 
@@ -56,7 +56,7 @@ def test_two_looks_give_the_rate_and_the_connections_in_use_of_pods_that_were_he
 def test_a_connection_in_use_at_both_ends_was_in_use_and_none_that_was_not_open() -> None:
     long = record.told({"a": says(busy=3)}, {"a": says(busy=2)}, 5.0)
     assert (long.rate, long.busy) == (0.0, 2.0)
-    ended = record.told({"a": says()}, {"a": says(totals=Totals(1, 600.0, 0.0))}, 5.0)
+    ended = record.told({"a": says()}, {"a": says(totals=Totals(1, 600_000_000, 0))}, 5.0)
     assert ended.busy == OPEN
 
 

@@ -7,8 +7,8 @@ had.
 from collections.abc import Mapping, Sequence
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.protocol.agent_state import AgentState
 from pgbouncer_operator.protocol.grants import Grant, Grants, GrantsError
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache.views import ChildView, PodView
 from pgbouncer_operator.reconcile.observed import Ledger
 from pgbouncer_operator.reconcile.rollout.delivery import told_seq

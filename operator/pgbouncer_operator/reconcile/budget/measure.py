@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pgbouncer_operator.api.access import PoolMode
-from pgbouncer_operator.api.spec import Traffic
 from pgbouncer_operator.api.tuning import SizingMode
-from pgbouncer_operator.protocol.agent_state import AgentState
+from pgbouncer_operator.protocol.state import AgentState, Flow
 from pgbouncer_operator.reconcile.budget.size import bounds, standing
 from pgbouncer_operator.reconcile.observed import MeasuredDemand, Observed
 from pgbouncer_operator.sizing import demand
@@ -120,7 +119,7 @@ def _ever(states: Mapping[str, AgentState]) -> float:
 def _held_back(observed: Observed, states: Mapping[str, AgentState]) -> bool:
     """Whether queries are to wait, or still do."""
     asked = observed.pause is not None and not observed.pause.expired
-    return asked or any(state.traffic == Traffic.PAUSED for state in states.values())
+    return asked or any(state.traffic == Flow.PAUSED for state in states.values())
 
 
 def _thinned(sizing: SizingState) -> SizingState:

@@ -7,8 +7,7 @@ from typing import Self
 import aiohttp
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.protocol import agent_state
-from pgbouncer_operator.protocol.agent_state import AgentState
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache.views import PodView
 
 MAX_BYTES = 1024 * 1024
@@ -44,6 +43,6 @@ class Agents:
         try:
             async with self._session.get(f"http://{host}:{naming.AGENT_PORT}/state") as response:
                 body = await response.content.read(MAX_BYTES)
-                return agent_state.parse(body.decode(errors="replace"), pod.uid) if response.status == 200 else None
+                return AgentState.from_json(body.decode(errors="replace"), pod.uid) if response.status == 200 else None
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None

@@ -7,6 +7,7 @@ from pgbouncer_operator.api.access import AuthQuery, User
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.kube.client import Object
+from pgbouncer_operator.protocol.state import BackendReason
 from pgbouncer_operator.reconcile.cache.views import controller
 from pgbouncer_operator.reconcile.observed import (
     Missing,
@@ -49,7 +50,7 @@ def should_read(observed: Observed, asked: str) -> bool:
     states = [state for state in observed.states.values() if state]
     lacking = any(finding.ok is False for state in states for finding in state.users.values())
     # A refused login is often mended in the Secret, of which kubelet would tell the pods after a minute or more.
-    refused = any(state.backend.ok is False and state.backend.reason == "BackendRefusedLogin" for state in states)
+    refused = any(state.backend.reason == BackendReason.REFUSED_LOGIN for state in states)
     return changed or lacking or refused or observed.now - reading.at > READ_AGAIN
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.protocol.agent_state import AgentState
 from pgbouncer_operator.protocol.grants import Grants
+from pgbouncer_operator.protocol.state import AgentState, ProblemReason
 from pgbouncer_operator.reconcile.cache import endpoints
 from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.observed import Observed
@@ -18,7 +18,7 @@ from pgbouncer_operator.reconcile.steps import Action, Step
 
 FOLLOW_SECONDS = 1.5  # seconds for a pod to follow before it is poked again; delivery was measured at 0.24 to 0.45 s
 TROUBLED_FOLLOW_SECONDS = 15.0  # a pod that says it cannot follow is asked rarely: the cause is elsewhere
-DELIVERED = {"CandidateRefused"}  # the agent's words for "it came, and I cannot": another delivery would not help
+DELIVERED = {ProblemReason.CANDIDATE_REFUSED}  # the configuration arrived: another delivery would not help
 
 
 def pokes(

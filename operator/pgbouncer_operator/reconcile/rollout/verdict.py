@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from pgbouncer_operator.api.conditions import Reason
-from pgbouncer_operator.protocol.agent_state import AgentState
+from pgbouncer_operator.protocol.state import AgentState, ProblemReason
 from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.observed import Observed, Trial
 
-REFUSALS = {"CandidateRefused"}  # the agent's words for a configuration that PgBouncer does not take
-TROUBLES = {"VerifyFailed", "ReloadFailed"}  # what may pass: another attempt of the agent may do
+REFUSALS = {ProblemReason.CANDIDATE_REFUSED}  # PgBouncer does not take the configuration
+TROUBLES = {ProblemReason.VERIFY_FAILED, ProblemReason.RELOAD_FAILED}  # the agent tries again, which may do
 STALE = 0.7  # seconds after a pod was told in which its complaint may be about what it was told before
 TROUBLED = 10.0  # seconds in which a reload may yet succeed
 NO_WORD = 30.0  # seconds for anything at all

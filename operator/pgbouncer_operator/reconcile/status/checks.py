@@ -9,8 +9,8 @@ from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.spec import Traffic
 from pgbouncer_operator.pgbouncer import parameters
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
-from pgbouncer_operator.protocol.agent_state import AgentState
 from pgbouncer_operator.protocol.grants import Grants
+from pgbouncer_operator.protocol.state import AgentState, BackendReason, Flow
 from pgbouncer_operator.reconcile.budget.size import PoolSize
 from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.observed import Observation, Observed
@@ -24,9 +24,9 @@ from pgbouncer_operator.sizing.ledger import kept
 # What poolers are called, and the ports that PgBouncer and Supavisor listen on; PostgreSQL's own is 5432.
 POOLERS, POOLER_PORTS = {"pooler", "pgbouncer", "pgcat", "pgpool", "supavisor", "odyssey"}, {6432, 6543}
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
-SPOKEN = {  # the agent's words: the pool's are about what to do
-    "BackendCertificateInvalid": Reason.BACKEND_NOT_VERIFIED,
-    "BackendReadOnly": Reason.BACKEND_IS_READ_ONLY,
+SPOKEN: dict[str, Reason] = {  # the agent's reasons that have another name in a condition
+    BackendReason.CERTIFICATE_INVALID: Reason.BACKEND_NOT_VERIFIED,
+    BackendReason.READ_ONLY: Reason.BACKEND_IS_READ_ONLY,
 }
 
 
@@ -44,7 +44,7 @@ def credentials(observed: Observed) -> Condition:
     for state in states:
         for finding in state.users.values():
             if finding.ok is False:
-                return condition(kind, FALSE, _reason(finding.reason, Reason.SECRET_KEY_MISSING), finding.message)
+                return condition(kind, FALSE, Reason.SECRET_KEY_MISSING, finding.message)
     if states or observed.memory.reading:
         return condition(kind, TRUE, Reason.AVAILABLE, "Every user has a login and a password.")
     return condition(kind, UNKNOWN, Reason.PENDING, "No pod has reported yet.")
@@ -148,7 +148,7 @@ def paused(observed: Observed) -> Condition:
         told = "The pause has lasted as long as it may, and queries flow again. Set spec.traffic to Flowing."
         return condition(kind, FALSE, Reason.PAUSE_TIMED_OUT, told)
     states = [observed.states.get(pod.uid) for pod in observed.living if pod.ready]
-    resting = sum(state is not None and state.traffic == Traffic.PAUSED for state in states)
+    resting = sum(state is not None and state.traffic == Flow.PAUSED for state in states)
     if pause is not None and resting == len(states):
         end = datetime.fromtimestamp(pause.until, UTC).strftime("%H:%M:%S")
         return condition(kind, TRUE, Reason.PAUSED, f"{resting} pods hold queries back until {end} UTC at the latest.")

@@ -15,8 +15,8 @@ from pgbouncer_operator.api.status import (
     Summary,
     ratio,
 )
-from pgbouncer_operator.protocol.agent_state import AgentState
 from pgbouncer_operator.protocol.grants import Grants
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.budget.capacity import Capacity
 from pgbouncer_operator.reconcile.budget.size import PoolSize
 from pgbouncer_operator.reconcile.observed import Missing, Observed
