@@ -104,6 +104,10 @@ test: venv ## All tiers: check, the local cluster itself, real processes, contro
 	$(PYTHON) -m tests.localcluster.images build
 	$(BIN)/python -m pytest -q tests/controlplane tests/cluster $(PYTEST_ARGS)
 
+.PHONY: nemesis
+nemesis: venv ## A hostile campaign: 60 clients, and people and machines at random (30 min; NEMESIS_MINUTES, NEMESIS_SEED)
+	$(BIN)/python -m tests.nemesis
+
 .PHONY: simulate
 simulate: venv ## Sizing against traces, beside what others do: a table, and plots in build/traces
 	$(BIN)/python -m tests.traces

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.nemesis import kinds
 from tests.reference import clients, commands, conditions, fields, metrics, names, settings, simulations, support
 
 DOCS = Path("operator/docs")
@@ -17,6 +18,7 @@ TABLES: Tables = {
     "labels": names.labels,
     "metrics-operator": metrics.of_operator,
     "metrics-pod": metrics.of_pod,
+    "nemesis": kinds.table,
     "objects": names.objects,
     "pool-spec": fields.pool_spec,
     "pool-status": fields.pool_status,

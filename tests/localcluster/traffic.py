@@ -47,7 +47,7 @@ class Traffic:
             "name": "load",
             "image": image,
             "imagePullPolicy": "IfNotPresent",
-            "command": ["python3", "-m", self.program, *self.arguments],
+            "command": [*self._interpreter(), *self.arguments],
             "env": [{"name": "DATABASE_URL", "valueFrom": reference}, *verification],
             "securityContext": security,
             "volumeMounts": [{"name": "binding", "mountPath": BINDING, "readOnly": True}],
@@ -62,6 +62,12 @@ class Traffic:
         }
         metadata = {"name": f"{self.name}-{number}", "labels": {"traffic": self.name}}
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+    def _interpreter(self) -> list[str]:
+        """What runs the program: a Python module by its name, or a file of JavaScript in the load's folder."""
+        return (
+            ["node", f"/opt/load/{self.program}"] if self.program.endswith(".js") else ["python3", "-m", self.program]
+        )
 
 
 @dataclass(slots=True)
