@@ -1,4 +1,4 @@
-"""/livez, /readyz and /metrics of the operator."""
+"""The operator's HTTP server: /livez, /readyz and /metrics."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,20 +12,24 @@ from pgbouncer_operator.metrics import CONTENT_TYPE, Metrics
 from pgbouncer_operator.reconcile.cache.keys import AnyKey
 
 STUCK_SECONDS = 180.0  # a reconcile times out after 120 s
-SILENT_SECONDS = 60.0  # the elector turns every 2 s
+SILENT_SECONDS = 60.0  # the elector tries every 2 s
 
 
 @dataclass(slots=True)
 class Vitals:
-    """What tells whether the process is well, filled in by the process as it starts."""
+    """The parts of the process that show whether it is healthy. The process sets each as it starts."""
 
     elector: Elector | None = None
+    """None without leader election."""
     workers: Workers[AnyKey] | None = None
+    """None until the process leads."""
     synced: bool = False
+    """Whether every kind has been listed."""
     watching: Callable[[], bool] | None = None
+    """Returns whether the watches run; None until the process leads."""
 
     def ailment(self) -> str | None:
-        """Why the process should be restarted; None while it is well."""
+        """Why the process should be restarted; None while it is healthy."""
         now = asyncio.get_running_loop().time()
         if self.elector and self.elector.last_tick and now - self.elector.last_tick > SILENT_SECONDS:
             return "the elector is silent"
@@ -36,16 +40,16 @@ class Vitals:
         return None
 
     def unready(self) -> str | None:
-        """Why the process is not ready; None when it leads with everything listed, or stands by."""
+        """Why the process is not ready; None if it leads and has listed every kind, or does not lead."""
         leads = self.elector is None or self.elector.leads()
         return "not everything is listed yet" if leads and not self.synced else None
 
 
 class HealthServer:
-    """Serves on every address."""
+    """Serves /livez, /readyz and /metrics on every address of the pod."""
 
     def __init__(self, port: int, vitals: Vitals, metrics: Metrics) -> None:
-        """Nothing is served before `start`."""
+        """port: a TCP port; 0 lets the system choose. Nothing is served before `start`."""
         self._port = port
         self._vitals = vitals
         self._metrics = metrics
@@ -56,23 +60,23 @@ class HealthServer:
         self._runner = web.AppRunner(application, access_log=None)
 
     async def start(self) -> None:
-        """Listen. Raises OSError if the port is taken."""
+        """Listen. Raises OSError if the port is in use."""
         await self._runner.setup()
         await web.TCPSite(self._runner, port=self._port).start()
 
     async def stop(self) -> None:
-        """Close."""
+        """Stop listening and close all connections."""
         await self._runner.cleanup()
 
     async def _livez(self, _: web.Request) -> web.Response:
-        return _verdict(self._vitals.ailment())
+        return _answer(self._vitals.ailment())
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        return _verdict(self._vitals.unready())
+        return _answer(self._vitals.unready())
 
     async def _text(self, _: web.Request) -> web.Response:
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
-def _verdict(trouble: str | None) -> web.Response:
-    return web.Response(text=f"{trouble or 'ok'}\n", status=503 if trouble else 200)
+def _answer(fault: str | None) -> web.Response:
+    return web.Response(text=f"{fault or 'ok'}\n", status=503 if fault else 200)

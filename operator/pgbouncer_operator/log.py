@@ -1,4 +1,4 @@
-"""Logs: a constant message and its keys, one line each, as JSON or text."""
+"""Logs: one line for each record, a constant message and its keys, as JSON or as text."""
 
 import json
 import logging
@@ -30,18 +30,18 @@ class _Text(logging.Formatter):
 
 
 def configure(level: str, style: str) -> None:
-    """Write logs of `level` and above to standard error. style: `json` or `text`."""
+    """Write records of `level` and above to standard error. level: as in logging, in any case. style: json or text."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if style == "json" else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Kopf tells of every event it passes on, and aiohttp of every probe: that is not news.
-    for noisy in ("kopf", "aiohttp", "kubernetes"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
-    # It repeats PostgreSQL's words, which name the login; whoever asks a server tells what there is to tell.
+    # Kopf logs every event and aiohttp every probe.
+    for name in ("kopf", "aiohttp", "kubernetes"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # psycopg logs PostgreSQL's messages, which name the login. Its callers log what is needed.
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)
-    # It tells at every start that it leaves signals to us.
+    # Kopf warns at each start that it does not handle signals, which the process itself does.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
 
 

@@ -1,4 +1,4 @@
-"""The operator's own metrics, in a registry of their own."""
+"""The operator's own metrics."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,43 +14,49 @@ from pgbouncer_operator.kube.transport import Call
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-# Pools, or servers, as they stand in their status: namespace, name, status.
+# Returns the status of every pool, or of every server: namespace, name, status.
 Statuses = Callable[[], Iterable[tuple[str, str, Mapping[str, Any]]]]
 
 
 class Metrics:
-    """Counts requests and reconciles; what else there is to tell is set by the process that knows."""
+    """Counters of requests and reconciles. The process sets the gauges and where statuses are read."""
 
     def __init__(self) -> None:
-        """Start from zero."""
+        """Every metric starts at zero, in a registry of its own."""
         self.registry = CollectorRegistry()
         registry, space = self.registry, "pgbouncer_operator"
         self._requests = Counter(
             "api_requests",
-            "Requests to the API server; code 0: no answer.",
+            "Requests to the API server. Code 0 means that there was no answer.",
             ("verb", "resource", "code"),
             namespace=space,
             registry=registry,
         )
         self._request_seconds = Histogram(
             "api_request_seconds",
-            "Duration of requests to the API server.",
+            "Duration of a request to the API server, without retries.",
             ("verb",),
             buckets=SECONDS,
             namespace=space,
             registry=registry,
         )
         self._reconciles = Counter(
-            "reconciles", "Reconciles by result.", ("result",), namespace=space, registry=registry
+            "reconciles",
+            "Reconciles of pools and servers by result, done or failed.",
+            ("result",),
+            namespace=space,
+            registry=registry,
         )
         self._reconcile_seconds = Histogram(
-            "reconcile_seconds", "Duration of reconciles.", buckets=SECONDS, namespace=space, registry=registry
+            "reconcile_seconds", "Duration of a reconcile.", buckets=SECONDS, namespace=space, registry=registry
         )
         self.queue_length = Gauge(
-            "queue_length", "Pools that wait for a reconcile.", namespace=space, registry=registry
+            "queue_length", "Pools and servers that wait for a reconcile.", namespace=space, registry=registry
         )
-        self.pools = Gauge("pools", "Pools known.", namespace=space, registry=registry)
-        self.leader = Gauge("leader", "1 while this process leads.", namespace=space, registry=registry)
+        self.pools = Gauge("pools", "ConnectionPools that exist.", namespace=space, registry=registry)
+        self.leader = Gauge(
+            "leader", "1 while this process leads and has listed every kind.", namespace=space, registry=registry
+        )
         self.statuses: Statuses = tuple
         self.servers: Statuses = tuple
         self.registry.register(_Process())
@@ -63,7 +69,7 @@ class Metrics:
         self._request_seconds.labels(call.verb).observe(call.seconds)
 
     def reconciled(self, key: object, seconds: float, error: Exception | None) -> None:
-        """Count one reconcile. Pools are no label: there may be thousands."""
+        """Count one reconcile. The key is not a label, because there may be thousands of pools."""
         del key
         self._reconciles.labels("failed" if error else "done").inc()
         self._reconcile_seconds.observe(seconds)
@@ -74,7 +80,7 @@ class Metrics:
 
 
 class _Pools(Collector):
-    """The sizes of pools, and what they are advised, as status tells them: the only series that name pools."""
+    """Size, recommendation and advice of each pool, from its status."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -82,57 +88,72 @@ class _Pools(Collector):
     def collect(self) -> Iterable[Metric]:
         labels = ["namespace", "pool"]
         size = GaugeMetricFamily(
-            "pgbouncer_operator_pool_size", "Server connections that the pool is to hold now.", labels=labels
+            "pgbouncer_operator_pool_size", "Server connections that the pool may hold now.", labels=labels
         )
         recommended = GaugeMetricFamily(
-            "pgbouncer_operator_pool_recommendation", "Server connections that would do.", labels=[*labels, "reason"]
+            "pgbouncer_operator_pool_recommendation",
+            "Server connections that the operator recommends.",
+            labels=[*labels, "reason"],
         )
         advised = GaugeMetricFamily(
             "pgbouncer_operator_pool_advice", "1 while status gives this advice.", labels=[*labels, "reason"]
         )
         for namespace, name, status in self._metrics.statuses():
-            held = (status.get("serverConnections") or {}).get("size")
-            if held is not None:
-                size.add_metric([namespace, name], held)
-            told = status.get("recommendation")
-            if told:
-                recommended.add_metric([namespace, name, told["reason"]], told["value"])
+            connections = (status.get("serverConnections") or {}).get("size")
+            if connections is not None:
+                size.add_metric([namespace, name], connections)
+            recommendation = status.get("recommendation")
+            if recommendation:
+                recommended.add_metric([namespace, name, recommendation["reason"]], recommendation["value"])
             for each in status.get("advice") or ():
                 advised.add_metric([namespace, name, each["reason"]], 1)
         return size, recommended, advised
 
 
 class _Servers(Collector):
-    """The budgets of PostgresServers, and what they are advised, as status tells them."""
+    """Limits, budget, allocations and advice of each PostgresServer, from its status."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
         labels, stem = ["namespace", "server"], "pgbouncer_operator_server"
-        limit = GaugeMetricFamily(f"{stem}_max_connections", "max_connections, as read from it.", labels=labels)
-        reserved = GaugeMetricFamily(f"{stem}_reserved_connections", "Of those, reserved ones.", labels=labels)
-        budget = GaugeMetricFamily(f"{stem}_budget", "Connections that pools may hold together.", labels=labels)
-        allocated = GaugeMetricFamily(f"{stem}_allocated", "Connections that pools are charged with.", labels=labels)
+        limit = GaugeMetricFamily(
+            f"{stem}_max_connections", "max_connections of the server, as read from it.", labels=labels
+        )
+        reserved = GaugeMetricFamily(
+            f"{stem}_reserved_connections", "Connections of max_connections that the server reserves.", labels=labels
+        )
+        budget = GaugeMetricFamily(
+            f"{stem}_budget", "Server connections that its pools may hold together.", labels=labels
+        )
+        allocated = GaugeMetricFamily(
+            f"{stem}_allocated", "Server connections of the budget that its pools hold or may open.", labels=labels
+        )
         advised = GaugeMetricFamily(f"{stem}_advice", "1 while status gives this advice.", labels=[*labels, "reason"])
-        given = GaugeMetricFamily(
-            f"{stem}_allocation", "Connections that a pool may hold of the budget.", labels=[*labels, "pool"]
+        allocation = GaugeMetricFamily(
+            f"{stem}_allocation", "Server connections of the budget that a pool may hold.", labels=[*labels, "pool"]
         )
         for namespace, name, status in self._metrics.servers():
-            read = status.get("limits") or {}
-            told = (read.get("maxConnections"), read.get("reserved"), status.get("budget"), status.get("allocated"))
-            for family, value in zip((limit, reserved, budget, allocated), told, strict=True):
+            limits = status.get("limits") or {}
+            values = (
+                limits.get("maxConnections"),
+                limits.get("reserved"),
+                status.get("budget"),
+                status.get("allocated"),
+            )
+            for family, value in zip((limit, reserved, budget, allocated), values, strict=True):
                 if value is not None:
                     family.add_metric([namespace, name], value)
             for each in status.get("allocations") or ():
-                given.add_metric([namespace, name, each["pool"]], each["connections"])
+                allocation.add_metric([namespace, name, each["pool"]], each["connections"])
             for each in status.get("advice") or ():
                 advised.add_metric([namespace, name, each["reason"]], 1)
-        return limit, reserved, budget, allocated, given, advised
+        return limit, reserved, budget, allocated, allocation, advised
 
 
 class _Process(Collector):
-    """CPU, memory and file descriptors of this process, without prometheus_client's global registry."""
+    """CPU, memory and file descriptors of this process, outside prometheus_client's global registry."""
 
     def __init__(self) -> None:
         self._process = ProcessCollector(registry=None)

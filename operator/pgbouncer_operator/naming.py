@@ -1,7 +1,4 @@
-"""Every name, label, annotation, port and path this project uses, in one place.
-
-Pure: strings in, strings out. A test asserts that all names are unique per kind and valid DNS labels.
-"""
+"""Every name, label, annotation, port and path of the project, in one place. Pure."""
 
 GROUP = "pgbouncer-operator.io"
 VERSION = "v1alpha1"
@@ -18,7 +15,7 @@ SERVER_SHORT_NAMES = ("pgserver",)
 
 FIELD_MANAGER = "pgbouncer-operator"
 
-# Labels. Selectors use LABEL_POOL only: a Deployment's selector is immutable, so nothing that may change belongs in it.
+# Labels. Selectors use LABEL_POOL only: a Deployment's selector is immutable, so it holds nothing that may change.
 LABEL_POOL = f"{GROUP}/pool"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_NAME = "app.kubernetes.io/name"
@@ -28,20 +25,20 @@ LABEL_PART_OF = "app.kubernetes.io/part-of"
 MANAGED_BY = "pgbouncer-operator"
 COMPONENT = "connection-pooler"
 
-# On children: hash of what we last applied, so that an unchanged object is never written.
+# On the pool's objects: hash of the body that the operator last applied, so that an unchanged object is not written.
 ANNOTATION_APPLIED = f"{GROUP}/applied"
-# On the Deployment: hash of the inputs from the spec that the pod template was made of, and the template's version.
+# On the Deployment: hash of the fields of the spec that the pod template depends on, and hash of the template.
 ANNOTATION_TEMPLATE = f"{GROUP}/template"
-# On the pod template: hash of the settings that PgBouncer reads only at its start, so that a change of them rolls.
+# On the pod template: hash of the settings that PgBouncer reads only at its start, so that a change rolls the pods.
 ANNOTATION_RESTART = f"{GROUP}/restart"
-# On pods, read by the agent through the downward API.
+# On pods. The agent reads them through the downward API.
 ANNOTATION_CONFIG = f"{GROUP}/config"
 ANNOTATION_POKE = f"{GROUP}/poke"
 ANNOTATION_RECONNECT = f"{GROUP}/reconnect"
-# On a ConnectionPool, written by users: any new value brings new content of the Secrets to the pods at once.
+# On a ConnectionPool, written by users: each new value brings new content of Secrets to the pods at once.
 ANNOTATION_REFRESH = f"{GROUP}/refresh"
 
-# Kubernetes' own, on EndpointSlices: the Service they belong to.
+# Of Kubernetes, on EndpointSlices: the Service that they belong to.
 LABEL_SERVICE = "kubernetes.io/service-name"
 
 PGBOUNCER_PORT = 6432
@@ -52,7 +49,7 @@ OPERATOR_HTTP_PORT = 8080
 
 CONTAINER_AGENT = "agent"
 CONTAINER_PGBOUNCER = "pgbouncer"
-RUN_AS_ID = 65532  # the uid and gid of every container: PgBouncer trusts its console's Unix socket to its own uid
+RUN_AS_ID = 65532  # uid and gid of every container: PgBouncer's console admits its own uid on the Unix socket
 
 PGBOUNCER_BINARY = "/usr/sbin/pgbouncer"
 CONFIG_DIR = "/etc/pgbouncer/config"
@@ -62,23 +59,23 @@ CA_DIR = "/etc/pgbouncer/ca"
 TLS_DIR = "/etc/pgbouncer/tls"
 POD_DIR = "/etc/pgbouncer/pod"
 RUN_DIR = "/run/pgbouncer"
-AUTH_QUERY_MOUNT = "_auth-query"  # beside the users' own, none of whose handles begins so
+AUTH_QUERY_MOUNT = "_auth-query"  # beside the directories of users, whose handles never start with an underscore
 INTENT_KEY = "current.json"
 CANDIDATE_KEY = "candidate.json"
 TRAFFIC_KEY = "traffic.json"
 GRANTS_KEY = "grants.json"
 CA_KEY = "ca.crt"
-TLS_KEYS = ("tls.crt", "tls.key")  # of a Secret of type kubernetes.io/tls; its ca.crt is for clients, not for PgBouncer
+TLS_KEYS = ("tls.crt", "tls.key")  # of a kubernetes.io/tls Secret; its ca.crt is for clients
 SYSTEM_CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
 
 LEASE_NAME = "pgbouncer-operator"
 
-# `<pool>-pgbouncer-xxxxxxxxxx`, a ReplicaSet, must stay within 63 characters; the API server cuts its pods' names.
+# `<pool>-pgbouncer-xxxxxxxxxx`, a ReplicaSet's name, has at most 63 characters; the API server shortens pods' names.
 POOL_NAME_MAX = 40
 
 
 def service(pool: str) -> str:
-    """Name of the pool's Service: the pool's own name, since it is what applications type."""
+    """Name of the pool's Service: the name of the pool, because applications use it as a host name."""
     return pool
 
 
@@ -103,17 +100,17 @@ def pod_disruption_budget(pool: str) -> str:
 
 
 def connection_secret(pool: str) -> str:
-    """Name of the default connection Secret through the pool."""
+    """Name of the default connection Secret that points at the pool."""
     return f"{pool}-connection"
 
 
 def direct_secret(pool: str) -> str:
-    """Name of the default connection Secret straight at the server."""
+    """Name of the default connection Secret that points at the PostgreSQL server."""
     return f"{pool}-direct"
 
 
 def service_host(pool: str, namespace: str) -> str:
-    """DNS name of the pool's Service that resolves from every namespace without a cluster domain."""
+    """DNS name of the pool's Service. It resolves in every namespace, whatever the cluster domain is."""
     return f"{service(pool)}.{namespace}.svc"
 
 

@@ -1,4 +1,4 @@
-"""The operator's own settings: one frozen object, read once from the environment that the chart sets."""
+"""The operator's own settings, read once from the environment variables that the chart sets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,32 +12,41 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the chart decides. Seconds where a unit is not named.
-
-    pool_image: image of the pools' pods. namespaces: namespaces to watch, empty for all.
-    endpoint_delay: how long a leaving pod listens after its last newcomer: every node has dropped it from the Service.
-    connection_secrets: False takes every right on Secrets from the operator; then it writes none.
-    client_workloads: False takes the right to list workloads and autoscalers; then no pool can follow them.
-    """
+    """What whoever installs the operator decides."""
 
     pool_image: str
+    """Image of the pools' pods."""
     namespace: str = "default"
+    """Namespace of the operator, where its lease is."""
     identity: str = "pgbouncer-operator"
+    """Name of this process in the lease; unique among the replicas."""
     namespaces: tuple[str, ...] = ()
+    """Namespaces to watch; empty for all."""
     image_pull_policy: str = "IfNotPresent"
+    """imagePullPolicy of the pools' pods."""
     endpoint_delay: int = 5
+    """Seconds that a leaving pod accepts connections after its last new client, until every node has removed it from
+    the Service."""
     connection_secrets: bool = True
+    """False if the operator has no right on Secrets; then it reads and writes none."""
     client_workloads: bool = True
+    """False if the operator may not list workloads and autoscalers; then no pool can follow them."""
     leader_election: bool = True
+    """False if this process leads without a lease."""
     workers: int = 16
+    """Number of objects that are reconciled at the same time."""
     http_port: int = naming.OPERATOR_HTTP_PORT
+    """Port of /livez, /readyz and /metrics."""
     log_level: str = "info"
+    """Lowest level that is logged."""
     log_format: str = "json"
+    """`json` or `text`."""
     resync: float = 600.0
+    """Seconds between two lists of every kind, after which each object is reconciled."""
 
     @staticmethod
     def from_environment(environment: Mapping[str, str]) -> "Settings":
-        """Settings from `PGBOUNCER_OPERATOR_*`. SettingsError names the variable that is missing or wrong."""
+        """Read the variables `PGBOUNCER_OPERATOR_*`. Raises SettingsError."""
         read = _Reader(environment)
         return Settings(
             pool_image=read.text("POOL_IMAGE"),

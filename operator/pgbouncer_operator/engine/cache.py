@@ -1,7 +1,7 @@
-"""What we know of the cluster: one store for each kind, ordered by resource version.
+"""A store of the objects of one kind, ordered by resource version.
 
-Events, lists and our own writes' answers arrive in any order. Resource versions of one kind are comparable integers
-(KEP-5504, true in practice before), so a store takes only what is newer than what it knows.
+Events, lists and the answers to writes arrive in any order. Resource versions of one kind are integers that can be
+compared (https://kep.k8s.io/5504), so a store takes an object only if it is newer than the stored one.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -11,15 +11,15 @@ Key = tuple[str, str]  # namespace, name
 
 
 class Projection(Protocol):
-    """The little we keep of an object: a frozen, slotted dataclass.
+    """The part of an object that is stored: a frozen dataclass with slots.
 
-    Declare `resource_version` with `field(compare=False)`: then a new version that changes nothing we look at is equal
-    to the old one and wakes nobody.
+    Declare `resource_version` with `field(compare=False)`. A new version that changes nothing in the projection is then
+    equal to the stored one, and causes no reconcile.
     """
 
     @property
     def namespace(self) -> str:
-        """Empty for objects of the cluster."""
+        """Empty for objects without a namespace."""
 
     @property
     def name(self) -> str:
@@ -27,51 +27,51 @@ class Projection(Protocol):
 
     @property
     def uid(self) -> str:
-        """Tells an object from its successor of the same name."""
+        """Distinguishes an object from a later object of the same name."""
 
     @property
     def resource_version(self) -> int:
-        """Grows with every write to the kind."""
+        """Grows with every write to an object of the kind."""
 
 
 P = TypeVar("P", bound=Projection)
 
 
 def nothing(_: Projection) -> Iterable[Hashable]:
-    """An index of nothing, for stores that nobody searches."""
+    """An empty index, for stores that are read by key only."""
     return ()
 
 
 class Store(Generic[P]):
-    """All known objects of one kind, by (namespace, name), with one reverse index.
+    """The objects of one kind by (namespace, name), with one reverse index.
 
-    `index` names what an object is to be found by, for example its owner's key; the values of different indices can
-    share it when they are tagged, as in `("secret", key)`.
+    index: the values by which `find` finds an object, for example the key of its owner. Values of different meanings
+    share the index when they are tagged, as in `("secret", key)`.
     """
 
     def __init__(self, index: Callable[[P], Iterable[Hashable]] = nothing) -> None:
-        """Make an empty store that has never been listed."""
+        """The store is empty and has not been listed."""
         self._index = index
         self._items: dict[Key, P] = {}
         self._found_by: dict[Hashable, set[Key]] = {}
-        self._buried: dict[Key, tuple[str, int]] = {}  # uid and version of what was deleted, against late news of it
+        self._deleted: dict[Key, tuple[str, int]] = {}  # uid and version of deleted objects, against late events
         self._listed_at: int | None = None
 
     def __len__(self) -> int:
-        """Number of known objects."""
+        """Number of stored objects."""
         return len(self._items)
 
     @property
     def synced(self) -> bool:
-        """Whether the kind has been listed once."""
+        """Whether the kind has been listed."""
         return self._listed_at is not None
 
     def get(self, key: Key) -> P | None:
-        """The object of that key, if known."""
+        """The object of that key, or None."""
         return self._items.get(key)
 
     def keys(self) -> tuple[Key, ...]:
-        """All known keys, sorted."""
+        """All keys, sorted."""
         return tuple(sorted(self._items))
 
     def find(self, value: Hashable) -> tuple[P, ...]:
@@ -79,46 +79,46 @@ class Store(Generic[P]):
         return tuple(self._items[key] for key in sorted(self._found_by.get(value, ())))
 
     def put(self, item: P) -> bool:
-        """Take `item` if it is newer than what is known; say whether it differs from that."""
+        """Store `item` if it is newer than the stored object. Returns whether it differs from that object."""
         key = (item.namespace, item.name)
-        known = self._items.get(key)
-        if known is not None and item.resource_version <= known.resource_version:
+        stored = self._items.get(key)
+        if stored is not None and item.resource_version <= stored.resource_version:
             return False
-        if key in self._buried:
-            uid, version = self._buried[key]
+        if key in self._deleted:
+            uid, version = self._deleted[key]
             if item.uid == uid or item.resource_version <= version:
                 return False
-            del self._buried[key]
-        if known is not None:
-            self._unindex(key, known)
+            del self._deleted[key]
+        if stored is not None:
+            self._unindex(key, stored)
         self._items[key] = item
         for value in self._index(item):
             self._found_by.setdefault(value, set()).add(key)
-        return item != known
+        return item != stored
 
     def remove(self, key: Key, uid: str, resource_version: int) -> bool:
-        """Forget the object with that uid, deleted at that version; say whether it was known."""
-        known = self._items.get(key)
-        if known is not None and known.uid != uid and known.resource_version > resource_version:
-            return False  # the news is of a predecessor
-        if resource_version >= self._buried.get(key, ("", -1))[1]:
-            self._buried[key] = (uid, resource_version)
-        if known is None:
+        """Remove the object of that uid, deleted at that version. Returns whether it was stored."""
+        stored = self._items.get(key)
+        if stored is not None and stored.uid != uid and stored.resource_version > resource_version:
+            return False  # the event is about an earlier object of the same name
+        if resource_version >= self._deleted.get(key, ("", -1))[1]:
+            self._deleted[key] = (uid, resource_version)
+        if stored is None:
             return False
-        self._unindex(key, known)
+        self._unindex(key, stored)
         del self._items[key]
         return True
 
     def forget(self, key: Key) -> None:
-        """Drop an object that nobody asks for any more. It is not deleted: the next news of it are taken again."""
-        known = self._items.pop(key, None)
-        if known is not None:
-            self._unindex(key, known)
+        """Drop an object that is not needed any more. It still exists, so a later event stores it again."""
+        stored = self._items.pop(key, None)
+        if stored is not None:
+            self._unindex(key, stored)
 
     def replace(self, items: Iterable[P], listed_at: int) -> set[Key]:
-        """Take a complete list made at version `listed_at` and give the keys whose object differs from before.
+        """Store a complete list of version `listed_at`. Returns the keys whose object differs from before.
 
-        A list may be older than what is known (`resourceVersion=0`): such an object stays, whether listed or not.
+        A list may be older than a stored object (`resourceVersion=0`). Such an object stays, listed or not.
         """
         differing: set[Key] = set()
         present: set[Key] = set()
@@ -128,17 +128,17 @@ class Store(Generic[P]):
             if self.put(item):
                 differing.add(key)
         for key in self._items.keys() - present:
-            known = self._items[key]
-            if known.resource_version <= listed_at and self.remove(key, known.uid, listed_at):
+            stored = self._items[key]
+            if stored.resource_version <= listed_at and self.remove(key, stored.uid, listed_at):
                 differing.add(key)
-        self._exhume()
+        self._forget_deleted()
         self._listed_at = max(listed_at, self._listed_at or 0)
         return differing
 
-    def _exhume(self) -> None:
-        # A late answer to a write is seconds late, not two lists late: graves older than the last list can go.
+    def _forget_deleted(self) -> None:
+        # Events and answers are late by seconds, and lists are minutes apart: records older than the last list can go.
         horizon = self._listed_at or 0
-        self._buried = {key: grave for key, grave in self._buried.items() if grave[1] > horizon}
+        self._deleted = {key: record for key, record in self._deleted.items() if record[1] > horizon}
 
     def _unindex(self, key: Key, item: P) -> None:
         for value in self._index(item):

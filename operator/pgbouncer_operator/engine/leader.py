@@ -1,8 +1,13 @@
-"""Leader election on a lease: at most one process acts, and another takes over when it stops or falls silent.
+"""Leader election on a lease: at most one process leads, and another takes over when it stops or does not renew.
 
-The rules are client-go's (k8s.io/client-go/tools/leaderelection), with what they leave open closed: time is monotonic,
-every request ends before the lease could be lost, and a leader that stops gives the lease back at once.
-Clocks of different machines are never compared: a lease has expired when it did not change while *we* watched.
+The rules are client-go's (https://pkg.go.dev/k8s.io/client-go/tools/leaderelection), and three more: time is monotonic,
+every request ends before the lease could be lost, and a leader that stops releases the lease at once.
+Clocks of different machines are never compared: a lease is expired if a candidate has not seen it change for its
+duration.
+
+Why not the elector of the Python client library (kubernetes.aio.leaderelection): it measures with the wall clock, so a
+step of that clock makes two leaders; it never releases the lease, so each restart costs a whole lease duration; and
+after a loss it cancels the leader's task without awaiting its end, so the task may still write while another leads.
 """
 
 import asyncio
@@ -16,48 +21,56 @@ logger = logging.getLogger(__name__)
 
 
 class LeaseLost(Exception):
-    """We were the leader and are not any more, or can no longer prove it."""
+    """This process no longer holds the lease, or cannot show in time that it does."""
 
 
 class LeaseConflict(Exception):
-    """Somebody else wrote the lease first."""
+    """Another process wrote the lease first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A lease as stored: `holder` is empty when nobody has it, `duration` in seconds, `version` changes with writes."""
+    """A lease as it is stored."""
 
     holder: str
+    """Identity of the holder; empty if nobody holds the lease."""
     duration: float
+    """Seconds without a write after which another candidate may take the lease."""
     transitions: int = 0
+    """How often the holder has changed."""
     version: str = ""
+    """Changes with every write."""
 
 
 class LeaseStore(Protocol):
-    """Where the lease is kept. Any exception but LeaseConflict means: not known whether it was done."""
+    """Where the lease is stored. After any exception but LeaseConflict the write may or may not have happened."""
 
     async def get(self) -> Lease | None:
-        """The lease, or None if there is none yet. `version` must change with every write, renewals included."""
+        """The lease, or None if there is none. `version` must change with every write, renewals included."""
 
     async def create(self, lease: Lease) -> Lease:
         """Store the first lease. Raises LeaseConflict if there is one."""
 
     async def update(self, lease: Lease) -> Lease:
-        """Replace the lease that has `lease.version`. Raises LeaseConflict if it has another one by now."""
+        """Replace the lease of version `lease.version`. Raises LeaseConflict if the stored version is another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseTiming:
-    """Seconds. `renew_deadline` < `duration`: we stop before anybody may take over."""
+    """Times of an election, in seconds."""
 
     duration: float = 15.0
+    """How long a lease is valid after its last write."""
     renew_deadline: float = 10.0
+    """How long a leader leads after the start of its last successful write. Less than `duration`: it stops first."""
     retry: float = 2.0
+    """Between two attempts to take or to renew the lease."""
     request: float = 5.0
+    """For one attempt."""
 
 
 class Elector:
-    """One candidate. `run` acquires the lease, leads, and gives it back."""
+    """One candidate. `run` takes the lease, leads, and releases the lease."""
 
     def __init__(
         self,
@@ -66,30 +79,30 @@ class Elector:
         random: Callable[[], float],
         timing: LeaseTiming,
     ) -> None:
-        """`identity` must be unique among the candidates; `random` gives numbers in [0, 1) for jitter."""
+        """identity: unique among the candidates. random: returns numbers in [0, 1) for jitter."""
         self._store = store
         self._identity = identity
         self._random = random
         self._timing = timing
-        self._known: Lease | None = None
-        self._seen_at = 0.0  # when we first saw the lease as it is known
-        self._tried = False  # whether a write of ours may have made us the holder, answered or not
-        self._proven_at: float | None = None  # start of the last write that made or kept us leader
-        self.last_tick = 0.0  # loop time of the last turn of our loop, for the liveness probe
+        self._lease: Lease | None = None
+        self._changed_at = 0.0  # when this process first read the present version of the lease
+        self._tried = False  # whether a write of this process may have made it the holder, answered or not
+        self._proven_at: float | None = None  # start of the last write that took or renewed the lease
+        self.last_tick = 0.0  # loop time of the last attempt, for the liveness probe
 
     @property
     def holder(self) -> str:
-        """Who held the lease when we last looked; empty if nobody."""
-        return self._known.holder if self._known else ""
+        """Identity of the holder when the lease was last read; empty if nobody held it."""
+        return self._lease.holder if self._lease else ""
 
     def leads(self) -> bool:
-        """Whether we hold the lease and could prove it within the deadline."""
+        """Whether this process holds the lease and wrote it within `renew_deadline`."""
         return self._proven_at is not None and self._now() < self._proven_at + self._timing.renew_deadline
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the lease, run `lead()` while renewing, give the lease back when `lead` ends or we are cancelled.
+        """Wait for the lease, run `lead()` while renewing it, and release it when `lead` ends or this is cancelled.
 
-        Raises LeaseLost, after `lead` was cancelled and has ended, if the lease was lost meanwhile.
+        Raises LeaseLost if the lease was lost, after `lead` was cancelled and has ended.
         """
         try:
             await self.acquire()
@@ -98,7 +111,7 @@ class Elector:
             await self.release()
 
     async def acquire(self) -> None:
-        """Return once the lease is ours."""
+        """Return once this process holds the lease."""
         while True:
             self.last_tick = self._now()
             try:
@@ -107,16 +120,16 @@ class Elector:
                         logger.info("Took the lease", extra={"identity": self._identity})
                         return
             except LeaseConflict:
-                pass  # another candidate was faster; the next look shows who
+                pass  # another candidate was faster; the next read shows which
             except Exception as error:
-                logger.warning("Could not take the lease; it is tried again", extra={"error": str(error)})
+                logger.warning("Could not take the lease; trying again", extra={"error": str(error)})
             await asyncio.sleep(self._pause())
 
     async def hold(self) -> None:
         """Renew until the lease is lost. Raises LeaseLost."""
         if self._proven_at is None:
             raise LeaseLost("The lease was never taken.")
-        doubtful = False
+        uncertain = False
         while True:
             deadline = self._proven_at + self._timing.renew_deadline
             self.last_tick = self._now()
@@ -125,16 +138,16 @@ class Elector:
                 raise LeaseLost(f"The lease was not renewed within {self._timing.renew_deadline:g} seconds.")
             try:
                 async with asyncio.timeout(min(self._timing.request, deadline - self._now())):
-                    await self._renew(look_first=doubtful)
-                doubtful = False
+                    await self._renew(read_first=uncertain)
+                uncertain = False
             except LeaseLost:
                 raise
             except Exception as error:
-                doubtful = True  # our write may have been done: look before the next one
-                logger.warning("Could not renew the lease; it is tried again", extra={"error": str(error)})
+                uncertain = True  # the write may have happened: read the lease before the next write
+                logger.warning("Could not renew the lease; trying again", extra={"error": str(error)})
 
     async def release(self) -> None:
-        """Give the lease back if it is ours, known to us or not. Never raises but CancelledError."""
+        """Release the lease if it names this process, even if no write was answered. Raises only CancelledError."""
         self._proven_at = None
         if not self._tried:
             return
@@ -142,8 +155,8 @@ class Elector:
             async with asyncio.timeout(self._timing.retry):
                 latest = await self._store.get()
                 if latest is not None and latest.holder == self._identity:
-                    self._known = await self._store.update(replace(latest, holder="", duration=1.0))
-                    logger.info("Gave the lease back", extra={"identity": self._identity})
+                    self._lease = await self._store.update(replace(latest, holder="", duration=1.0))
+                    logger.info("Released the lease", extra={"identity": self._identity})
 
     async def _lead_and_renew(self, lead: Callable[[], Awaitable[None]]) -> None:
         leading = asyncio.ensure_future(lead())
@@ -153,7 +166,7 @@ class Elector:
             if holding.done():
                 self._proven_at = None
         finally:
-            # The lease is kept alive until the leader has really stopped: nobody may take over before.
+            # Renewing goes on until the leader has ended, so that no other process takes over before.
             await _stop(leading)
             await _stop(holding)
         lost = None if holding.cancelled() else holding.exception()
@@ -170,9 +183,9 @@ class Elector:
             self._tried = True
             taken = await self._store.create(Lease(self._identity, self._timing.duration))
         else:
-            if self._known is None or lease.version != self._known.version:
-                self._known, self._seen_at = lease, self._now()
-            expired = self._now() >= self._seen_at + lease.duration
+            if self._lease is None or lease.version != self._lease.version:
+                self._lease, self._changed_at = lease, self._now()
+            expired = self._now() >= self._changed_at + lease.duration
             if lease.holder not in ("", self._identity) and not expired:
                 return False
             self._tried = True
@@ -180,24 +193,24 @@ class Elector:
             taken = await self._store.update(
                 replace(lease, holder=self._identity, duration=self._timing.duration, transitions=transitions)
             )
-        self._known, self._seen_at, self._proven_at = taken, self._now(), started
+        self._lease, self._changed_at, self._proven_at = taken, self._now(), started
         return True
 
-    async def _renew(self, look_first: bool) -> None:
+    async def _renew(self, read_first: bool) -> None:
         started = self._now()
-        lease = self._known
-        if look_first or lease is None:
+        lease = self._lease
+        if read_first or lease is None:
             lease = await self._store.get()
         if lease is None or lease.holder != self._identity:
             raise LeaseLost(f"The lease is held by {lease.holder if lease else 'nobody'!r}.")
         try:
-            self._known = await self._store.update(lease)
+            self._lease = await self._store.update(lease)
         except LeaseConflict:
-            if look_first:
+            if read_first:
                 raise
-            await self._renew(look_first=True)
+            await self._renew(read_first=True)
         else:
-            self._seen_at, self._proven_at = self._now(), started
+            self._changed_at, self._proven_at = self._now(), started
 
     def _pause(self) -> float:
         return self._timing.retry * (0.6 + 0.4 * self._random())
@@ -207,7 +220,7 @@ class Elector:
 
 
 async def _stop(future: asyncio.Future[None]) -> None:
-    """Cancel `future` and wait until it has ended, however it ends and even if we are cancelled meanwhile."""
+    """Cancel `future` and wait for its end, even if the waiting task is cancelled meanwhile."""
     future.cancel()
     while not future.done():
         with contextlib.suppress(asyncio.CancelledError):

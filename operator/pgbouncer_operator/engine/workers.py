@@ -1,4 +1,4 @@
-"""Workers: take keys from the queue, reconcile them, and decide when each is looked at again."""
+"""Workers: take keys from the queue, reconcile them, and queue each key again when its next reconcile is due."""
 
 import asyncio
 import logging
@@ -23,25 +23,25 @@ def _never(_error: Exception) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """How workers behave.
-
-    `finished` hears of every reconcile: key, seconds, and the error if it failed. `pause_for` tells from an error how
-    many seconds nobody should bother the server (Retry-After), or None. `expected` tells an error that needs no stack
-    trace in the log. `timeout`: seconds after which a reconcile counts as failed.
-    """
+    """How workers behave."""
 
     count: int = 16
+    """Number of keys that are reconciled at the same time."""
     timeout: float = 120.0
+    """Seconds after which a reconcile is cancelled and has failed."""
     finished: Callable[[object, float, Exception | None], None] = _ignore
+    """Called after every reconcile with the key, its seconds, and the error if it failed."""
     pause_for: Callable[[Exception], float | None] = _never
+    """Seconds for which an error stops all workers, as the server asks for (Retry-After); None for no pause."""
     expected: tuple[type[Exception], ...] = (TimeoutError,)
+    """Errors that are logged without a stack trace."""
 
 
 class Workers(Generic[K]):
-    """Runs `reconcile(key)` for the keys of a queue, never twice at once for one key.
+    """Runs `reconcile(key)` for the keys of a queue, never twice at the same time for one key.
 
-    `reconcile` returns the seconds after which the key is to be looked at again, or None. If it raises, the key comes
-    back after a backoff that grows with every failure in a row.
+    `reconcile` returns the seconds until the next reconcile of the key, or None. If it raises, the key is queued again
+    after a backoff that grows with every failure in a row.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Workers(Generic[K]):
         self.gate = Gate()
 
     def busiest(self) -> float:
-        """Seconds that the longest-running reconcile has been running; 0 if none runs."""
+        """Seconds since the start of the reconcile that has run longest; 0 if none runs."""
         now = asyncio.get_running_loop().time()
         return max((now - since for since in self._started.values()), default=0.0)
 
@@ -105,10 +105,10 @@ class Workers(Generic[K]):
             self.gate.pause(pause)
         delay = self._backoff.delay(key)
         self._queue.add_after(key, max(delay, pause or 0.0))
-        known = isinstance(error, self._options.expected)
+        expected = isinstance(error, self._options.expected)
         logger.log(
-            logging.WARNING if known else logging.ERROR,
-            "Reconcile failed; it is tried again",
+            logging.WARNING if expected else logging.ERROR,
+            "Reconcile failed; trying again",
             extra={"key": str(key), "failures": self._backoff.failures(key), "error": str(error)},
-            exc_info=None if known else error,
+            exc_info=None if expected else error,
         )

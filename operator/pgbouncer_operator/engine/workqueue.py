@@ -1,7 +1,7 @@
-"""A work queue with client-go's semantics: a key is never worked on twice at once and never lost.
+"""A work queue with client-go's semantics: a key is never processed twice at the same time, and never lost.
 
-Source of the rules: k8s.io/client-go/util/workqueue. A key added while it is being worked on is worked on once more
-afterwards; a key added many times before that is worked on once.
+The rules are those of https://pkg.go.dev/k8s.io/client-go/util/workqueue. A key that is added while it is processed is
+processed once more afterwards. A key that is added several times before it is processed is processed once.
 """
 
 import asyncio
@@ -14,25 +14,25 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Lane(StrEnum):
-    """Why a key is waiting: someone changed something, or we look again of our own accord."""
+    """Why a key waits: an object has changed, or a periodic reconcile is due."""
 
     USER = "user"
     RESYNC = "resync"
 
 
 class QueueShutDown(Exception):
-    """The queue was shut down and nothing is left in it."""
+    """The queue is shut down and empty."""
 
 
 class WorkQueue(Generic[K]):
-    """Keys to work on, deduplicated, serial per key, in two lanes.
+    """Keys to process, each of them once, in two lanes.
 
-    The user lane goes first. A key that has waited `aging` seconds in the resync lane goes before it, so that a storm
-    of changes cannot starve the resync. Not thread-safe: it belongs to the loop that first calls it.
+    The user lane goes first. A key that has waited `aging` seconds in the resync lane goes before the user lane, so
+    that many changes cannot starve the resync. Not thread-safe: a queue belongs to the loop that first calls it.
     """
 
     def __init__(self, aging: float = 5.0) -> None:
-        """Make an empty queue. `aging`: seconds after which a resync key overtakes the user lane."""
+        """The queue is empty. aging: seconds after which a key of the resync lane goes before the user lane."""
         self._aging = aging
         self._ready: dict[Lane, OrderedDict[K, float]] = {lane: OrderedDict() for lane in Lane}
         self._dirty: dict[K, Lane] = {}
@@ -42,11 +42,11 @@ class WorkQueue(Generic[K]):
         self._closed = False
 
     def __len__(self) -> int:
-        """Keys that could be worked on now."""
+        """Number of keys that are ready to be processed."""
         return sum(len(lane) for lane in self._ready.values())
 
     def add(self, key: K, lane: Lane = Lane.USER) -> None:
-        """Have `key` worked on soon. A key that waits in the resync lane moves up when a user change comes."""
+        """Make `key` ready. A key that waits in the resync lane moves to the user lane if `lane` is that."""
         if self._closed:
             return
         waiting_in = self._dirty.get(key)
@@ -60,7 +60,7 @@ class WorkQueue(Generic[K]):
         self._wake()
 
     def add_after(self, key: K, seconds: float, lane: Lane = Lane.USER) -> None:
-        """Have `key` worked on in `seconds`. Of several delays of one key the earliest counts."""
+        """Make `key` ready in `seconds`. Of several delays of one key the earliest counts."""
         if self._closed:
             return
         if seconds <= 0:
@@ -69,15 +69,15 @@ class WorkQueue(Generic[K]):
         loop = asyncio.get_running_loop()
         when = loop.time() + seconds
         if key in self._delayed:
-            timer, former = self._delayed[key]
+            timer, earlier = self._delayed[key]
             if timer.when() <= when:
                 return
             timer.cancel()
-            lane = Lane.USER if Lane.USER in (lane, former) else Lane.RESYNC
+            lane = Lane.USER if Lane.USER in (lane, earlier) else Lane.RESYNC
         self._delayed[key] = (loop.call_at(when, self._expire, key), lane)
 
     async def get(self) -> K:
-        """Wait for a key and mark it as being worked on; call `done` with it afterwards.
+        """Wait for a key and mark it as processed now. Call `done` with it afterwards.
 
         Raises QueueShutDown once the queue is shut down and empty.
         """
@@ -89,7 +89,7 @@ class WorkQueue(Generic[K]):
             try:
                 await getter
             except asyncio.CancelledError:
-                self._forsake(getter)
+                self._abandon(getter)
                 raise
         key = self._pop()
         del self._dirty[key]
@@ -97,7 +97,7 @@ class WorkQueue(Generic[K]):
         return key
 
     def done(self, key: K) -> None:
-        """Say that work on `key` has ended; if it was added meanwhile it becomes ready again."""
+        """End the processing of `key`. It becomes ready again if it was added meanwhile."""
         self._processing.discard(key)
         lane = self._dirty.get(key)
         if lane is not None and key not in self._ready[lane]:
@@ -105,7 +105,7 @@ class WorkQueue(Generic[K]):
             self._wake()
 
     def shut_down(self) -> None:
-        """Take nothing new and drop what is delayed; what is ready is still handed out."""
+        """Accept no more keys and drop the delayed ones. Keys that are ready are still handed out."""
         self._closed = True
         for timer, _ in self._delayed.values():
             timer.cancel()
@@ -129,8 +129,8 @@ class WorkQueue(Generic[K]):
                 getter.set_result(None)
                 return
 
-    def _forsake(self, getter: asyncio.Future[None]) -> None:
+    def _abandon(self, getter: asyncio.Future[None]) -> None:
         if getter in self._getters:
             self._getters.remove(getter)
         elif len(self):
-            self._wake()  # the wake-up was ours and we will not use it: pass it on
+            self._wake()  # this getter was woken and takes no key: wake another one

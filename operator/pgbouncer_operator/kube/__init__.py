@@ -1,1 +1,1 @@
-"""The Kubernetes API: the only importer of `kubernetes`, and of that only configuration, login and transport."""
+"""The Kubernetes API: the only package that imports `kubernetes`, for its configuration, login and transport."""

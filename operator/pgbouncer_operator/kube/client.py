@@ -18,35 +18,40 @@ __all__ = ["Kube", "Listing", "Object", "RequestOptions", "Selection"]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A complete list and the resource version at which it was true."""
+    """A complete list of objects."""
 
     items: list[Object]
     resource_version: int
+    """The version of the list: it shows every write up to this version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What to list. `cached`: any recent state will do (`resourceVersion=0`: served from memory, may be stale)."""
+    """Which objects to list."""
 
     namespace: str = ""
+    """Empty for all namespaces."""
     labels: str = ""
+    """A label selector; empty for all objects."""
     fields: str = ""
+    """A field selector; empty for all objects."""
     cached: bool = False
+    """Whether the API server may answer from its memory with an older state (`resourceVersion=0`)."""
 
 
 class Kube:
-    """Reads and writes objects. Errors are those of kube.errors, and nothing else but CancelledError."""
+    """Reads and writes objects. Raises only errors of kube.errors and CancelledError."""
 
     def __init__(self, transport: Transport, chunk: int = 500) -> None:
-        """`chunk`: objects per page of a list. See `in_cluster` and `from_kubeconfig`."""
+        """chunk: objects on one page of a list. Use `in_cluster` or `from_kubeconfig`."""
         self._transport = transport
         self._chunk = chunk
 
     @classmethod
     def in_cluster(cls, limits: RequestOptions, credentials: Path, environ: Mapping[str, str]) -> Self:
-        """A client with the pod's service account; the token is read again every minute.
+        """A client with the pod's service account. The library reads the token again every minute.
 
-        `credentials` is the directory of `token` and `ca.crt`. Raises OSError or ConfigException if they are missing.
+        credentials: the directory of `token` and `ca.crt`. Raises OSError or ConfigException if they are missing.
         """
         configuration = Configuration()
         incluster_config.InClusterConfigLoader(
@@ -70,11 +75,11 @@ class Kube:
         await self._transport.close()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
-        """Read one object from the quorum. Raises NotFound."""
+        """Read the latest state of one object. Raises NotFound."""
         return await self._transport.send(Request("get", "GET", resource, resource.path(namespace, name), {}))
 
     async def list(self, resource: Resource, selection: Selection) -> Listing:
-        """Read all objects that `selection` asks for, page by page. Starts over once if a page has expired."""
+        """Read all objects of `selection`, page by page. Starts again once if a page has expired."""
         try:
             return await self._list(resource, selection)
         except errors.Expired:
@@ -83,17 +88,18 @@ class Kube:
     async def create(self, resource: Resource, body: Object) -> Object:
         """Create an object by POST. Raises AlreadyExists; after Unavailable it may have been created.
 
-        Its fields then belong to an Update entry of `managedFields`: a later apply removes none of them until they have
-        been handed over (reconcile.field_owners).
+        Its fields then belong to an Update entry of `managedFields`. A later apply removes none of them before
+        `reconcile.pool.managed_fields` has changed that entry.
         """
         path = resource.path(body["metadata"].get("namespace", ""))
         query = {"fieldManager": naming.FIELD_MANAGER}
         return await self._transport.send(Request("create", "POST", resource, path, query, body))
 
     async def apply(self, resource: Resource, body: Object, force: bool = True, subresource: str = "") -> Object:
-        """Server-side apply of exactly the fields in `body`; fields we applied before and that are gone are removed.
+        """Server-side apply of the fields in `body`. Fields that an earlier apply set and `body` lacks are removed.
 
-        With `metadata.uid` or `metadata.resourceVersion` in `body` nothing is created and another object is a Conflict.
+        With `metadata.uid` or `metadata.resourceVersion` in `body`, nothing is created, and raises Conflict if the
+        stored object is another one.
         """
         metadata = body["metadata"]
         path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
@@ -101,16 +107,16 @@ class Kube:
         return await self._transport.send(Request("apply", "PATCH", resource, path, query, body, APPLY))
 
     async def replace(self, resource: Resource, body: Object, subresource: str = "") -> Object:
-        """Replace an object as a whole, if it still has `metadata.resourceVersion`. Raises Conflict."""
+        """Replace a whole object. Raises Conflict if its version is not `metadata.resourceVersion`."""
         metadata = body["metadata"]
         path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
         query = {"fieldManager": naming.FIELD_MANAGER}
         return await self._transport.send(Request("update", "PUT", resource, path, query, body))
 
     async def merge_patch(self, resource: Resource, body: Object, subresource: str = "") -> Object:
-        """JSON merge patch: `body` names the object in `metadata` and holds what is to change; null removes.
+        """JSON merge patch: `body` holds the object's `metadata.name` and the fields to change; null removes a field.
 
-        With `metadata.resourceVersion` another version is a Conflict, with `metadata.uid` another object is.
+        Raises Conflict if `metadata.resourceVersion` or `metadata.uid` is in `body` and differs from the stored one.
         """
         metadata = body["metadata"]
         path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
@@ -118,9 +124,9 @@ class Kube:
         return await self._transport.send(Request("patch", "PATCH", resource, path, query, body, MERGE))
 
     async def delete(self, resource: Resource, body: Object) -> None:
-        """Delete exactly the object whose `metadata` is given: uid and resourceVersion must still be the same.
+        """Delete the object of this name, uid and resourceVersion. Kubernetes deletes its dependents in the background.
 
-        Raises NotFound or Conflict. What it owns is deleted in the background.
+        Raises NotFound, or Conflict if uid or resourceVersion differ.
         """
         metadata = body["metadata"]
         options = {
@@ -145,10 +151,10 @@ class Kube:
             page = await self._transport.send(
                 Request("list", "GET", resource, resource.path(selection.namespace), query)
             )
-            # Items of a list carry no kind of their own.
+            # The API server leaves apiVersion and kind out of the items of a list.
             items += [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"]]
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 return Listing(items, int(metadata["resourceVersion"]))
             query = {**query, "continue": metadata["continue"]}
-            query.pop("resourceVersion", None)  # not allowed beside a continue token
+            query.pop("resourceVersion", None)  # the API server refuses both together

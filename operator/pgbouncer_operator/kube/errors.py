@@ -1,7 +1,7 @@
-"""What can go wrong in a request, by what the caller can do about it.
+"""Errors of requests, one class for each way in which a caller reacts.
 
-A message comes from the server's Status object. For Secrets it is put together from reason, code and field names only:
-the server quotes the rejected body in some messages.
+The message is that of the API server's Status object. For a request about a Secret it is made of the code, the reason
+and field names instead, because some of the server's messages quote the rejected body.
 """
 
 import json
@@ -10,10 +10,10 @@ from typing import Any
 
 
 class ApiError(Exception):
-    """The API refused a request or did not answer. `code` is the HTTP status, 0 if there was none."""
+    """The API server refused a request or did not answer. `code` is the HTTP status, 0 if there was no answer."""
 
     def __init__(self, message: str, code: int = 0, reason: str = "", retry_after: float | None = None) -> None:
-        """`reason` as in Status, for example `NotFound`; `retry_after`: seconds the server asks us to wait."""
+        """reason: that of Status, such as `NotFound`. retry_after: seconds that the server asks the client to wait."""
         super().__init__(message)
         self.code = code
         self.reason = reason
@@ -29,11 +29,11 @@ class Conflict(ApiError):
 
 
 class AlreadyExists(ApiError):
-    """409 on create: there is an object of that name. It may not be ours."""
+    """409 on create: an object of that name exists, which may belong to somebody else."""
 
 
 class Unauthorized(ApiError):
-    """401: our credentials are not accepted."""
+    """401: the server does not accept the operator's credentials."""
 
 
 class Forbidden(ApiError):
@@ -41,7 +41,7 @@ class Forbidden(ApiError):
 
 
 class Invalid(ApiError):
-    """400 and 422: the request can never succeed as it is."""
+    """400 and 422: the same request would fail again."""
 
 
 class Expired(ApiError):
@@ -49,11 +49,11 @@ class Expired(ApiError):
 
 
 class TooManyRequests(ApiError):
-    """429: the server sheds load; `retry_after` seconds are to pass for every request."""
+    """429: the server is overloaded. No request should be sent for `retry_after` seconds."""
 
 
 class Unavailable(ApiError):
-    """5xx, a timeout or no connection. The request may have been done all the same."""
+    """5xx, a timeout or no connection. The request may have been executed."""
 
 
 _BY_CODE: Mapping[int, type[ApiError]] = {
@@ -69,7 +69,7 @@ _BY_CODE: Mapping[int, type[ApiError]] = {
 
 
 def from_response(code: int, body: bytes, retry_after: str | None, secret: bool) -> ApiError:
-    """The error of a response with `code` >= 400. `secret`: the request was about a Secret, so quote nothing of it."""
+    """The error of a response with `code` >= 400. secret: whether the request was about a Secret: nothing is quoted."""
     status = _status(body)
     reason = str(status.get("reason") or "")
     kind = AlreadyExists if code == 409 and reason == "AlreadyExists" else _BY_CODE.get(code)
@@ -100,4 +100,4 @@ def _seconds(header: str | None, status: Mapping[str, Any]) -> float | None:
     try:
         return max(0.0, float(value)) if value is not None else None
     except (TypeError, ValueError):
-        return None  # the header may also be a date; kube-apiserver never sends one
+        return None  # HTTP also allows a date, which kube-apiserver does not send

@@ -1,4 +1,4 @@
-"""Events that `kubectl describe` shows: a few words for each transition, never a stream."""
+"""Kubernetes Events, which `kubectl describe` shows: one for each change that a user should notice."""
 
 import hashlib
 import logging
@@ -17,12 +17,12 @@ from pgbouncer_operator.kube.transport import Object
 
 logger = logging.getLogger(__name__)
 
-REMEMBERED = 4096
-MESSAGE_MAX = 1024  # kube-apiserver refuses longer messages
+REMEMBERED = 4096  # events whose last time is kept
+MESSAGE_MAX = 1024  # characters; kube-apiserver refuses longer messages
 
 
 class EventType(StrEnum):
-    """As in the API."""
+    """The two types of the API."""
 
     NORMAL = "Normal"
     WARNING = "Warning"
@@ -40,7 +40,7 @@ class Regarding:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened: a reason in CamelCase and a sentence without secrets."""
+    """What happened. reason: one word in CamelCase. message: a sentence without any value of a Secret."""
 
     type: EventType
     reason: str
@@ -48,13 +48,13 @@ class Event:
 
 
 class EventRecorder:
-    """Writes events; the same event about the same object within `quiet` seconds is written once.
+    """Writes events. The same event about the same object is written once in `quiet` seconds.
 
-    An event is a courtesy: if the bucket is empty or the API refuses, it is dropped and logged.
+    Nothing depends on an event: it is dropped and logged if the bucket is empty or the API server refuses it.
     """
 
     def __init__(self, kube: Kube, bucket: TokenBucket, wall_clock: Callable[[], datetime], quiet: float) -> None:
-        """`wall_clock` gives the time in UTC."""
+        """bucket: limits events of all objects together. wall_clock: returns the time in UTC. quiet: seconds."""
         self._kube = kube
         self._bucket = bucket
         self._wall_clock = wall_clock
@@ -62,14 +62,17 @@ class EventRecorder:
         self._written: OrderedDict[str, tuple[datetime, int]] = OrderedDict()  # name: last time, count
 
     async def record(self, regarding: Regarding, event: Event) -> None:
-        """Write `event` unless it was just written. Raises nothing but CancelledError."""
+        """Write `event` unless it was written in the last `quiet` seconds. Raises only CancelledError."""
         now = self._wall_clock()
         name = _name(regarding, event)
         last, count = self._written.get(name, (None, 0))
         if last is not None and (now - last).total_seconds() < self._quiet:
             return
         if not self._bucket.take():
-            logger.info("Dropped an event: too many at once", extra={"reason": event.reason, "object": regarding.name})
+            logger.info(
+                "Dropped an event, because there were too many",
+                extra={"reason": event.reason, "object": regarding.name},
+            )
             return
         self._remember(name, now, count + 1)
         try:
@@ -81,8 +84,8 @@ class EventRecorder:
         try:
             await self._kube.create(EVENTS, body)
         except errors.AlreadyExists:
-            again = {key: body[key] for key in ("metadata", "lastTimestamp")}
-            await self._kube.merge_patch(EVENTS, {**again, "count": max(count, 2)})
+            repeated = {key: body[key] for key in ("metadata", "lastTimestamp")}
+            await self._kube.merge_patch(EVENTS, {**repeated, "count": max(count, 2)})
 
     def _remember(self, name: str, now: datetime, count: int) -> None:
         self._written[name] = (now, count)
@@ -92,9 +95,9 @@ class EventRecorder:
 
 
 def _name(regarding: Regarding, event: Event) -> str:
-    """The same event about the same object has the same name, after a restart too."""
-    words = "\0".join((regarding.uid, event.type, event.reason, event.message))
-    return f"{regarding.name}.{hashlib.sha256(words.encode()).hexdigest()[:16]}"
+    """The name of an event's object: the same for the same event, also after a restart of the operator."""
+    identity = "\0".join((regarding.uid, event.type, event.reason, event.message))
+    return f"{regarding.name}.{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
 
 def _body(name: str, regarding: Regarding, event: Event, now: datetime) -> Object:

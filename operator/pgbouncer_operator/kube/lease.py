@@ -1,4 +1,4 @@
-"""The leader's lease as a coordination.k8s.io Lease."""
+"""The lease of leader election, as a Lease of coordination.k8s.io."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -12,18 +12,18 @@ from pgbouncer_operator.kube.transport import Object
 
 
 class KubeLeaseStore:
-    """Keeps one lease in the API. Fulfils engine.leader.LeaseStore."""
+    """Stores one lease in the API server. Implements engine.leader.LeaseStore."""
 
     def __init__(self, kube: Kube, namespace: str, name: str, wall_clock: Callable[[], datetime]) -> None:
-        """`wall_clock` gives the time in UTC; it is written for people to read and never compared."""
+        """wall_clock: returns the time in UTC, which is written for people and never compared."""
         self._kube = kube
         self._namespace = namespace
         self._name = name
         self._wall_clock = wall_clock
-        self._acquired: tuple[str, str] = ("", "")  # holder, since when
+        self._acquired: tuple[str, str] = ("", "")  # holder, acquireTime
 
     async def get(self) -> Lease | None:
-        """The lease, or None if there is none. Raises ApiError."""
+        """Read the lease; None if there is none. Raises ApiError."""
         try:
             body = await self._kube.get(LEASES, self._namespace, self._name)
         except errors.NotFound:
@@ -33,14 +33,14 @@ class KubeLeaseStore:
         return _lease(body)
 
     async def create(self, lease: Lease) -> Lease:
-        """Create the lease. Raises LeaseConflict if there is one, ApiError."""
+        """Create the lease. Raises LeaseConflict if there is one, or ApiError."""
         try:
             return _lease(await self._kube.create(LEASES, self._body(lease)))
         except errors.AlreadyExists as error:
             raise LeaseConflict(str(error)) from None
 
     async def update(self, lease: Lease) -> Lease:
-        """Write the lease over the version that was read. Raises LeaseConflict if it changed since, ApiError."""
+        """Replace the lease of version `lease.version`. Raises LeaseConflict if it has changed, or ApiError."""
         try:
             return _lease(await self._kube.replace(LEASES, self._body(lease)))
         except (errors.Conflict, errors.NotFound) as error:

@@ -1,4 +1,4 @@
-"""The kinds this operator touches, as rows of one table."""
+"""The kinds that the operator reads or writes, as rows of one table."""
 
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -8,15 +8,17 @@ from pgbouncer_operator import naming
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A kind of the API. `api_version` as in manifests, `plural` as in URLs."""
+    """A kind of the API."""
 
     api_version: str
+    """As in manifests: `v1`, or group and version."""
     kind: str
     plural: str
+    """The name in URLs and in RBAC rules."""
     namespaced: bool = True
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """URL path of an object, or without `name` of the collection; without `namespace`: in all namespaces."""
+        """URL path of an object, or of the collection if `name` is empty; an empty `namespace` means all of them."""
         parts = ["apis" if "/" in self.api_version else "api", self.api_version]
         if self.namespaced and namespace:
             parts += ["namespaces", quote(namespace, safe="")]
@@ -68,7 +70,7 @@ ALL = (
 
 
 def of(api_version: str, kind: str) -> Resource:
-    """The row of a manifest's apiVersion and kind. Raises KeyError for a kind that is not in the table."""
+    """The row of an apiVersion and a kind. Raises KeyError for a kind that is not in the table."""
     for resource in ALL:
         if (resource.api_version, resource.kind) == (api_version, kind):
             return resource

@@ -1,7 +1,7 @@
-"""Sending requests: authentication, timeouts, retries, measurements. The official client's transport underneath.
+"""Sends requests: authentication, timeouts, retries and measurement, on the transport of the official client.
 
-Why not the generated API classes: they cost 0.3 s of start and several times the CPU per request, and the transport's
-`trust_env` alone triples the cost of a request. A proxy is honoured where the kubeconfig names one.
+Why not the client's generated API classes: they take 0.3 s to import and several times the CPU for each request. The
+transport's `trust_env` is off, because it triples the CPU of a request; a proxy is used if the kubeconfig names one.
 """
 
 import asyncio
@@ -24,25 +24,27 @@ from pgbouncer_operator.kube.resources import SECRETS, Resource
 
 Object = dict[str, Any]
 
-# Each holds 256 KiB and more for TLS. On two cores, a burst of 1,000 pools takes as long with 16 as with 32.
+# Each connection holds at least 256 KiB for TLS. A burst of 1,000 pools takes as long with 16 connections as with 32.
 CONNECTIONS = 16
 ATTEMPTS = 4
-# A longer Retry-After is not waited for here: the caller stops everybody instead (engine.ratelimit.Gate).
+# Seconds. After a longer Retry-After the request fails, and all workers pause (engine.ratelimit.Gate).
 LONGEST_RETRY_AFTER = 5.0
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON = "application/json"
-UNSENT = "Unsent"  # the reason of an Unavailable whose request certainly did nothing
+UNSENT = "Unsent"  # reason of an Unavailable whose request was certainly not executed
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One HTTP request that has ended. `code` 0: no answer. `seconds` without the retries before it."""
+    """One HTTP request that has ended."""
 
     verb: str
     plural: str
     code: int
+    """HTTP status; 0 if there was no answer."""
     seconds: float
+    """Duration of this attempt alone, without the attempts before it."""
 
 
 def _unobserved(_: Call) -> None: ...
@@ -50,18 +52,22 @@ def _unobserved(_: Call) -> None: ...
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """`timeout`: seconds for one request; `observe` hears of each; `random` in [0, 1) jitters retries."""
+    """How requests are sent."""
 
     timeout: float = 12.0
+    """Seconds for one attempt."""
     observe: Callable[[Call], None] = _unobserved
+    """Called after every attempt."""
     random: Callable[[], float] = random.random
+    """Returns numbers in [0, 1) for the jitter of retries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `verb` as RBAC and metrics name it."""
+    """One request."""
 
     verb: str
+    """The name of the verb in RBAC rules and metrics."""
     method: str
     resource: Resource
     path: str
@@ -71,17 +77,17 @@ class Request:
 
     @property
     def repeatable(self) -> bool:
-        """Whether doing it twice is doing it once."""
-        # A merge patch and an apply say what is to be, so doing them twice is doing them once. A patch that carries a
-        # resourceVersion would fail the second time with a Conflict, which is what its sender asked for.
+        """Whether the request may be sent again after an attempt without an answer."""
+        # A merge patch and an apply describe the wanted state, so executing them twice changes nothing more. A patch
+        # with a resourceVersion fails the second time with a Conflict, after which its sender reads the object again.
         return self.verb in ("get", "list", "apply", "patch")
 
 
 class Transport:
-    """Sends requests. Errors are those of kube.errors, and nothing else but CancelledError."""
+    """Sends requests. Raises only errors of kube.errors and CancelledError."""
 
     def __init__(self, configuration: Configuration, limits: RequestOptions) -> None:
-        """Takes a loaded configuration."""
+        """configuration: a loaded one, which is changed."""
         configuration.connection_pool_maxsize = CONNECTIONS
         configuration.client_session_kwargs = {"trust_env": False}
         configuration.retries = None
@@ -94,7 +100,7 @@ class Transport:
         await self._client.close()
 
     async def send(self, request: Request) -> Object:
-        """The object that `request` was answered with, after repeating it where that is safe."""
+        """Send a request and return the object of the answer. Failed attempts are repeated where that is safe."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await self._once(request)
@@ -124,7 +130,7 @@ class Transport:
                 f"The API did not answer within {self._limits.timeout:g} seconds.", reason="Timeout"
             ) from None
         except ConfigException as error:
-            raise errors.Unavailable(f"Cannot read our credentials: {error}.", reason=UNSENT) from None
+            raise errors.Unavailable(f"Cannot read the credentials: {error}.", reason=UNSENT) from None
         except aiohttp.ClientConnectorError as error:
             raise errors.Unavailable(f"Cannot connect to the API: {error}.", reason=UNSENT) from None
         except (aiohttp.ClientError, OSError) as error:
@@ -139,7 +145,7 @@ class Transport:
 
     async def _transmit(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
         headers = {"Accept": JSON, "Content-Type": request.content_type, "User-Agent": self._client.user_agent}
-        # Reads the token file again when it is time; writes the authorization header.
+        # Writes the authorization header, and reads the token file again when it is older than a minute.
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], request.path, request.method, None)
         url = self._client.configuration.host + request.path
         if request.query:
@@ -156,5 +162,5 @@ def _decode(data: bytes) -> Object:
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise errors.Unavailable("The API answered with something that is no JSON object: a proxy may be in between.")
+        raise errors.Unavailable("The answer of the API is not a JSON object. Check for a proxy in between.")
     return answer
