@@ -1,1 +1,1 @@
-"""What PgBouncer is: its settings, its files, its console and its figures. Nothing of Kubernetes is known here."""
+"""PgBouncer: the catalogue of its settings, its files, and the SQL it runs. Pure, and without Kubernetes."""

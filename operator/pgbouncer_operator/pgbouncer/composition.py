@@ -1,4 +1,4 @@
-"""What one pod's configuration is made of, and whether PgBouncer can be given it. Pure."""
+"""The parts of one pod's configuration, and the checks that PgBouncer does not make itself. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -10,19 +10,21 @@ from pgbouncer_operator.pgbouncer.characters import unfit
 from pgbouncer_operator.pgbouncer.syntax import CompositionError
 from pgbouncer_operator.protocol.intent import SYSTEM_CA, DatabaseIntent, Intent
 
-# Names that mean something of their own to PgBouncer: its console and its console's user.
+# PgBouncer's console: the name of its database and of its user.
 CONSOLE = "pgbouncer"
-# The entry that logins are looked up through: one connection of its own, so that a busy pool lets people in.
+# The database entry through which PgBouncer looks up logins. It has its own connection, so that clients of a busy pool
+# can log in.
 LOOKUP = "pgbouncer-lookup"
 
 
 @dataclass(frozen=True, slots=True)
 class UserEntry:
-    """A user as PgBouncer knows it. max: most server connections of this login in this pod, None for no own limit."""
+    """A user of PgBouncer."""
 
     login: str
     password: str = field(repr=False)
     max: int | None = None
+    """Most server connections of this login in this pod; None for no limit of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +38,23 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Where the files are. run: the directory of ini, userlist, hba and Unix socket. Absolute, without a last slash."""
+    """Absolute paths of the files, without a slash at the end."""
 
     run: str = naming.RUN_DIR
+    """Directory of pgbouncer.ini, userlist.txt, hba.conf and the Unix socket."""
     ca: str = naming.CA_DIR
+    """Directory of the CA that the spec names."""
     system_ca: str = naming.SYSTEM_CA_FILE
+    """File of the public CAs."""
 
     @property
     def certificate(self) -> str:
-        """The certificate shown to clients."""
+        """File of the certificate for clients."""
         return f"{self.run}/tls/{naming.TLS_KEYS[0]}"
 
     @property
     def key(self) -> str:
-        """Its private key."""
+        """File of the certificate's private key."""
         return f"{self.run}/tls/{naming.TLS_KEYS[1]}"
 
     @property
@@ -64,40 +69,42 @@ class Paths:
 
     @property
     def hba(self) -> str:
-        """The file that says who may log in from where."""
+        """The file of the rules for logins."""
         return f"{self.run}/hba.conf"
 
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """Everything one pod's configuration is made of.
-
-    shares: server connections of each database in this pod, as `grants.split` gives them; their sum is the pod's cap.
-    seq: the ledger's sequence. logins: retired ones too, with a password nobody knows. credentials: the generations
-    of the users' Secrets, never their content. stats_user: a random name that probes log in with; from 127.0.0.1 it
-    needs no password, but userlist.txt must list it. listen: False for a throw-away process, which gets a Unix socket
-    only. peer_id: 1..16383, 0 for none. lingering: databases that the intent has no more, for the clients still there.
-    lookup: the login that looks up others, "" while it is not known.
-    """
+    """Everything that one pod's configuration depends on."""
 
     intent: Intent
     shares: Mapping[str, int]
+    """Server connections of each database in this pod, as `grants.split` gives them. Their sum is the pod's cap."""
     seq: int
+    """Sequence number of the ledger that the shares come from."""
     logins: tuple[UserEntry, ...]
+    """All users, and removed ones with a random password: PgBouncer would let those log in with SCRAM otherwise."""
     credentials: str
+    """Generations of the users' Secrets; never their content."""
     stats_user: str
+    """Random name for the probes' login. It needs no password from 127.0.0.1, but userlist.txt must list it."""
     paths: Paths = Paths()
     listen: bool = True
+    """False for the process that proves a candidate, which has a Unix socket only."""
     port: int = naming.PGBOUNCER_PORT
     peer_id: int = 0
+    """This pod's number among the peers, from 1 to 16383; 0 for a pod without peers."""
     peers: tuple[Peer, ...] = ()
     lingering: tuple[DatabaseIntent, ...] = ()
+    """Databases that are removed from the intent and still have clients."""
     lookup: str = ""
+    """The login with which PgBouncer looks up other logins; empty if there is none or it is unknown."""
     version: str = parameters.VERSION
+    """Version of PgBouncer in this pod."""
 
     @property
     def cap(self) -> int:
-        """Most server connections of this pod."""
+        """Most server connections of this pod: the sum of the shares."""
         return sum(self.shares.values())
 
     @property
@@ -107,7 +114,7 @@ class Composition:
 
     @property
     def ca_file(self) -> str:
-        """The file PostgreSQL's certificate is checked against, or "" for none."""
+        """File of the CA that PostgreSQL's certificate is verified with; empty for none."""
         ca = self.intent.server_tls.ca
         if not ca:
             return ""
@@ -115,20 +122,20 @@ class Composition:
 
 
 def entries(intent: Intent, lingering: tuple[DatabaseIntent, ...] = ()) -> tuple[DatabaseIntent, ...]:
-    """The intent's databases, those on their way out, and the one that logins are looked up through."""
+    """The entries of `[databases]`: the intent's, the lingering ones, and the one for look-ups of logins."""
     query = intent.auth_query
-    found = next((each for each in intent.databases if query and each.name == query.database), None)
-    lookup = () if found is None else (replace(found, name=LOOKUP, pool_mode="transaction", max=1),)
+    target = next((each for each in intent.databases if query and each.name == query.database), None)
+    lookup = () if target is None else (replace(target, name=LOOKUP, pool_mode="transaction", max=1),)
     return (*intent.databases, *lingering, *lookup)
 
 
 def check(composition: Composition) -> None:
-    """CompositionError, naming the field, when a name, a number or an address is not one PgBouncer can be given."""
+    """Raise CompositionError, which names the field, if PgBouncer cannot use a name, a number or an address."""
     _check_stats_user(composition)
     _check_logins(composition)
     for database in composition.databases:
         _check_database(composition, database)
-    _refuse_twins("databases", [each.name for each in composition.databases])
+    _refuse_duplicates("databases", [each.name for each in composition.databases])
     query = composition.intent.auth_query
     if query is not None and LOOKUP not in {each.name for each in composition.databases}:
         raise CompositionError(f"auth_query.database {query.database!r} is not one of the databases")
@@ -136,7 +143,7 @@ def check(composition: Composition) -> None:
         if not 1 <= peer.id <= parameters.MAX_PEER_ID:
             raise CompositionError(f"peers[{peer.id}] must be numbered from 1 to {parameters.MAX_PEER_ID}")
         _check_host(peer.host, f"peers[{peer.id}].host")
-    _refuse_twins("peers", [str(each.id) for each in composition.peers])
+    _refuse_duplicates("peers", [str(each.id) for each in composition.peers])
 
 
 def _check_stats_user(composition: Composition) -> None:
@@ -153,7 +160,7 @@ def _check_logins(composition: Composition) -> None:
             raise CompositionError(f"{where} is a user of PgBouncer's own console: use another role name")
         if each.max is not None:
             _check_limit(each.max, f"{where}.max")
-    _refuse_twins("logins", [each.login for each in composition.logins])
+    _refuse_duplicates("logins", [each.login for each in composition.logins])
 
 
 def _check_database(composition: Composition, database: DatabaseIntent) -> None:
@@ -191,6 +198,6 @@ def _check_limit(number: int, where: str) -> None:
         raise CompositionError(f"{where} is {number}, it must be at least 1: PgBouncer reads 0 as unlimited")
 
 
-def _refuse_twins(what: str, names: list[str]) -> None:
+def _refuse_duplicates(what: str, names: list[str]) -> None:
     for name in {each for each in names if names.count(each) > 1}:
         raise CompositionError(f"{what} has {name!r} twice: PgBouncer would use the last one")

@@ -1,19 +1,18 @@
-"""PgBouncer's hba file: who may log in, from where, and how.
+"""PgBouncer's hba file: who may log in, from where, and how. Pure.
 
-Pure. PgBouncer skips a line it cannot read and goes on, so a rule must never depend on anything but this text: there is
-no input but the stats user's name, which is ours.
+PgBouncer skips a line that it cannot read, even a `reject`. So the text has no input but the name of the stats user,
+which the agent makes. https://www.pgbouncer.org/config.html#hba-file-format
 """
 
 from pgbouncer_operator.pgbouncer.composition import LOOKUP
 
 
 def render(stats_user: str) -> str:
-    """The file's text. First matching line wins.
+    """The file's text. The first line that matches decides.
 
-    The console database is open to the stats user from inside the pod, without a password, because probes must work
-    when nothing else does; to everybody else it is closed over TCP. PgBouncer's own uid reaches it by the Unix socket
-    without any rule here. The entry that logins are looked up through is PgBouncer's own and closed to all.
-    Applications log in with SCRAM, from everywhere and (the agent's own test) by the socket.
+    The stats user reaches the console from inside the pod without a password, so that probes work in every state.
+    Everybody else is refused there over TCP; PgBouncer's own uid needs no rule on the Unix socket. Nobody may use the
+    database entry for look-ups of logins. Clients log in with SCRAM, and so does the agent's test on the socket.
     """
     return (
         f"host pgbouncer {stats_user} 127.0.0.1/32 trust\n"

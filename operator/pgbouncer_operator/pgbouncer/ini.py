@@ -1,7 +1,8 @@
-"""A pod's pgbouncer.ini: an intent, the pod's grant and the logins, composed into one text.
+"""A pod's pgbouncer.ini, made of an intent, the shares of the pod's grant, and the logins.
 
-Pure, and free of secrets: passwords stand in userlist.txt only. Equal compositions give equal bytes.
-Three tables make the global settings: defaults < the pool's own settings < what the operator's promises rest on.
+Pure, and without secrets: only userlist.txt holds passwords. Equal compositions give equal bytes.
+Three tables make the global settings, each overriding the one before: defaults, the pool's own settings, and those that
+the operator's promises depend on.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ __all__ = [
     "render",
 ]
 
-# Written first: should PgBouncer ever stop at a line, these have been read.
+# Written first, so that PgBouncer has read them if it ever stops at a line.
 FIRST = (
     "auth_type",
     "auth_hba_file",
@@ -44,27 +45,27 @@ FIRST = (
     "server_tls_sslmode",
     "server_tls_ca_file",
 )
-# Connections to one peer, each for one cancel request: with few of them a request waits behind others, and is late.
+# Connections to one peer. Each carries one cancel request, so with fewer of them a request waits for others.
 CANCELS_AT_ONCE = 20
-MARKER = "syslog_ident"  # without any effect while `syslog` is off
+MARKER = "syslog_ident"  # it has no effect while `syslog` is off
 
 
 def render(composition: Composition) -> str:
-    """The text of pgbouncer.ini. CompositionError names the field that must change."""
+    """The text of pgbouncer.ini. Raises CompositionError."""
     return write(compose(composition))
 
 
 def marker(composition: Composition) -> str:
-    """What SHOW CONFIG says for `syslog_ident` once this very composition has been read to its last line."""
+    """The value of `syslog_ident` in SHOW CONFIG after PgBouncer has read this configuration to its last line."""
     return compose(composition).pgbouncer[MARKER]
 
 
 def compose(composition: Composition) -> Ini:
-    """The configuration as data. CompositionError names the field that must change."""
+    """The configuration as data. Raises CompositionError."""
     check(composition)
     mode = str(composition.intent.settings.get("pool_mode", defaults(0)["pool_mode"]))
     databases = {each.name: _database(each, composition.shares[each.name], mode) for each in composition.databases}
-    # An entry without members resets what an earlier one said; a missing entry would leave it as it was.
+    # An entry without members resets the limit of an earlier configuration; a missing entry would leave it.
     users = {
         each.login: {} if each.max is None else {"max_user_connections": str(each.max)} for each in composition.logins
     }
@@ -79,28 +80,28 @@ def compose(composition: Composition) -> Ini:
 
 
 def defaults(query_wait: float) -> dict[str, str]:
-    """The settings of a pool that says nothing. query_wait: its query_wait_timeout in seconds, 0 for no limit.
+    """The settings of a pool that sets none. query_wait: its query_wait_timeout in seconds, 0 for no limit.
 
-    A server that is gone without a word must be noticed before the clients that wait for it give up.
+    Keepalives end the connections to a server that has disappeared before the clients that wait for it time out.
     """
-    patience = min(query_wait, 30.0) if query_wait > 0 else 30.0
+    longest = min(query_wait, 30.0) if query_wait > 0 else 30.0
     derived = {
-        "tcp_keepidle": str(max(1, int(patience / 3))),
-        "tcp_keepintvl": str(max(1, int(patience / 6))),
-        "tcp_user_timeout": str(int(patience * 1000 * 2 / 3)),  # milliseconds
+        "tcp_keepidle": str(max(1, int(longest / 3))),
+        "tcp_keepintvl": str(max(1, int(longest / 6))),
+        "tcp_user_timeout": str(int(longest * 1000 * 2 / 3)),  # milliseconds
     }
     return {row.name: row.ours for row in parameters.CATALOGUE if row.ours is not None} | derived
 
 
 def mandatory(composition: Composition) -> dict[str, str]:
-    """The settings that neither defaults nor a pool can change."""
+    """The settings that neither the defaults nor a pool can override."""
     cap, tls = str(composition.cap), composition.intent.client_tls
     return {
         **_looked_up(composition),
         "auth_type": "hba",
         "auth_hba_file": composition.paths.hba,
         "auth_file": composition.paths.userlist,
-        "admin_users": "",  # the console is for the Unix socket and PgBouncer's own uid
+        "admin_users": "",  # only PgBouncer's own uid administers it, on the Unix socket
         "stats_users": composition.stats_user,
         "default_pool_size": cap,
         "min_pool_size": "0",
@@ -123,14 +124,14 @@ def mandatory(composition: Composition) -> dict[str, str]:
 
 
 def _looked_up(composition: Composition) -> dict[str, str]:
-    """How logins are looked up. Without it `auth_user` is written empty: one that is left out stays what it was."""
+    """Settings for look-ups of logins. Without look-ups `auth_user` is empty: PgBouncer keeps one that is left out."""
     query = composition.intent.auth_query
     if query is None or not composition.lookup:
         return {"auth_user": ""}
     return {
         "auth_user": composition.lookup,
         "auth_dbname": LOOKUP,
-        "auth_query": f"SELECT * FROM {query.function}($1)",  # two plain names, checked when it was read
+        "auth_query": f"SELECT * FROM {query.function}($1)",  # schema and name, checked by the API's pattern
     }
 
 
@@ -153,7 +154,7 @@ def _own_settings(composition: Composition) -> dict[str, str]:
 
 
 def _database(database: DatabaseIntent, share: int, mode: str) -> dict[str, str]:
-    # Every entry says everything, so that no value of an earlier configuration can live on.
+    # Every entry has every member, so that no value of an earlier configuration stays.
     return {
         "host": database.host,
         "port": str(database.port),

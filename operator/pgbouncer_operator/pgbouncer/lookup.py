@@ -1,7 +1,7 @@
-"""The SQL that lets one role look up logins in PostgreSQL, and nothing else: what `authQuery` asks. Pure.
+"""The SQL for `authQuery`: a role and a function with which PgBouncer looks up logins in PostgreSQL. Pure.
 
-The function answers with a login's name and SCRAM verifier, or with no row. Only a superuser may read verifiers, so the
-function runs as its owner; a fixed search_path keeps a caller from putting objects of their own in its way.
+The function returns a login's name and SCRAM verifier, or no row. Only a superuser may read verifiers, so the function
+runs with the rights of its owner. Its fixed search_path prevents a caller from substituting objects of their own.
 https://www.postgresql.org/docs/current/sql-createfunction.html (Writing SECURITY DEFINER Functions Safely)
 """
 
@@ -10,7 +10,7 @@ import re
 ROLE = "pgbouncer_lookup"
 SCHEMA = "pgbouncer"
 FUNCTION = "lookup"
-_SCHEMA = re.compile("[a-z_][a-z0-9_]{0,62}")  # as the API takes it in authQuery.function
+_SCHEMA = re.compile("[a-z_][a-z0-9_]{0,62}")  # the pattern of authQuery.function
 
 _TEMPLATE = """\
 -- Lets one role look up logins for PgBouncer. Run it as a superuser, in the database that authQuery.database names.
@@ -48,9 +48,10 @@ COMMIT;
 
 
 def install(role: str = ROLE, schema: str = SCHEMA) -> str:
-    """SQL that makes the role and the function `<schema>.lookup`; the same again when it is run again.
+    """SQL that creates the role and the function `<schema>.lookup`. It may be run again.
 
-    ValueError says what is wrong with a name: PostgreSQL would cut a longer one, and take it for another role.
+    Raises ValueError for a name that is empty, too long or not allowed: PostgreSQL truncates long names, and the
+    truncated name may be that of another role.
     """
     if not _SCHEMA.fullmatch(schema):
         raise ValueError("the schema must be lower-case letters, digits and '_', as authQuery.function takes it")
@@ -71,13 +72,13 @@ def _identifier(name: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """A string constant that means the same whatever standard_conforming_strings is."""
+    """A string constant with one meaning, whatever standard_conforming_strings is."""
     escaped = text.replace("\\", "\\\\").replace("'", "''")
     return f"E'{escaped}'" if "\\" in text else f"'{escaped}'"
 
 
 def _tag(text: str) -> str:
-    """A dollar quote that the text cannot end."""
+    """A dollar quote that does not occur in the text."""
     tag = "do"
     while f"${tag}$" in text:
         tag += "_"

@@ -1,18 +1,18 @@
-"""The shape of a row in the catalogue of PgBouncer's settings. Pure."""
+"""A row of the catalogue of PgBouncer's settings. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Type(StrEnum):
-    """How PgBouncer parses a value. It checks no ranges, so every bound here is ours."""
+    """How PgBouncer parses a value. It checks no ranges, so every bound of the catalogue is the operator's."""
 
     STR = "string"
     INT = "integer"
     TIME = "seconds"  # decimal, fractions allowed, no unit
     BOOL = "0 or 1"
     ENUM = "word"
-    CSV = "list"  # words with commas between
+    CSV = "list"  # words separated by commas
 
 
 class ChangeClass(StrEnum):
@@ -24,41 +24,45 @@ class ChangeClass(StrEnum):
 
 
 class Audience(StrEnum):
-    """Who may set it."""
+    """Who may set a setting."""
 
     USER = "user"  # allowed in spec.parameters
     FIELD = "field"  # has a field of its own in the spec
-    OPERATOR = "operator"  # the operator's promises rest on it
+    OPERATOR = "operator"  # the operator sets it, because its promises depend on it
     UNSUPPORTED = "unsupported"
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One `[pgbouncer]` setting.
-
-    minimum, maximum: both included; in the setting's own unit. choices: of ENUM, and of the words of a CSV; empty: any.
-    default: PgBouncer's own, None where SHOW CONFIG shows NULL. ours: what a pool gets that says nothing, if different.
-    since, removed: PgBouncer releases. field: the place in the spec to use instead.
-    """
+    """One setting of the section `[pgbouncer]`."""
 
     name: str
     type: Type
     default: str | None
+    """PgBouncer's own default; None where SHOW CONFIG shows NULL."""
     help: str
+    """The effect, as one sentence."""
     minimum: int = 0
+    """Smallest value, in the setting's own unit."""
     maximum: int = 2**31 - 1
+    """Largest value, in the setting's own unit."""
     choices: tuple[str, ...] = ()
+    """Values of an ENUM, or words of a CSV; empty for any."""
     since: str = "1.0"
+    """The PgBouncer release that has the setting first."""
     removed: str | None = None
+    """The PgBouncer release that has the setting no more."""
     change: ChangeClass = ChangeClass.RELOAD
     audience: Audience = Audience.USER
     field: str | None = None
+    """The field of the spec that decides the setting."""
     ours: str | None = None
+    """The value that the operator sets by default, where that is not PgBouncer's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterProblem:
-    """Why a setting cannot be used. message: starts with the name, says why and what to do."""
+    """Why a setting cannot be used. message: starts with the name and ends with the remedy."""
 
     name: str
     message: str

@@ -1,7 +1,7 @@
-"""The catalogue of PgBouncer's settings: what exists, who may set it, which values it takes, how a change arrives.
+"""The catalogue of PgBouncer's settings: who may set each, which values it takes, how a change takes effect. Pure.
 
-Pure. To support a setting of a newer PgBouncer, add one row to parameters_table.
-PgBouncer checks no ranges and stops reading at the first bad line, so nothing unchecked may reach its file.
+To support a setting of a newer PgBouncer, add a row to parameters_table. PgBouncer checks no ranges and stops reading
+its file at the first bad line, so every value is checked here before it is written.
 """
 
 import difflib
@@ -30,11 +30,11 @@ __all__ = [
     "lookup",
 ]
 
-VERSION = "1.26.1"  # the PgBouncer of our image, and what the catalogue describes
+VERSION = "1.26.1"  # the PgBouncer of the pool's image, which the catalogue describes
 MAX_VALUE_LENGTH = 1024
 MAX_DATABASE_BYTES = 63
 MAX_LOGIN_BYTES = 127
-MAX_PASSWORD_BYTES = 2000  # 1.26 takes 65531; more than this is no password but a mistake
+MAX_PASSWORD_BYTES = 2000  # PgBouncer 1.26 takes 65531; a longer one is probably a mistake
 MAX_PEER_ID = 16383
 
 CATALOGUE: tuple[Parameter, ...] = (*FIELDS, *PARAMETERS, *OWNED, *UNSUPPORTED)
@@ -47,7 +47,7 @@ def lookup(name: str) -> Parameter | None:
 
 
 def for_users() -> tuple[Parameter, ...]:
-    """The rows allowed in spec.parameters, sorted by name."""
+    """The settings that spec.parameters may hold, sorted by name."""
     return tuple(sorted((each for each in CATALOGUE if each.audience is Audience.USER), key=lambda each: each.name))
 
 
@@ -57,9 +57,9 @@ def check(
     version: str = VERSION,
     audiences: tuple[Audience, ...] = (Audience.USER,),
 ) -> ParameterProblem | None:
-    """Why `name = value` cannot be used with PgBouncer `version` by one of `audiences`; None when it can.
+    """Why `name = value` cannot be used, or None if it can.
 
-    With the default audience: as an entry of spec.parameters.
+    version: the pool's PgBouncer. audiences: who sets the value; by default, a user in spec.parameters.
     """
     row = _BY_NAME.get(name)
     if row is None:
@@ -69,7 +69,7 @@ def check(
 
 
 def _shown(name: str) -> str:
-    # A name may be anything that a user typed; an error message must stay one short line.
+    # The name is text of a user. The message stays one short line, whatever the text is.
     return ascii(name)[1:-1][:64]
 
 

@@ -1,6 +1,7 @@
-"""The catalogue's rows that a pool may set: by a field of the spec, or in spec.parameters.
+"""The rows of the catalogue that a pool can set, in a field of the spec or in spec.parameters.
 
-Source: PgBouncer's config manual and SHOW CONFIG of 1.26.1; the process tests compare every row with the real program.
+Source: https://www.pgbouncer.org/config.html and SHOW CONFIG of 1.26.1. The process tests compare each row with the
+real program.
 """
 
 from pgbouncer_operator.pgbouncer.parameter import Audience, ChangeClass, Parameter, Type
@@ -14,7 +15,7 @@ _INT, _TIME, _BOOL, _STR, _CSV, _ENUM = Type.INT, Type.TIME, Type.BOOL, Type.STR
 
 # fmt: off
 FIELDS = (
-    # Without a reconnect a server would leave a session with its settings, for the next client to find.
+    # With a reconnect, because a server connection that leaves session mode still has the settings of its last session.
     Parameter("pool_mode", _ENUM, "session", "When a server connection goes back to the pool.",
               choices=("session", "transaction", "statement"), change=_RECONNECT, audience=_FIELD,
               field="poolMode", ours="transaction"),
@@ -38,15 +39,15 @@ FIELDS = (
 
 PARAMETERS = (
     # Clients
-    # A client of a new pod also waits this long for the pod's first server connection, of which one may be tried for
-    # as long as server_connect_timeout: shorter than PgBouncer's own minute would be an error where others just wait.
+    # A client of a new pod waits within this time for the pod's first server connection, which may take
+    # server_connect_timeout. With less than PgBouncer's default such clients would get an error instead of waiting.
     Parameter("client_login_timeout", _TIME, "60", "A client must have logged in within this time.",
               minimum=1, maximum=3600, ours="60"),
     Parameter("max_db_client_connections", _INT, "0", "Clients of one database in one pod; 0: no own limit.",
               maximum=100_000, since="1.24"),
     Parameter("max_user_client_connections", _INT, "0", "Clients of one user in one pod; 0: no own limit.",
               maximum=100_000, since="1.24"),
-    # JDBC sends extra_float_digits with every connection; what is neither tracked nor ignored is refused.
+    # JDBC sends extra_float_digits at each login. PgBouncer refuses a parameter that it neither tracks nor ignores.
     Parameter("ignore_startup_parameters", _CSV, "", "Startup parameters of clients to ignore, not refuse.",
               since="1.2", ours="extra_float_digits"),
     Parameter("track_extra_parameters", _CSV, "", "More session settings to keep per client.",
@@ -82,14 +83,14 @@ PARAMETERS = (
     Parameter("server_tls_ciphers", _STR, "default", "TLS 1.2 ciphers towards PostgreSQL, as OpenSSL names them.",
               since="1.7"),
     # Network
-    # A server that moves behind a name must be found before clients give up; PgBouncer itself ignores the record's TTL.
+    # Short, so that PgBouncer finds a server at its new address before clients time out. It ignores the record's TTL.
     Parameter("dns_max_ttl", _TIME, "15", "A server's address is looked up again after this time.",
               maximum=3600, since="1.4", ours="3"),
     Parameter("dns_nxdomain_ttl", _TIME, "15", "A name that was not found is looked up again after this time.",
               maximum=3600, since="1.6", ours="1"),
     Parameter("dns_zone_check_period", _TIME, "0", "How often zone serials are checked; 0: never.",
               maximum=DAY, since="1.5"),
-    # Many clients come back at once after a roll.
+    # After a roll many clients connect at the same time.
     Parameter("listen_backlog", _INT, "128", "Connections waiting to be accepted.",
               minimum=1, maximum=65535, since="1.3.3", change=_ROLL, ours="4096"),
     Parameter("tcp_defer_accept", _INT, "1", "Seconds the kernel holds a connection until data comes.", maximum=3600),
@@ -110,11 +111,11 @@ PARAMETERS = (
               minimum=65536, since="1.5.3"),
     Parameter("sbuf_loopcnt", _INT, "5", "Packets of one connection handled before the next one's turn; 0: all.",
               maximum=1000, since="1.3"),
-    # Log. A probe would log two lines each time; failed logins are pooler errors and logged still.
+    # Log. Each probe would log two lines. Failed logins are pooler errors, which are logged.
     Parameter("log_connections", _BOOL, "1", "Log logins that succeed.", ours="0"),
     Parameter("log_disconnections", _BOOL, "1", "Log disconnections with the reason.", ours="0"),
     Parameter("log_pooler_errors", _BOOL, "1", "Log errors that PgBouncer sends to clients.", ours="1"),
-    Parameter("log_stats", _BOOL, "1", "Log figures every stats_period; the pod exports them anyway.",
+    Parameter("log_stats", _BOOL, "1", "Log figures every stats_period. The pod exports them as metrics.",
               since="1.11", ours="0"),
 )
 # fmt: on

@@ -1,24 +1,26 @@
-"""What every server connection is set to, so that PostgreSQL notices soon that nobody is at its other end.
+"""Settings of every server connection with which PostgreSQL notices soon that the other end is gone. Pure.
 
-An abandoned statement would run on after PgBouncer has dropped its connection and counts it no more; with
-client_connection_check_interval the backend notices within a second. A node that is gone closes nothing: without
-keepalives its sessions would stand for two hours, and what waits to be sent to it for a quarter of one.
+PgBouncer stops counting a connection when it drops it, but PostgreSQL would finish an abandoned statement first. With
+client_connection_check_interval the backend notices within a second. A node that disappears closes no connection:
+without keepalives its sessions would last two hours, and 15 minutes if data waits to be sent.
+https://www.postgresql.org/docs/current/runtime-config-connection.html
 """
 
-# By name, as SHOW gives them back. All of them any role may set; Unix sockets ignore those that begin with tcp_.
+# Name and value, as SHOW prints it. Every role may set them. Unix sockets ignore those that start with tcp_.
 SETTINGS = {
     "client_connection_check_interval": "1s",  # PostgreSQL 14
     "tcp_keepalives_idle": "10",  # seconds
     "tcp_keepalives_interval": "5",  # seconds
     "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "15000",  # ms, PostgreSQL 12. Linux: ends keepalives too. PgBouncer's own is 20 s
+    "tcp_user_timeout": "15000",  # ms, PostgreSQL 12; on Linux it ends keepalives too; PgBouncer's own is 20 s
 }
 
-# Seconds for which PostgreSQL may count a session whose client has gone without a word: 15 of silence, or 25 where
-# tcp_user_timeout does not end keepalives; what is sent just before that has as long again. The rest is margin.
+# Seconds for which PostgreSQL may count a session whose client has disappeared: 15 without an answer, or 25 where
+# tcp_user_timeout does not end keepalives; data sent just before that may wait as long again. The rest is margin.
 OUTLIVES = 35
 
-# What the server does not know, as PostgreSQL before 14 the first, or does not let a role set is no row, and is left.
+# A setting that the server does not have, or that a role may not set, has no row here and stays as it is. PostgreSQL
+# before 14 does not have the first one.
 CONNECT_QUERY = (
     "SELECT pg_catalog.set_config(name, value, false) FROM pg_catalog.pg_settings JOIN (VALUES "
     + ", ".join(f"('{name}', '{value}')" for name, value in SETTINGS.items())

@@ -1,7 +1,7 @@
-"""PgBouncer's ini syntax, both ways: sections to text, and text to what PgBouncer would read in it.
+"""PgBouncer's ini syntax: writes sections as text, and reads text as PgBouncer does. Pure.
 
-Pure. Source: PgBouncer's config manual and its behaviour, see the README beside this file. What PgBouncer cannot
-express (a control character, a quote in a name) is refused, never altered.
+Source: https://www.pgbouncer.org/config.html and PgBouncer's behaviour, see the README in this folder. A value that the
+syntax cannot express (a control character, a quote in a name) is refused and never changed.
 """
 
 import re
@@ -10,37 +10,38 @@ from dataclasses import dataclass, field
 
 from pgbouncer_operator.pgbouncer.characters import unfit
 
-# At the header [pgbouncer] every global setting falls back to its default, and reading stops at the first bad line.
-# With the globals last, an error in the other sections leaves them as they were.
+# At the header [pgbouncer] every global setting returns to its default, and PgBouncer stops reading at the first bad
+# line. With the global settings last, an error in another section leaves them unchanged.
 SECTIONS = ("databases", "users", "peers", "pgbouncer")
 
-_BLANK = " \t\v\f\r"  # what PgBouncer strips: C's isspace, not Python's, which knows more
+_BLANK = " \t\v\f\r"  # PgBouncer strips the characters of C's isspace; Python's strip has more
 _BARE_KEY = re.compile(r"[A-Za-z0-9_.*-]+")
 
 
 class CompositionError(ValueError):
-    """A configuration that PgBouncer could not read, or must not get; the message names the field and the reason."""
+    """A configuration that PgBouncer cannot read or must not be given. The message names the field and the reason."""
 
 
 class SyntaxProblem(ValueError):
-    """A text that PgBouncer would refuse; the message names the line."""
+    """A text that PgBouncer would refuse. The message names the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ini:
-    """A configuration file as data, in order.
-
-    databases, users, peers: name to the members of its connection string. pgbouncer: the global settings.
-    """
+    """A configuration file as data, in the order of its lines."""
 
     databases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """For each name the members of its connection string."""
     users: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """For each login the members of its connection string."""
     peers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """For each peer's number the members of its connection string."""
     pgbouncer: Mapping[str, str] = field(default_factory=dict)
+    """The global settings."""
 
 
 def write(ini: Ini) -> str:
-    """The file's text. CompositionError names the member that PgBouncer's syntax cannot carry."""
+    """The file's text. Raises CompositionError for a member that PgBouncer's syntax cannot express."""
     lines: list[str] = []
     for title, entries in (("databases", ini.databases), ("users", ini.users), ("peers", ini.peers)):
         lines.append(f"[{title}]")
@@ -55,8 +56,8 @@ def write(ini: Ini) -> str:
 
 
 def parse(text: str) -> Ini:
-    """What PgBouncer reads in `text`. SyntaxProblem where PgBouncer would refuse it, or where it includes a file."""
-    found: dict[str, dict[str, str]] = {title: {} for title in SECTIONS}
+    """What PgBouncer reads in `text`. Raises SyntaxProblem where PgBouncer refuses it, and for an include."""
+    sections: dict[str, dict[str, str]] = {title: {} for title in SECTIONS}
     section = ""
     for number, raw in enumerate(text.split("\n"), start=1):
         line = raw.strip(_BLANK)
@@ -70,12 +71,12 @@ def parse(text: str) -> Ini:
         if not section:
             raise SyntaxProblem(f"line {number}: a setting before any section")
         key, value = _setting(line, number)
-        found[section][key] = value
+        sections[section][key] = value
     listed = {
-        title: {name: _members(value, f"{title}[{name}]") for name, value in found[title].items()}
+        title: {name: _members(value, f"{title}[{name}]") for name, value in sections[title].items()}
         for title in SECTIONS[:3]
     }
-    return Ini(listed["databases"], listed["users"], listed["peers"], found["pgbouncer"])
+    return Ini(listed["databases"], listed["users"], listed["peers"], sections["pgbouncer"])
 
 
 def _quoted_name(name: str, section: str) -> str:
@@ -89,7 +90,7 @@ def _quoted_name(name: str, section: str) -> str:
 
 
 def _connection_string(members: Mapping[str, str], where: str) -> str:
-    # Always quoted: a blank would end the value, and an empty value is an error to PgBouncer.
+    # Always quoted, because a blank ends an unquoted value. PgBouncer refuses an empty value.
     parts = []
     for key, value in members.items():
         _refuse_unfit(value, f"{where}.{key}")

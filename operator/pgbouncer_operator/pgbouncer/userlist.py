@@ -1,7 +1,7 @@
-"""PgBouncer's auth file: logins and passwords. The text is a secret as a whole.
+"""PgBouncer's auth file: logins and passwords. The whole text is secret. Pure.
 
-Pure. Source: PgBouncer's config manual, "Authentication file format"; its parser stops silently at a line it does not
-understand, so that every user after it would lose the password. Nothing doubtful is written.
+PgBouncer stops silently at a line that it cannot read, and the users after that line cannot log in. So every login and
+password is checked before it is written. https://www.pgbouncer.org/config.html#authentication-file-format
 """
 
 import re
@@ -12,11 +12,11 @@ from pgbouncer_operator.pgbouncer.characters import unfit
 
 
 class UserlistError(ValueError):
-    """A login or password that the file cannot carry. The message names the login, never the password."""
+    """A login or password that the file cannot hold. The message names the login, never the password."""
 
 
 def render(entries: Iterable[tuple[str, str]]) -> str:
-    """The file's text from (login, password) pairs, sorted by login. UserlistError names the login at fault."""
+    """The file's text, sorted by login. entries: pairs of login and password. Raises UserlistError."""
     lines = []
     for login, password in sorted(entries):
         problem = check(login, password)
@@ -27,7 +27,7 @@ def render(entries: Iterable[tuple[str, str]]) -> str:
 
 
 def check(login: str, password: str) -> str | None:
-    """Why PgBouncer could not take this pair, with the remedy; None when it can. The password is never in it."""
+    """Why PgBouncer cannot use this pair, with the remedy; None if it can. The password is not in the text."""
     problem = _problem(login, parameters.MAX_LOGIN_BYTES)
     if problem is not None:
         return f"the login {login!r} {problem}"
@@ -40,13 +40,13 @@ def check(login: str, password: str) -> str | None:
 
 
 def parse(text: str) -> dict[str, str]:
-    """What PgBouncer reads in a file that `render` wrote: login to password."""
-    found = {}
+    """What PgBouncer reads in a file that `render` wrote: a password for each login."""
+    passwords = {}
     for line in text.split("\n"):
         if line:
             login, rest = _unquote(line)
-            found[login] = _unquote(rest.lstrip(" "))[0]
-    return found
+            passwords[login] = _unquote(rest.lstrip(" "))[0]
+    return passwords
 
 
 def _problem(text: str, most: int) -> str | None:

@@ -1,1 +1,1 @@
-"""The objects a pool consists of: one pure function a file. `desired.py` lists them."""
+"""The Kubernetes objects of a pool: one pure function for each, in a file of its own. `desired.py` lists them."""

@@ -1,4 +1,4 @@
-"""The ConfigMap with the pool's intent: what PgBouncer is to run, without paths, grants and secrets."""
+"""The ConfigMap with the pool's intent: the configuration of PgBouncer without paths, grants and secrets."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from pgbouncer_operator.protocol.intent import (
 )
 from pgbouncer_operator.sizing.fit import Fit, per_pod
 
-# PgBouncer's name for each timeout; both are in seconds (pgbouncer.ini(5), "Timeouts").
+# The field of spec.timeouts for each setting of PgBouncer. Both are in seconds. https://www.pgbouncer.org/config.html
 TIMEOUTS = {
     "query_wait_timeout": "query_wait_seconds",
     "server_idle_timeout": "server_idle_seconds",
@@ -31,7 +31,7 @@ TIMEOUTS = {
 
 
 def intent(pool: ConnectionPool, fit: Fit) -> Intent:
-    """What every pod of the pool is to run. Caps of databases and users are one pod's share."""
+    """The intent of the pool. Limits of databases and users are one pod's part of the spec's limits."""
     spec, pods = pool.spec, fit.replicas + fit.surge
     return Intent(
         pool=f"{pool.metadata.namespace}/{pool.metadata.name}",
@@ -70,7 +70,7 @@ def intent(pool: ConnectionPool, fit: Fit) -> Intent:
 
 
 def config_map(pool: ConnectionPool, content: Intent, traffic: str = "") -> dict[str, Any]:
-    """The ConfigMap that every pod mounts. traffic: `traffic.json` while the pool is paused."""
+    """The ConfigMap that every pod mounts. traffic: the text of `traffic.json`; empty unless the pool is paused."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -89,13 +89,13 @@ def _ca(ca: CertificateAuthority | None) -> str:
     return SYSTEM_CA if ca.system else naming.CA_KEY
 
 
-def _auth_query(given: AuthQuery | None) -> AuthQueryIntent | None:
-    if given is None:
+def _auth_query(query: AuthQuery | None) -> AuthQueryIntent | None:
+    if query is None:
         return None
     return AuthQueryIntent(
         mount=naming.AUTH_QUERY_MOUNT,
-        database=given.database,
-        function=given.function,
-        username_key=given.username_key,
-        password_key=given.password_key,
+        database=query.database,
+        function=query.function,
+        username_key=query.username_key,
+        password_key=query.password_key,
     )

@@ -1,7 +1,8 @@
-"""Connection Secrets: everything an application needs to connect, through the pool or straight at the server.
+"""Connection Secrets: what an application needs to connect, to the pool or past the pool to the server.
 
-Service Binding's well-known keys, libpq's variables, and one URL for frameworks. URLs hold only parameters that libpq
-knows (it refuses others), and never `sslrootcert`: the file's place is the application's.
+The keys are those of the Service Binding specification, the variables of libpq, and one URL. URLs hold only parameters
+that libpq knows, because libpq refuses others, and no `sslrootcert`: its path depends on the application.
+https://servicebinding.io/spec/core/1.1.0/#well-known-secret-entries
 """
 
 import base64
@@ -17,7 +18,7 @@ from pgbouncer_operator.resources.login import Login
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class _Address:
     host: str
     port: int
     database: str
@@ -25,7 +26,7 @@ class _Target:
 
 
 def connection_secrets(pool: ConnectionPool) -> tuple[ConnectionSecret, ...]:
-    """The Secrets to write: the listed ones; unlisted, a pair where one database and one user leave no choice."""
+    """The connection Secrets of a pool: the listed ones, or by default a pair if there is one database and one user."""
     spec, name = pool.spec, pool.metadata.name
     if spec.connection_secrets is not None:
         return spec.connection_secrets
@@ -42,32 +43,32 @@ def connection_secrets(pool: ConnectionPool) -> tuple[ConnectionSecret, ...]:
 
 
 def connection_secret(pool: ConnectionPool, entry: ConnectionSecret, login: Login, ca: str = "") -> dict[str, Any]:
-    """One connection Secret. The direct URL stands only in Backend Secrets: `envFrom` must not hand out the bypass.
+    """One connection Secret. Only a Secret of endpoint Backend has the direct URL: `envFrom` gives every key away.
 
-    ca: what the endpoint's certificate is verified with, in PEM; "" where it is not known, or public.
+    ca: CA of the endpoint's certificate in PEM; empty if it is unknown or public.
     """
-    target = _target(pool, entry)
-    uri = _uri(target, login)
+    address = _address(pool, entry)
+    uri = _uri(address, login)
     values = {
         "type": "postgresql",
         "provider": naming.MANAGED_BY,
-        "host": target.host,
-        "port": str(target.port),
-        "database": target.database,
-        "dbname": target.database,
+        "host": address.host,
+        "port": str(address.port),
+        "database": address.database,
+        "dbname": address.database,
         "username": login.username,
         "user": login.username,
         "password": login.password,
-        "sslmode": target.sslmode,
+        "sslmode": address.sslmode,
         "uri": uri,
-        "jdbc-uri": _jdbc_uri(target, login),
-        "pgpass": _pgpass(target, login),
-        "PGHOST": target.host,
-        "PGPORT": str(target.port),
-        "PGDATABASE": target.database,
+        "jdbc-uri": _jdbc_uri(address, login),
+        "pgpass": _pgpass(address, login),
+        "PGHOST": address.host,
+        "PGPORT": str(address.port),
+        "PGDATABASE": address.database,
         "PGUSER": login.username,
         "PGPASSWORD": login.password,
-        "PGSSLMODE": target.sslmode,
+        "PGSSLMODE": address.sslmode,
         "DATABASE_URL" if entry.endpoint is Endpoint.POOL else "DIRECT_URL": uri,
     }
     if ca:
@@ -82,42 +83,42 @@ def connection_secret(pool: ConnectionPool, entry: ConnectionSecret, login: Logi
 
 
 def secret_inputs(pool: ConnectionPool) -> str:
-    """16 hexadecimal digits that name what the spec wants of others' Secrets, and all it puts into ours."""
+    """16 hexadecimal digits of a hash of every reference to a Secret, and of all that goes into connection Secrets."""
     spec = pool.spec
-    asked = [(user.name, user.secret_ref.name, user.username_key, user.password_key) for user in spec.users]
+    logins = [(user.name, user.secret_ref.name, user.username_key, user.password_key) for user in spec.users]
     certificates = (spec.clients.tls and spec.clients.tls.secret_name, spec.backend.ca)
-    made = [(entry, _target(pool, entry)) for entry in connection_secrets(pool)]
-    return hashlib.sha256(repr((asked, spec.auth_query, certificates, made)).encode()).hexdigest()[:16]
+    targets = [(entry, _address(pool, entry)) for entry in connection_secrets(pool)]
+    return hashlib.sha256(repr((logins, spec.auth_query, certificates, targets)).encode()).hexdigest()[:16]
 
 
-def _target(pool: ConnectionPool, entry: ConnectionSecret) -> _Target:
+def _address(pool: ConnectionPool, entry: ConnectionSecret) -> _Address:
     spec = pool.spec
     if entry.endpoint is Endpoint.POOL:
         host = spec.service.external_host or naming.service_host(pool.metadata.name, pool.metadata.namespace)
-        # Nothing in between: every driver takes `prefer` and `require` to mean something else.
+        # No mode in between, because drivers do not agree on the meaning of `prefer` and `require`.
         sslmode = "verify-full" if spec.clients.tls else "disable"
-        return _Target(host, spec.service.port, entry.database, sslmode)
+        return _Address(host, spec.service.port, entry.database, sslmode)
     database = next(each for each in spec.databases if each.name == entry.database)
-    return _Target(spec.backend.address, spec.backend.port, database.dbname, spec.backend.tls_mode.value)
+    return _Address(spec.backend.address, spec.backend.port, database.dbname, spec.backend.tls_mode.value)
 
 
-def _authority(target: _Target) -> str:
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    return f"{host}:{target.port}/{_encode(target.database)}"
+def _authority(address: _Address) -> str:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{host}:{address.port}/{_encode(address.database)}"
 
 
-def _uri(target: _Target, login: Login) -> str:
+def _uri(address: _Address, login: Login) -> str:
     user, password = _encode(login.username), _encode(login.password)
-    return f"postgresql://{user}:{password}@{_authority(target)}?sslmode={target.sslmode}"
+    return f"postgresql://{user}:{password}@{_authority(address)}?sslmode={address.sslmode}"
 
 
-def _jdbc_uri(target: _Target, login: Login) -> str:
+def _jdbc_uri(address: _Address, login: Login) -> str:
     user, password = _encode(login.username), _encode(login.password)
-    return f"jdbc:postgresql://{_authority(target)}?user={user}&password={password}&sslmode={target.sslmode}"
+    return f"jdbc:postgresql://{_authority(address)}?user={user}&password={password}&sslmode={address.sslmode}"
 
 
-def _pgpass(target: _Target, login: Login) -> str:
-    fields = (target.host, str(target.port), target.database, login.username, login.password)
+def _pgpass(address: _Address, login: Login) -> str:
+    fields = (address.host, str(address.port), address.database, login.username, login.password)
     return ":".join(field.replace("\\", "\\\\").replace(":", "\\:") for field in fields)
 
 

@@ -1,4 +1,7 @@
-"""The Deployment of a pool's pods: PgBouncer and, beside it, the agent. Restricted pod security throughout."""
+"""The Deployment of a pool: pods with PgBouncer and the agent, within the restricted Pod Security Standard.
+
+https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+"""
 
 import hashlib
 import json
@@ -14,20 +17,21 @@ from pgbouncer_operator.sizing.fit import Fit
 
 PYTHON = "/usr/bin/python3"
 PACKAGE = "/opt/pgbouncer-operator/pgbouncer_operator"
-MARGIN_SECONDS = 10  # for the exits of both containers, after the drain's own deadlines
+MARGIN_SECONDS = 10  # for both containers to exit after the deadlines of the drain
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What the operator's own settings decide of every pool's pods."""
+    """The operator's own settings that every pool's pods depend on."""
 
     image: str
     image_pull_policy: str
     endpoint_delay: int
+    """Seconds that a leaving pod accepts connections after its last new client."""
 
 
 def deployment(pool: ConnectionPool, fit: Fit, platform: Platform) -> dict[str, Any]:
-    """The Deployment, with as many pods as fit. `spec.replicas` is raised only when the ledger has room."""
+    """The Deployment, with as many replicas as fit in the size. The plan raises them only when the ledger has room."""
     template = _template(pool, platform)
     return {
         "apiVersion": "apps/v1",
@@ -52,7 +56,8 @@ def deployment(pool: ConnectionPool, fit: Fit, platform: Platform) -> dict[str, 
 def template_annotation(pool: ConnectionPool, template: dict[str, Any], platform: Platform) -> str:
     """`<hash of the inputs from the spec>.<hash of the template>`.
 
-    Only other inputs roll the pods. A newer operator makes another template of the same inputs; that rolls nothing.
+    Only a change of the inputs rolls the pods. A newer operator may make another template of the same inputs, which
+    does not roll them.
     """
     spec = pool.spec
     inputs: dict[str, object] = {
@@ -63,7 +68,7 @@ def template_annotation(pool: ConnectionPool, template: dict[str, Any], platform
         "endpointDelay": platform.endpoint_delay,
         "restart": _restart_settings(pool),
     }
-    # Only where they are given: a key more would be another input, and a newer operator would roll every pool.
+    # Only if the spec has them: a further key changes the hash, and would roll every pool after an update.
     if spec.clients.tls:
         inputs["clientTls"] = spec.clients.tls.secret_name
     if spec.auth_query:
@@ -72,10 +77,10 @@ def template_annotation(pool: ConnectionPool, template: dict[str, Any], platform
 
 
 def _restart_settings(pool: ConnectionPool) -> dict[str, str | int]:
-    """The settings that PgBouncer reads only when it starts; a reload passes over them in silence."""
-    given = pool.spec.parameters or {}
-    rows = {name: parameters.lookup(name) for name in given}
-    return {name: given[name] for name, row in sorted(rows.items()) if row and row.change is ChangeClass.ROLL}
+    """The settings that PgBouncer reads only at its start; it ignores a change of them on a reload."""
+    settings = pool.spec.parameters or {}
+    rows = {name: parameters.lookup(name) for name in settings}
+    return {name: settings[name] for name, row in sorted(rows.items()) if row and row.change is ChangeClass.ROLL}
 
 
 def _hash(value: object) -> str:
@@ -83,7 +88,7 @@ def _hash(value: object) -> str:
 
 
 def _template(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
-    wanted, name = pool.spec.pod, pool.metadata.name
+    pod, name = pool.spec.pod, pool.metadata.name
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -95,26 +100,26 @@ def _template(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
             "fsGroup": naming.RUN_AS_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        # PgBouncer looks up the backend's name itself; with the default of 5 every look-up of a full name asks 6 times.
+        # PgBouncer resolves the backend's name. With Kubernetes' default of 5, a full name takes up to 6 queries.
         "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
         "initContainers": [_agent(pool, platform)],
         "containers": [_pgbouncer(pool, platform)],
         "volumes": volumes(pool),
         "topologySpreadConstraints": _spread(pool),
     }
-    if wanted.node_selector:
-        spec["nodeSelector"] = dict(wanted.node_selector)
-    if wanted.tolerations:
-        spec["tolerations"] = [each.wire() for each in wanted.tolerations]
-    if wanted.priority_class_name:
-        spec["priorityClassName"] = wanted.priority_class_name
-    if wanted.image_pull_secrets:
-        spec["imagePullSecrets"] = [each.wire() for each in wanted.image_pull_secrets]
+    if pod.node_selector:
+        spec["nodeSelector"] = dict(pod.node_selector)
+    if pod.tolerations:
+        spec["tolerations"] = [each.wire() for each in pod.tolerations]
+    if pod.priority_class_name:
+        spec["priorityClassName"] = pod.priority_class_name
+    if pod.image_pull_secrets:
+        spec["imagePullSecrets"] = [each.wire() for each in pod.image_pull_secrets]
     metadata = {
-        "labels": {**(wanted.labels or {}), **naming.labels(name), naming.LABEL_POOL: name},
+        "labels": {**(pod.labels or {}), **naming.labels(name), naming.LABEL_POOL: name},
         "annotations": {
             "kubectl.kubernetes.io/default-container": naming.CONTAINER_PGBOUNCER,
-            **(wanted.annotations or {}),
+            **(pod.annotations or {}),
             naming.ANNOTATION_RESTART: _hash(_restart_settings(pool)),
         },
     }
@@ -122,7 +127,7 @@ def _template(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
 
 
 def grace_seconds(pool: ConnectionPool, platform: Platform) -> int:
-    """Seconds until kubelet kills: the drain's deadlines one after the other, and a margin."""
+    """The pod's terminationGracePeriodSeconds: the deadlines of the drain in sequence, and a margin."""
     drain = pool.spec.drain
     return platform.endpoint_delay + drain.timeout_seconds + drain.transaction_seconds + MARGIN_SECONDS
 
@@ -132,7 +137,7 @@ def _security() -> dict[str, Any]:
 
 
 def _agent(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
-    """The agent: a native sidecar, so it starts before PgBouncer and outlives its drain (KEP-753)."""
+    """The agent: a native sidecar, which starts before PgBouncer and ends after it. https://kep.k8s.io/753"""
     return {
         "name": naming.CONTAINER_AGENT,
         "image": platform.image,
@@ -140,7 +145,7 @@ def _agent(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
         "restartPolicy": "Always",
         "command": [PYTHON, "-m", "pgbouncer_operator", "agent"],
         "ports": [{"name": naming.PORT_NAME_METRICS, "containerPort": naming.AGENT_PORT, "protocol": "TCP"}],
-        # PgBouncer starts only after the first configuration is installed and a grant is held, however long that takes.
+        # PgBouncer starts once the agent has a grant and the first configuration is installed, however long that takes.
         "startupProbe": {
             "httpGet": {"path": "/startupz", "port": naming.PORT_NAME_METRICS},
             "periodSeconds": 1,
@@ -156,20 +161,20 @@ def _agent(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
 def _pgbouncer(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
     probe = {"exec": {"command": [PYTHON, "-IS", f"{PACKAGE}/agent/probe.py"]}}
     drain = pool.spec.drain
-    ladder = [PYTHON, "-IS", f"{PACKAGE}/agent/drain.py"]
-    ladder += ["--endpoint-delay", str(platform.endpoint_delay)]
-    ladder += ["--timeout", str(drain.timeout_seconds), "--transaction", str(drain.transaction_seconds)]
+    drain_command = [PYTHON, "-IS", f"{PACKAGE}/agent/drain.py"]
+    drain_command += ["--endpoint-delay", str(platform.endpoint_delay)]
+    drain_command += ["--timeout", str(drain.timeout_seconds), "--transaction", str(drain.transaction_seconds)]
     return {
         "name": naming.CONTAINER_PGBOUNCER,
         "image": platform.image,
         "imagePullPolicy": platform.image_pull_policy,
         "command": [naming.PGBOUNCER_BINARY, f"{naming.RUN_DIR}/pgbouncer.ini"],
         "ports": [{"name": naming.PORT_NAME_PGBOUNCER, "containerPort": naming.PGBOUNCER_PORT, "protocol": "TCP"}],
-        "lifecycle": {"preStop": {"exec": {"command": ladder}}},
+        "lifecycle": {"preStop": {"exec": {"command": drain_command}}},
         "startupProbe": {**probe, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 60},
-        # Rare, because the node pays more to start a probe than the probe costs; a hung PgBouncer is out within 20 s.
+        # Every 10 s, because starting a probe costs the node CPU. A PgBouncer that hangs is unready within 20 s.
         "readinessProbe": {**probe, "periodSeconds": 10, "timeoutSeconds": 3, "failureThreshold": 2},
-        # A hung PgBouncer has nobody to drain: its own short grace, not the pod's.
+        # A PgBouncer that hangs cannot drain, so its grace period is short.
         "livenessProbe": {
             **probe,
             "periodSeconds": 20,
@@ -185,8 +190,8 @@ def _pgbouncer(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
 
 def _spread(pool: ConnectionPool) -> list[dict[str, Any]]:
     selector = {"matchLabels": {naming.LABEL_POOL: pool.metadata.name}}
-    given = pool.spec.pod.topology_spread_constraints
-    if given is None:
+    constraints = pool.spec.pod.topology_spread_constraints
+    if constraints is None:
         default = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
         return [{**default, "labelSelector": selector}]
-    return [{**each.wire(), "labelSelector": selector} for each in given]
+    return [{**each.wire(), "labelSelector": selector} for each in constraints]

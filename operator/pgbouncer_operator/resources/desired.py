@@ -1,4 +1,4 @@
-"""What a pool consists of, and what every object of it carries."""
+"""The objects of a pool, and the metadata that all of them have."""
 
 import hashlib
 import json
@@ -20,9 +20,10 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """A pool's objects, dressed, besides its ledger and its Secrets, which depend on what others wrote."""
+    """The objects of a pool that follow from its spec and its size. The ledger and the Secrets do not."""
 
     fit: Fit
+    """How many pods fit in the size."""
     intent: Intent
     config_map: Body
     service: Body
@@ -31,12 +32,12 @@ class Desired:
 
 
 def room(pool: ConnectionPool, size: int | None = None) -> Fit:
-    """How many pods fit. budget: server connections that the pool is to hold now, None for all it may."""
+    """How many pods fit. size: server connections that the pool may hold now; None for serverConnections.max."""
     return fit(_demand(pool, pool.spec.server_connections.most if size is None else size))
 
 
 def desired(pool: ConnectionPool, platform: Platform, size: int | None = None) -> Desired:
-    """Everything that the spec and the pool's budget decide. budget: see `room`."""
+    """The objects that follow from the spec and the size. size: as in `room`."""
     fitting = room(pool, size)
     content = intent(pool, fitting)
     return Desired(
@@ -50,14 +51,14 @@ def desired(pool: ConnectionPool, platform: Platform, size: int | None = None) -
 
 
 def dress(pool: ConnectionPool, body: Body) -> Body:
-    """The object with namespace, labels, owner and, last, the hash of all that (see ANNOTATION_APPLIED)."""
-    given = body["metadata"]
+    """The object with namespace, labels, owner, and the hash of the result (see ANNOTATION_APPLIED)."""
+    own = body["metadata"]
     metadata = {
-        **given,
+        **own,
         "namespace": pool.metadata.namespace,
-        # Ours last: a user's label must not take an object out of the operator's sight.
+        # The operator's labels override those of users: the operator finds its objects by them.
         "labels": {
-            **given.get("labels", {}),
+            **own.get("labels", {}),
             **naming.labels(pool.metadata.name),
             naming.LABEL_POOL: pool.metadata.name,
         },
@@ -73,27 +74,27 @@ def dress(pool: ConnectionPool, body: Body) -> Body:
         ],
     }
     dressed = {**body, "metadata": metadata}
-    annotations = {**given.get("annotations", {}), naming.ANNOTATION_APPLIED: digest(dressed)}
+    annotations = {**own.get("annotations", {}), naming.ANNOTATION_APPLIED: digest(dressed)}
     return {**dressed, "metadata": {**metadata, "annotations": annotations}}
 
 
 def redress(pool: ConnectionPool, body: Body, data: Mapping[str, str]) -> Body:
-    """A dressed ConfigMap with other data."""
+    """A ConfigMap of `dress` with other data and a new hash."""
     metadata = {key: value for key, value in body["metadata"].items() if key != "annotations"}
     return dress(pool, {**body, "metadata": metadata, "data": dict(data)})
 
 
 def digest_of(document: str) -> str:
-    """The hash that an intent's text names itself by; "" for what is none."""
+    """The hash in the text of an intent; empty if the text is not an intent."""
     try:
-        found = json.loads(document)["hash"]
+        value = json.loads(document)["hash"]
     except (ValueError, KeyError, TypeError):
         return ""
-    return found if isinstance(found, str) else ""
+    return value if isinstance(value, str) else ""
 
 
 def digest(body: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits that name the content of an object. Not for Secrets: it would let a password be guessed."""
+    """16 hexadecimal digits of a hash of an object. Not for Secrets: with the hash a password could be guessed."""
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -106,5 +107,5 @@ def _demand(pool: ConnectionPool, size: int) -> FitRequest:
         for each in items
         if each.server_connections
     }
-    entries = len(spec.databases) + (1 if spec.auth_query else 0)  # logins are looked up through an entry of its own
+    entries = len(spec.databases) + (1 if spec.auth_query else 0)  # look-ups of logins have an entry of their own
     return FitRequest(size, spec.replicas, entries, caps)

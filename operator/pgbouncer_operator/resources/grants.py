@@ -1,4 +1,4 @@
-"""The ConfigMap with the pool's ledger: which pod may hold how many server connections."""
+"""The ConfigMap with the pool's ledger: the grant of each pod."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from pgbouncer_operator.protocol.grants import Grants
 
 
 def grants_config_map(pool: str, grants: Grants) -> dict[str, Any]:
-    """The ledger of the pool of that name. It is written with its resourceVersion, never applied."""
+    """The ledger of the pool of that name. It is replaced with its resourceVersion and never applied."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

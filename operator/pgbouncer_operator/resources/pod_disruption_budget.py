@@ -7,9 +7,9 @@ from pgbouncer_operator.api.connection_pool import ConnectionPool
 
 
 def pod_disruption_budget(pool: ConnectionPool) -> dict[str, Any]:
-    """At most one pod away by eviction. `maxUnavailable`, because `minAvailable: 1` would block a single pod for ever.
+    """At most one pod may be evicted at a time. With `minAvailable: 1` a pool of one pod could never be evicted.
 
-    Pods that are not Ready may always be evicted: they serve nobody (KEP-3017).
+    Pods that are not Ready may always be evicted, because they serve no clients. https://kep.k8s.io/3017
     """
     return {
         "apiVersion": "policy/v1",

@@ -7,9 +7,10 @@ from pgbouncer_operator.api.connection_pool import ConnectionPool
 
 
 def service(pool: ConnectionPool) -> dict[str, Any]:
-    """A Service named like the pool, in front of all its pods.
+    """A Service with the name of the pool, which selects all its pods.
 
-    A draining pod is "serving, terminating": kube-proxy still uses it where nothing else is left (KEP-1669).
+    A draining pod is serving and terminating. kube-proxy sends it connections only if no other pod is ready.
+    https://kep.k8s.io/1669
     """
     wanted = pool.spec.service
     spec: dict[str, Any] = {
