@@ -23,16 +23,8 @@ from pgbouncer_operator.protocol.grants import Grants, GrantsError
 from pgbouncer_operator.reconcile.budget.ledger import ledger
 from pgbouncer_operator.reconcile.cache import views
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
-from pgbouncer_operator.reconcile.observed import (
-    Credentials,
-    Memory,
-    Observation,
-    Observed,
-    Refusal,
-    SecretsRead,
-    WrittenSecret,
-    with_spec,
-)
+from pgbouncer_operator.reconcile.memory import Memory, Refusal, SecretsRead
+from pgbouncer_operator.reconcile.observed import Credentials, Observation, Observed, WrittenSecret, with_spec
 from pgbouncer_operator.reconcile.pause import pause
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.reconcile.steps import Action, Plan, Step
@@ -97,9 +89,8 @@ class Cluster:
             for each, pod in zip(pods, self.pods, strict=True)
         }
         grants = children.get(("ConfigMap", naming.grants_config_map(view.name)))
-        spec = read(self.pool)
+        spec, config_map = read(self.pool), children.get(("ConfigMap", naming.config_map(view.name)))
         today = datetime.fromtimestamp(EPOCH + int(self.now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        config_map = children.get(("ConfigMap", naming.config_map(view.name)))
         common = Observation(
             view, previous(self.pool), children, pods, states, ledger(grants, pods, states),
             None, None, self.memory, self.now, today, None,

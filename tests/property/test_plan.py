@@ -14,7 +14,8 @@ from tests.property.pod_model import BROKEN, REFUSED
 from tests.property.watcher import Watcher
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.reconcile.observed import Memory, Observed
+from pgbouncer_operator.reconcile.memory import Memory
+from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pool.plan import plan
 from pgbouncer_operator.reconcile.steps import Action, Plan
 from pgbouncer_operator.resources.deployment import Platform

@@ -7,29 +7,18 @@ from types import MappingProxyType
 from typing import Any, Self, overload
 
 from pgbouncer_operator.api.access import Endpoint
-from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
-from pgbouncer_operator.api.status import How, PoolStatus
+from pgbouncer_operator.api.status import PoolStatus
 from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache.views import ChildView, PodView, PoolView
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
+from pgbouncer_operator.reconcile.memory import ChildKey, Memory, Missing
 from pgbouncer_operator.reconcile.pause import Pause
 from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.allocation import Entry
-from pgbouncer_operator.sizing.demand import CALM, Decision, SizingState
 
-ChildKey = tuple[str, str]  # kind, name
-IDLE = 3600.0  # seconds without any use
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A user's Secret that is not usable: the reason and a sentence with the remedy, without any value."""
-
-    reason: Reason
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,127 +68,6 @@ class Ledger:
     grants: Grants
     resource_version: int
     spoiled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A change on its way: what changed, how it travels, since when (monotonic seconds)."""
-
-    what: str
-    how: How
-    since: float
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A write that cannot succeed as it is: the reason, a sentence, and when it was tried (monotonic seconds)."""
-
-    reason: Reason
-    message: str
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class SecretsRead:
-    """The last read of the users' Secrets: when (monotonic), and what was missing.
-
-    asked: names what the spec wanted of and from Secrets then (`secret_inputs`); another value asks for a read.
-    mounted: what each pod had mounted of each Secret when it was first seen, by (pod uid, handle): another value means
-    a changed Secret.
-    version: of the Secrets then, for pods that are told for the first time while they are not read.
-    refresh: the pool's annotation then; another value asks for a read.
-    contents: by handle, a hash of login and password, kept here only. owed: by (pod uid, handle), what was mounted of a
-    Secret whose content has changed since: kubelet has yet to bring the new one.
-    """
-
-    at: float
-    asked: str
-    missing: Missing | None
-    mounted: Mapping[tuple[str, str], str]
-    version: str = ""
-    refresh: str = ""
-    contents: Mapping[str, str] = field(default_factory=dict, repr=False)
-    owed: Mapping[tuple[str, str], str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A candidate that one pod tries, or has tried (see `canary`). Times are monotonic seconds.
-
-    inputs: generation of the spec and version of the Secrets; others ask for a try at once. since: of this try.
-    again: when to try again, None while a try is on. reason and message: of the last failure. sound: whether a login to
-    PostgreSQL worked before.
-    """
-
-    digest: str
-    inputs: tuple[int, str]
-    since: float
-    failures: int = 0
-    again: float | None = None
-    reason: Reason | None = None
-    message: str = ""
-    sound: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredDemand:
-    """What the pods did, as far as it was seen. Losing it costs a minute of growth and some of shrinking.
-
-    at: when all were last heard (monotonic seconds). clients: replicas that the client workloads were to have then.
-    states: what each pod said then. decision: None before the first window. quiet_since: no use was seen from then on.
-    held_back: queries were paused then.
-    """
-
-    at: float
-    clients: int
-    states: Mapping[str, AgentState]
-    sizing: SizingState
-    decision: Decision | None = None
-    quiet_since: float = 0.0
-    held_back: bool = False
-
-    @property
-    def highest(self) -> int:
-        """The most that the demand of the last minutes asked for."""
-        return max((want for _, want in self.sizing.wants), default=0)
-
-    @property
-    def young(self) -> bool:
-        """Whether too little was seen to say that less would do."""
-        windows = self.sizing.windows
-        return not windows or windows[-1].at - windows[0].at < CALM
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing was used for so long that somebody should know."""
-        return self.at - self.quiet_since >= IDLE
-
-    @property
-    def fingerprint(self) -> tuple[object, ...]:
-        """What of it is news: not that a pool at rest has rested a little longer."""
-        return self.decision, self.highest, self.young, self.idle
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What outlives a reconcile but not the process; losing it costs a repeated poke or a missing duration, no more.
-
-    Times are monotonic seconds. poked: by pod uid, the annotation's value and when it was written. made: names of our
-    connection Secrets until the first status lists them. endpoints: the last token, for pods told of none.
-    waiting_since: for a word of the PostgresServer.
-    """
-
-    poked: Mapping[str, tuple[str, float]] = field(default_factory=dict)
-    refusals: Mapping[ChildKey, Refusal] = field(default_factory=dict)
-    change: Change | None = None
-    pending_since: float | None = None
-    figures_at: float | None = None
-    reading: SecretsRead | None = None
-    made: tuple[str, ...] = ()
-    endpoints: str = ""
-    trial: Trial | None = None
-    demand: MeasuredDemand | None = None
-    waiting_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pgbouncer_operator.reconcile.observed import ChildKey, Memory
+from pgbouncer_operator.reconcile.memory import ChildKey, Memory
 
 Body = Mapping[str, Any]
 

@@ -13,7 +13,8 @@ from pgbouncer_operator.protocol.grants import Grant, Grants
 from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache import views
 from pgbouncer_operator.reconcile.cache.views import PodView
-from pgbouncer_operator.reconcile.observed import Ledger, Memory, Observation, Observed, ObservedInvalid, with_spec
+from pgbouncer_operator.reconcile.memory import Memory
+from pgbouncer_operator.reconcile.observed import Ledger, Observation, Observed, ObservedInvalid, with_spec
 from pgbouncer_operator.reconcile.pool.plan import plan
 from pgbouncer_operator.reconcile.specification import parsed, read
 from pgbouncer_operator.reconcile.steps import Plan, Step

@@ -11,7 +11,8 @@ from pgbouncer_operator.api.access import PoolMode
 from pgbouncer_operator.api.tuning import SizingMode
 from pgbouncer_operator.protocol.state import AgentState, Flow
 from pgbouncer_operator.reconcile.budget.size import bounds, standing
-from pgbouncer_operator.reconcile.observed import MeasuredDemand, Observed
+from pgbouncer_operator.reconcile.memory import MeasuredDemand
+from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.sizing import demand
 from pgbouncer_operator.sizing.demand import Bounds, SizingState
 from pgbouncer_operator.sizing.window import Window

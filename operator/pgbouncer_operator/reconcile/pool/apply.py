@@ -11,7 +11,8 @@ from pgbouncer_operator.kube.client import Kube, Object
 from pgbouncer_operator.kube.events import Event, EventRecorder, EventType, Regarding
 from pgbouncer_operator.reconcile.cache import views
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache, project
-from pgbouncer_operator.reconcile.observed import Memory, Observation, Refusal
+from pgbouncer_operator.reconcile.memory import Memory, Refusal
+from pgbouncer_operator.reconcile.observed import Observation
 from pgbouncer_operator.reconcile.pool.managed_fields import handed_over
 from pgbouncer_operator.reconcile.steps import Action, Announcement, Plan, Step
 

@@ -8,7 +8,7 @@ from pgbouncer_operator.api.access import Endpoint
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.reconcile.cache.servers import certificate_text
-from pgbouncer_operator.reconcile.observed import Missing
+from pgbouncer_operator.reconcile.memory import Missing
 
 Named = tuple[str, str]  # kind and name of an object in the pool's namespace
 Bodies = Mapping[Named, Mapping[str, Any] | None]  # as read; None: there is no such object

@@ -16,16 +16,13 @@ from pgbouncer_operator.reconcile.budget.ledger import ledger
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache
 from pgbouncer_operator.reconcile.cache.keys import Key
 from pgbouncer_operator.reconcile.cache.views import ChildView, PoolView
+from pgbouncer_operator.reconcile.memory import ChildKey, Memory, Missing, SecretsRead
 from pgbouncer_operator.reconcile.observed import (
-    ChildKey,
     Credentials,
     Membership,
-    Memory,
-    Missing,
     Observation,
     Observed,
     ObservedInvalid,
-    SecretsRead,
     WrittenSecret,
     with_spec,
 )
@@ -66,18 +63,29 @@ class Observer:
         if view is None:
             self.world.ended.pop(key, None)
             return None
-        children = self._children(key, view.uid)
-        pods = self.world.pods.find(key)
         spec, member = self._resolved(view)
         if member is not None and member.obstacle is None:
             view = with_service(view, self.world.servers.found(view))
+        common = replace(await self._common(key, view, memory), membership=member)
+        common = replace(common, former=self._former(common))
+        if isinstance(spec, InvalidSpec):
+            return with_spec(common, spec)
+        config_map = common.children.get(("ConfigMap", naming.config_map(view.name)))
+        observed = replace(with_spec(common, spec), pause=pause(spec, config_map, common.today))
+        if not self.read_secrets or view.deleting:
+            return observed
+        if not should_read(observed, _asked(observed, spec)):
+            return _acquainted(observed)
+        return await self._with_secrets(observed, spec)
+
+    async def _common(self, key: Key, view: PoolView, memory: Memory) -> Observation:
+        """What is observed whatever the spec says. ApiError when a read fails: unknown."""
+        children, pods = self._children(key, view.uid), self.world.pods.find(key)
         if pods:
             await self.world.slices.follow(self.kube, view.backend)
         await self.world.clients.follow(self.kube, view.namespace, view.clients)
         states = await self.agents.ask([pod for pod in pods if not pod.finished])
-        today = self.today()
-        config_map = children.get(("ConfigMap", naming.config_map(view.name)))
-        common = Observation(
+        observation = Observation(
             view=view,
             status=previous({"status": json.loads(view.status)}),
             children=children,
@@ -88,21 +96,11 @@ class Observer:
             secrets=None,
             memory=memory,
             now=self.clock(),
-            today=today,
+            today=self.today(),
             endpoints=self.world.slices.ready(view.backend),
-            pause=None if isinstance(spec, InvalidSpec) else pause(spec, config_map, today),
             clients=self.world.clients.seen(view.namespace, view.clients),
-            membership=member,
         )
-        common = replace(common, ended=self._ended(key, common), former=self._former(common))
-        if isinstance(spec, InvalidSpec):
-            return with_spec(common, spec)
-        observed = with_spec(common, spec)
-        if not self.read_secrets or view.deleting:
-            return observed
-        if not should_read(observed, _asked(observed, observed.spec)):
-            return _acquainted(observed)
-        return await self._with_secrets(observed, observed.spec)
+        return replace(observation, ended=self._ended(key, observation))
 
     def _ended(self, key: Key, observed: Observation) -> frozenset[str]:
         """Pods whose end is known; also of those that are looked at for the first time, and in no ledger yet."""

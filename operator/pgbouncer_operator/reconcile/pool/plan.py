@@ -12,7 +12,8 @@ from pgbouncer_operator.reconcile.budget.server_change import decide
 from pgbouncer_operator.reconcile.budget.size import pool_size
 from pgbouncer_operator.reconcile.cache import endpoints
 from pgbouncer_operator.reconcile.cache.views import ChildView
-from pgbouncer_operator.reconcile.observed import Missing, Observed, ObservedInvalid
+from pgbouncer_operator.reconcile.memory import Missing
+from pgbouncer_operator.reconcile.observed import Observed, ObservedInvalid
 from pgbouncer_operator.reconcile.pause import look_again
 from pgbouncer_operator.reconcile.pool.drift import drift
 from pgbouncer_operator.reconcile.rollout.canary import next_rollout

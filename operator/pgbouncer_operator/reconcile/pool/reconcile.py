@@ -2,7 +2,8 @@
 
 from pgbouncer_operator.reconcile.budget.measure import with_measured_demand
 from pgbouncer_operator.reconcile.cache.keys import Key
-from pgbouncer_operator.reconcile.observed import Memory, Observed
+from pgbouncer_operator.reconcile.memory import Memory
+from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pool.apply import Applier
 from pgbouncer_operator.reconcile.pool.observe import Observer
 from pgbouncer_operator.reconcile.pool.plan import plan

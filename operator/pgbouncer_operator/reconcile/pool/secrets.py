@@ -9,12 +9,8 @@ from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.kube.client import Object
 from pgbouncer_operator.protocol.state import BackendReason
 from pgbouncer_operator.reconcile.cache.views import controller
-from pgbouncer_operator.reconcile.observed import (
-    Missing,
-    Observed,
-    SecretsRead,
-    WrittenSecret,
-)
+from pgbouncer_operator.reconcile.memory import Missing, SecretsRead
+from pgbouncer_operator.reconcile.observed import Observed, WrittenSecret
 from pgbouncer_operator.reconcile.server.membership import authority_body
 from pgbouncer_operator.resources.connection_secret import secret_inputs
 from pgbouncer_operator.resources.login import Login, LoginUnavailable, read_login

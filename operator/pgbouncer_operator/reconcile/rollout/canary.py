@@ -24,7 +24,8 @@ from typing import Any
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import ConditionType, Reason
 from pgbouncer_operator.reconcile.cache.views import PodView
-from pgbouncer_operator.reconcile.observed import Observed, Trial
+from pgbouncer_operator.reconcile.memory import Trial
+from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.rollout.template import respecified
 from pgbouncer_operator.reconcile.rollout.verdict import Outcome, Verdict, judge, refusal
 from pgbouncer_operator.resources.desired import Desired, digest_of

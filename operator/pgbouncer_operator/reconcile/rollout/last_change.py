@@ -5,7 +5,8 @@ import json
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.status import How, LastChange
 from pgbouncer_operator.protocol.intent import Intent
-from pgbouncer_operator.reconcile.observed import Change, Observation, Observed
+from pgbouncer_operator.reconcile.memory import Change
+from pgbouncer_operator.reconcile.observed import Observation, Observed
 from pgbouncer_operator.reconcile.rollout.template import new_image, rolls
 from pgbouncer_operator.resources.desired import Desired
 

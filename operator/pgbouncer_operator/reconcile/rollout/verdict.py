@@ -6,7 +6,8 @@ from enum import Enum, auto
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.protocol.state import AgentState, ProblemReason
 from pgbouncer_operator.reconcile.cache.views import PodView
-from pgbouncer_operator.reconcile.observed import Observed, Trial
+from pgbouncer_operator.reconcile.memory import Trial
+from pgbouncer_operator.reconcile.observed import Observed
 
 REFUSALS = {ProblemReason.CANDIDATE_REFUSED}  # PgBouncer does not take the configuration
 TROUBLES = {ProblemReason.VERIFY_FAILED, ProblemReason.RELOAD_FAILED}  # the agent tries again, which may do

@@ -12,7 +12,8 @@ from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.reconcile.cache import endpoints
 from pgbouncer_operator.reconcile.cache.servers import Found
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
-from pgbouncer_operator.reconcile.observed import Membership, Missing, Observation, Observed, ObservedInvalid, with_spec
+from pgbouncer_operator.reconcile.memory import Missing
+from pgbouncer_operator.reconcile.observed import Membership, Observation, Observed, ObservedInvalid, with_spec
 from pgbouncer_operator.sizing.ledger import charged
 
 LOOK_AGAIN = 1.0  # seconds between two looks at a server that has not said a word about this pool yet

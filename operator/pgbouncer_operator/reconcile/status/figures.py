@@ -19,7 +19,8 @@ from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.budget.capacity import Capacity
 from pgbouncer_operator.reconcile.budget.size import PoolSize
-from pgbouncer_operator.reconcile.observed import Missing, Observed
+from pgbouncer_operator.reconcile.memory import Missing
+from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.rollout.delivery import follows
 from pgbouncer_operator.reconcile.rollout.template import image
 from pgbouncer_operator.reconcile.status.advice import advice

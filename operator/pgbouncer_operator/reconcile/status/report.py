@@ -6,7 +6,8 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason, merge
 from pgbouncer_operator.api.status import Configuration, PoolStatus, ServerConnectionsStatus, Summary
 from pgbouncer_operator.api.tuning import SizingMode
-from pgbouncer_operator.reconcile.observed import Memory, Observation, Observed, ObservedInvalid
+from pgbouncer_operator.reconcile.memory import Memory
+from pgbouncer_operator.reconcile.observed import Observation, Observed, ObservedInvalid
 from pgbouncer_operator.reconcile.rollout.last_change import arrived
 from pgbouncer_operator.reconcile.status.conditions import Decided, conditions
 from pgbouncer_operator.reconcile.status.figures import with_figures

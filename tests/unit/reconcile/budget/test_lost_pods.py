@@ -13,7 +13,8 @@ from pgbouncer_operator.pgbouncer.session import OUTLIVES
 from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.reconcile.cache import views
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache, project
-from pgbouncer_operator.reconcile.observed import Memory, Observed
+from pgbouncer_operator.reconcile.memory import Memory
+from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pool.agents import Agents
 from pgbouncer_operator.reconcile.pool.observe import Observer
 from pgbouncer_operator.reconcile.server.limits_poller import LimitsPoller

@@ -12,7 +12,8 @@ from pgbouncer_operator.api.status import PoolStatus, Recommendation, ServerConn
 from pgbouncer_operator.reconcile.budget.measure import with_measured_demand
 from pgbouncer_operator.reconcile.budget.size import pool_size
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
-from pgbouncer_operator.reconcile.observed import Membership, Memory, Observed
+from pgbouncer_operator.reconcile.memory import Memory
+from pgbouncer_operator.reconcile.observed import Membership, Observed
 from pgbouncer_operator.sizing.allocation import Entry
 
 

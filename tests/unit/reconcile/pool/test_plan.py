@@ -9,7 +9,8 @@ from tests.unit.reconcile.looks import decide, healthy, live, pod, respecified, 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.protocol.grants import Grant, Grants
-from pgbouncer_operator.reconcile.observed import Credentials, Ledger, Missing, Observed, Refusal, WrittenSecret
+from pgbouncer_operator.reconcile.memory import Missing, Refusal
+from pgbouncer_operator.reconcile.observed import Credentials, Ledger, Observed, WrittenSecret
 from pgbouncer_operator.reconcile.steps import Action, Plan
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.login import Login

@@ -9,7 +9,8 @@ from tests.unit.reconcile.looks import SPEC, healthy, pool, saying
 
 from pgbouncer_operator.api.access import User
 from pgbouncer_operator.api.conditions import Reason
-from pgbouncer_operator.reconcile.observed import Missing, Observed, SecretsRead
+from pgbouncer_operator.reconcile.memory import Missing, SecretsRead
+from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pool.secrets import READ_AGAIN, _acquainted, _login, mounted_last, owed, should_read
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources.connection_secret import secret_inputs

@@ -30,7 +30,8 @@ from tests.unit.reconcile.trials import (
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import ConditionType
-from pgbouncer_operator.reconcile.observed import Observed, SecretsRead
+from pgbouncer_operator.reconcile.memory import SecretsRead
+from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pause import Pause
 from pgbouncer_operator.reconcile.rollout.canary import FIRST_PAUSE, STUCK
 from pgbouncer_operator.reconcile.rollout.verdict import NO_WORD, STALE, TROUBLED, UNTESTED

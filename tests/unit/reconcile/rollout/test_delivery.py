@@ -7,7 +7,8 @@ from tests.unit.reconcile.looks import SEQ, decide, healthy, pod, saying, settle
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.protocol.grants import Grant, Grants
-from pgbouncer_operator.reconcile.observed import Credentials, Observed, SecretsRead
+from pgbouncer_operator.reconcile.memory import SecretsRead
+from pgbouncer_operator.reconcile.observed import Credentials, Observed
 from pgbouncer_operator.reconcile.rollout.delivery import FOLLOW_SECONDS, TROUBLED_FOLLOW_SECONDS, pokes, told_seq
 
 DIGEST = wanted().intent.digest

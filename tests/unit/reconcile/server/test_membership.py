@@ -16,7 +16,8 @@ from pgbouncer_operator.reconcile.budget.size import PoolSize
 from pgbouncer_operator.reconcile.cache.servers import Found
 from pgbouncer_operator.reconcile.cache.servers import allowed as consents
 from pgbouncer_operator.reconcile.cache.views import PoolView
-from pgbouncer_operator.reconcile.observed import Ledger, Membership, Missing, Observed
+from pgbouncer_operator.reconcile.memory import Missing
+from pgbouncer_operator.reconcile.observed import Ledger, Membership, Observed
 from pgbouncer_operator.reconcile.server import membership
 from pgbouncer_operator.reconcile.specification import parsed
 from pgbouncer_operator.reconcile.status import checks

@@ -18,7 +18,8 @@ from tests.unit.reconcile.looks import (
 )
 
 from pgbouncer_operator.api.conditions import ConditionType, Reason
-from pgbouncer_operator.reconcile.observed import Credentials, Memory, Missing, Observed, Refusal, SecretsRead
+from pgbouncer_operator.reconcile.memory import Memory, Missing, Refusal, SecretsRead
+from pgbouncer_operator.reconcile.observed import Credentials, Observed
 from pgbouncer_operator.reconcile.status.report import AT_REST, FIRST_STATUS, FIRST_VERDICT
 from pgbouncer_operator.resources.login import Login
 

@@ -1,0 +1,165 @@
+"""What a pool's reconcile remembers until its next. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pgbouncer_operator.api.conditions import Reason
+from pgbouncer_operator.api.status import How
+from pgbouncer_operator.protocol.state import AgentState
+from pgbouncer_operator.sizing.demand import CALM, Decision, SizingState
+
+ChildKey = tuple[str, str]  # kind, name
+IDLE = 3600.0  # seconds without any use
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a pool needs and cannot have: a user's Secret, or its place at a PostgresServer."""
+
+    reason: Reason
+    """The reason for the condition."""
+    message: str
+    """A sentence with the remedy, without any secret value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change on its way to the pods."""
+
+    what: str
+    """What changed, in the words of status.lastChange."""
+    how: How
+    """How it travels."""
+    since: float
+    """When it began, in monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A write that cannot succeed as it is."""
+
+    reason: Reason
+    """The reason for the condition."""
+    message: str
+    """A sentence with what the API server answered."""
+    at: float
+    """When the write was tried, in monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsRead:
+    """The last read of the users' Secrets, and what came of it."""
+
+    at: float
+    """When they were read, in monotonic seconds."""
+    asked: str
+    """What the spec wanted of Secrets then (`secret_inputs`). Another value causes a read."""
+    missing: Missing | None
+    """What was missing; None when all was there."""
+    mounted: Mapping[tuple[str, str], str]
+    """By (pod UID, handle), the generation of the Secret that the pod had mounted when first observed. Another
+    generation means that the Secret has changed.
+    """
+    version: str = ""
+    """Names the content of the Secrets then, for pods that get their first configuration without a read."""
+    refresh: str = ""
+    """The pool's annotation for a refresh then. Another value causes a read."""
+    contents: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """By handle, a hash of login and password. It leaves this process nowhere."""
+    owed: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """By (pod UID, handle), the generation that the pod has mounted of a Secret whose content has changed since:
+    kubelet still has to bring the new one.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A candidate configuration that one pod tries or has tried (see `rollout.canary`). Times are monotonic seconds."""
+
+    digest: str
+    """Hash of the candidate."""
+    inputs: tuple[int, str]
+    """Generation of the spec and version of the Secrets. Other values cause a new try at once."""
+    since: float
+    """When this try began."""
+    failures: int = 0
+    """Failed tries so far."""
+    again: float | None = None
+    """When to try again; None while a try is under way."""
+    reason: Reason | None = None
+    """The reason of the last failure; None before one."""
+    message: str = ""
+    """A sentence about the last failure."""
+    sound: bool = False
+    """Whether a login to PostgreSQL worked before."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredDemand:
+    """What the pods did, as far as it was measured. Without it, growth is a minute late and shrinking some minutes."""
+
+    at: float
+    """When all pods last answered, in monotonic seconds."""
+    clients: int
+    """Replicas that the client workloads were about to have then."""
+    states: Mapping[str, AgentState]
+    """What each pod answered then, by pod UID."""
+    sizing: SizingState
+    """The state of the sizing."""
+    decision: Decision | None = None
+    """The last decision; None before the first window."""
+    quiet_since: float = 0.0
+    """Since when no use was measured, in monotonic seconds."""
+    held_back: bool = False
+    """Whether queries were paused then."""
+
+    @property
+    def highest(self) -> int:
+        """Server connections that the demand of the last minutes asked for at most."""
+        return max((want for _, want in self.sizing.wants), default=0)
+
+    @property
+    def young(self) -> bool:
+        """Whether the measured time is too short to advise a smaller size."""
+        windows = self.sizing.windows
+        return not windows or windows[-1].at - windows[0].at < CALM
+
+    @property
+    def idle(self) -> bool:
+        """Whether the pool has been unused for so long that its owner should know."""
+        return self.at - self.quiet_since >= IDLE
+
+    @property
+    def fingerprint(self) -> tuple[object, ...]:
+        """What of it changes a status: not that an idle pool has been idle a little longer."""
+        return self.decision, self.highest, self.young, self.idle
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What outlives a reconcile but not the process. Without it a poke is repeated or a duration is missing, no more.
+    Times are monotonic seconds.
+    """
+
+    poked: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    """By pod UID, the value of the poke annotation and when it was written."""
+    refusals: Mapping[ChildKey, Refusal] = field(default_factory=dict)
+    """Writes that cannot succeed, by the object's kind and name."""
+    change: Change | None = None
+    """The change on its way; None at rest."""
+    pending_since: float | None = None
+    """Since when a change waits for its pods; None at rest."""
+    figures_at: float | None = None
+    """When the figures of the status were last written."""
+    reading: SecretsRead | None = None
+    """The last read of the users' Secrets; None before the first."""
+    made: tuple[str, ...] = ()
+    """Names of the pool's connection Secrets, until its status lists them."""
+    endpoints: str = ""
+    """The last `endpoints.token`, for pods that have none yet."""
+    trial: Trial | None = None
+    """The candidate that a pod tries or has tried; None without one."""
+    demand: MeasuredDemand | None = None
+    """What the pods did; None before the first answers."""
+    waiting_since: float | None = None
+    """Since when the pool waits for its PostgresServer; None while it does not."""
