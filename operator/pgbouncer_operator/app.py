@@ -32,12 +32,14 @@ from pgbouncer_operator.metrics import Metrics
 from pgbouncer_operator.reconcile.cache import workload_store
 from pgbouncer_operator.reconcile.cache.cluster import WATCHED, ClusterCache, View, project, selector
 from pgbouncer_operator.reconcile.cache.keys import COALESCE, AnyKey, ServerKey, delay
+from pgbouncer_operator.reconcile.cache.server_store import ServerStore
 from pgbouncer_operator.reconcile.dispatch import Dispatcher
+from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
 from pgbouncer_operator.reconcile.pool.agents import Agents
 from pgbouncer_operator.reconcile.pool.apply import Applier
 from pgbouncer_operator.reconcile.pool.observe import Observer
 from pgbouncer_operator.reconcile.pool.reconcile import Reconciler
-from pgbouncer_operator.reconcile.server.limits_poller import LimitsPoller
+from pgbouncer_operator.reconcile.server.limits_poller import Ask, LimitsPoller
 from pgbouncer_operator.reconcile.server.reconcile import ServerReconciler
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.settings import Settings
@@ -68,13 +70,18 @@ def run(settings: Settings, kubeconfig: Path | None) -> int:
 
 @dataclass(slots=True)
 class Operator:
-    """The operator's parts that outlive a lease. kubeconfig: None inside a cluster."""
+    """The operator's parts that outlive a lease. kubeconfig: None inside a cluster. ask: asks PostgreSQL its limits."""
 
     settings: Settings
     kubeconfig: Path | None
+    intervals: Intervals = NORMAL
+    ask: Ask = postgres.limits
     metrics: Metrics = field(default_factory=Metrics)
-    cluster: ClusterCache = field(default_factory=ClusterCache)
+    cluster: ClusterCache = field(init=False)
     queue: WorkQueue[AnyKey] = field(default_factory=WorkQueue)
+
+    def __post_init__(self) -> None:
+        self.cluster = ClusterCache(servers=ServerStore(intervals=self.intervals))
 
     async def run(self) -> None:
         """Serve health and metrics, and work while this process holds the lease, until cancelled. Raises LeaseLost."""
@@ -119,7 +126,7 @@ class Operator:
         async with contextlib.AsyncExitStack() as closing:
             agents = Agents.open()
             closing.push_async_callback(agents.close)
-            limits = LimitsPoller(kube, loop.time, lambda key: self.queue.add_after(key, COALESCE), postgres.limits)
+            limits = LimitsPoller(kube, loop.time, self._wake, self.ask, self.intervals)
             closing.push_async_callback(limits.close)
             workers = self._workers(kube, agents, limits)
             vitals.workers = workers
@@ -139,14 +146,19 @@ class Operator:
                 group.create_task(self._resync(kube, watches), name="resync")
                 group.create_task(self._follow_clients(_Inbox(self, loop, workload_store.project)), name="clients")
 
+    def _wake(self, key: AnyKey) -> None:
+        """Have a pool or a server reconciled soon."""
+        self.queue.add_after(key, COALESCE)
+
     def _workers(self, kube: Kube, agents: Agents, limits: LimitsPoller) -> Workers[AnyKey]:
         loop = asyncio.get_running_loop()
         events = EventRecorder(kube, TokenBucket(EVENTS_RATE, EVENTS_BURST, loop.time), _utc, EVENTS_QUIET)
         platform = Platform(self.settings.pool_image, self.settings.image_pull_policy, self.settings.endpoint_delay)
-        observer = Observer(kube, agents, self.cluster, loop.time, _stamp, self.settings.connection_secrets)
+        read_secrets = self.settings.connection_secrets
+        observer = Observer(kube, agents, self.cluster, loop.time, _stamp, read_secrets, self.intervals)
         pools = Reconciler(observer, Applier(kube, self.cluster, events), platform)
-        servers = ServerReconciler(kube, self.cluster, loop.time, _stamp, limits)
-        work = Dispatcher(pools, servers, lambda key: self.queue.add_after(key, COALESCE))
+        servers = ServerReconciler(kube, self.cluster, loop.time, _stamp, limits, self.intervals)
+        work = Dispatcher(pools, servers, self._wake)
         options = WorkerOptions(
             count=self.settings.workers,
             finished=self.metrics.reconciled,

@@ -27,13 +27,17 @@ class Vitals:
     """Whether every kind has been listed."""
     watching: Callable[[], bool] | None = None
     """Returns whether the watches run; None until the process leads."""
+    stuck_after: float = STUCK_SECONDS
+    """Seconds that one reconcile may take."""
+    silent_after: float = SILENT_SECONDS
+    """Seconds that the elector may go without a round."""
 
     def ailment(self) -> str | None:
         """Why the process should be restarted; None while it is healthy."""
         now = asyncio.get_running_loop().time()
-        if self.elector and self.elector.last_tick and now - self.elector.last_tick > SILENT_SECONDS:
+        if self.elector and self.elector.last_tick and now - self.elector.last_tick > self.silent_after:
             return "the elector is silent"
-        if self.workers and self.workers.busiest() > STUCK_SECONDS:
+        if self.workers and self.workers.busiest() > self.stuck_after:
             return "a reconcile is stuck"
         if self.watching and not self.watching():
             return "the watches have ended"

@@ -15,7 +15,7 @@ from typing import Any
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.protocol.grants import Grant, Grants
-from pgbouncer_operator.reconcile.cache import views
+from pgbouncer_operator.reconcile.cache import projections, views
 from pgbouncer_operator.reconcile.cache.servers import read
 from pgbouncer_operator.reconcile.server import allocate
 from pgbouncer_operator.reconcile.server.allocate import MemberPool
@@ -46,16 +46,16 @@ def pool(number: int, want: int) -> dict[str, Any]:
 def server(status: dict[str, Any]) -> views.ServerView:
     spec = {"host": "main.example.com", "connections": {"max": BUDGET}, "allowedNamespaces": {"from": "All"}}
     metadata = {"name": "rds", "namespace": "platform", "uid": "s", "resourceVersion": "1", "generation": 1}
-    return views.server({"metadata": metadata, "spec": spec, "status": status})
+    return projections.server({"metadata": metadata, "spec": spec, "status": status})
 
 
 def member(known: PostgresServer, number: int, want: int, confirmed: int) -> MemberPool:
     """The pool parsed anew, with a ledger of two pods that was made from round `confirmed`."""
-    made = views.pool(pool(number, want))
+    made = projections.pool(pool(number, want))
     grants = Grants(3, 5, {"a": Grant(10, 3, 10), "b": Grant(10, 3, 10)}, {}, 0, "platform/rds", confirmed)
     body = grants_config_map(made.name, grants)
     metadata = {**body["metadata"], "namespace": made.namespace, "uid": "l", "resourceVersion": "1"}
-    ledger = views.child({**body, "metadata": metadata})
+    ledger = projections.child({**body, "metadata": metadata})
     asked = allocate.asks(parsed(made), made.status, known)
     return MemberPool(made, asked, allocate.holds(ledger, frozenset({"a", "b"})), welcome=True)
 

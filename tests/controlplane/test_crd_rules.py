@@ -36,7 +36,7 @@ SERVER_STATUS: Object = {
             "type": "Ready",
             "status": "True",
             "reason": "Shared",
-            "message": "1 pools share 96 connections.",
+            "message": "1 pool shares 96 connections.",
             "observedGeneration": 1,
             "lastTransitionTime": "2026-01-01T00:00:00Z",
         }

@@ -18,7 +18,8 @@ from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.resources import SECRETS
 from pgbouncer_operator.postgres import ServerAddress, Superuser, Unanswered
 from pgbouncer_operator.reconcile.cache.keys import ServerKey
-from pgbouncer_operator.reconcile.server.limits_poller import LIMITS_LAST, LimitsPoller
+from pgbouncer_operator.reconcile.intervals import NORMAL
+from pgbouncer_operator.reconcile.server.limits_poller import LimitsPoller
 from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.limits import ServerLimits
 
@@ -88,7 +89,7 @@ async def test_the_operator_is_woken_by_a_restart_with_other_limits_and_by_nothi
             return found.limits if found else None
 
         async def again() -> None:
-            now[0] += LIMITS_LAST
+            now[0] += NORMAL.limits
             readings.latest(object_, None)
             await asyncio.gather(*readings._running.values())
 

@@ -21,7 +21,7 @@ from pgbouncer_operator.api.status import previous
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
 from pgbouncer_operator.protocol.grants import Grants, GrantsError
 from pgbouncer_operator.reconcile.budget.ledger import ledger
-from pgbouncer_operator.reconcile.cache import views
+from pgbouncer_operator.reconcile.cache import projections
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
 from pgbouncer_operator.reconcile.memory import Memory, Refusal, SecretsRead
 from pgbouncer_operator.reconcile.observed import Credentials, Observation, Observed, WrittenSecret, with_spec
@@ -77,13 +77,13 @@ class Cluster:
 
     def look(self, silent: bool = False, secrets: bool = True) -> Observed:
         """As `observe` does it."""
-        view = views.pool(self.pool)
+        view = projections.pool(self.pool)
         children = {
             key: child
             for key, body in self.objects.items()
-            if key[0] != "Secret" and (child := views.child(body)).owner == view.uid
+            if key[0] != "Secret" and (child := projections.child(body)).owner == view.uid
         }
-        pods = tuple(views.pod(self._pod_body(each)) for each in self.pods)
+        pods = tuple(projections.pod(self._pod_body(each)) for each in self.pods)
         states = {
             each.uid: None if silent or not each.address else pod.state()
             for each, pod in zip(pods, self.pods, strict=True)

@@ -104,8 +104,8 @@ def take_a_silent_pod_for_an_idle_one_when_the_ledger_is_lost(patch: pytest.Monk
 def drop_a_tombstone_with_the_next_write(patch: pytest.MonkeyPatch) -> None:
     honest = ledger._lost
 
-    def faulty(grants: Any, pods: Any, now: int) -> Any:
-        return [each for each in honest(grants, pods, now) if not grants.pods[each.uid].gone]
+    def faulty(grants: Any, pods: Any, limits: Any) -> Any:
+        return [each for each in honest(grants, pods, limits) if not grants.pods[each.uid].gone]
 
     patch.setattr(ledger, "_lost", faulty)
 

@@ -72,8 +72,7 @@ def drop_pods_whose_objects_are_gone(patch: pytest.MonkeyPatch) -> Allocate:
 
 
 def forget_tombstones_too_early(patch: pytest.MonkeyPatch) -> Allocate:
-    patch.setattr(ledger, "OUTLIVES", OUTLIVES - 10)
-    return allocate
+    return lambda grants, pods, limits: allocate(grants, pods, replace(limits, outlives=OUTLIVES - 10))
 
 
 def round_up(patch: pytest.MonkeyPatch) -> Allocate:

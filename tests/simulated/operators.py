@@ -13,9 +13,11 @@ from tests.simulated.agents import Agents
 from tests.simulated.apiserver.records import Object, Write
 from tests.simulated.apiserver.server import ApiServer
 
-from pgbouncer_operator import naming
+from pgbouncer_operator import naming, postgres
 from pgbouncer_operator.app import Operator
 from pgbouncer_operator.kube.resources import CONNECTION_POOLS, LEASES, Resource
+from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
+from pgbouncer_operator.reconcile.server.limits_poller import Ask
 from pgbouncer_operator.settings import Settings
 
 PATIENCE = 30.0
@@ -28,12 +30,14 @@ class Cluster:
     api: ApiServer
     agents: Agents
     kubeconfig: Path
+    intervals: Intervals = NORMAL
+    ask: Ask = postgres.limits
 
     @contextlib.asynccontextmanager
     async def operator(self, port: int, identity: str = "first", **settings: Any) -> AsyncIterator[asyncio.Task[None]]:
         """Run an operator; it is stopped as by SIGTERM."""
         chosen = Settings(**{"pool_image": "pool:1", "identity": identity, "http_port": port, **settings})
-        running = asyncio.create_task(Operator(chosen, self.kubeconfig).run())
+        running = asyncio.create_task(Operator(chosen, self.kubeconfig, self.intervals, self.ask).run())
         try:
             yield running
         finally:

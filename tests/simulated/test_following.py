@@ -40,7 +40,7 @@ def news(resource: Resource, body: Object) -> workload_store.View:
 
 
 def clients(world: ClusterCache, view: PoolView) -> int | None:
-    found: ClientReplicas | None = world.clients.seen(view.namespace, view.clients)
+    found: ClientReplicas | None = world.clients.replicas(view.namespace, view.clients)
     return None if found is None else found.desired
 
 

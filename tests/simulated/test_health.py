@@ -74,9 +74,7 @@ async def test_a_standby_is_ready(get: Get, vitals: Vitals) -> None:
     assert await get("/readyz") == (200, "ok")
 
 
-async def test_a_stuck_reconcile_is_an_ailment_and_a_busy_one_is_not(
-    get: Get, vitals: Vitals, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stuck_reconcile_is_an_ailment_and_a_busy_one_is_not(get: Get, vitals: Vitals) -> None:
     queue = WorkQueue[tuple[str, str]]()
 
     started = asyncio.Event()
@@ -90,17 +88,17 @@ async def test_a_stuck_reconcile_is_an_ailment_and_a_busy_one_is_not(
     queue.add(("ns", "a"))
     await started.wait()
     assert await get("/livez") == (200, "ok")
-    monkeypatch.setattr("pgbouncer_operator.health.STUCK_SECONDS", 0.0)
+    vitals.stuck_after = 0.0
     assert await get("/livez") == (503, "a reconcile is stuck")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_silent_elector_is_an_ailment(get: Get, vitals: Vitals, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_elector_is_an_ailment(get: Get, vitals: Vitals) -> None:
     vitals.elector = elector()
     await vitals.elector.acquire()
     assert await get("/livez") == (200, "ok")
-    monkeypatch.setattr("pgbouncer_operator.health.SILENT_SECONDS", -1.0)
+    vitals.silent_after = -1.0
     assert await get("/livez") == (503, "the elector is silent")
 
 

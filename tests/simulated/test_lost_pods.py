@@ -11,8 +11,7 @@ from tests.simulated.test_postgres_server import allocated, member, server
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, PODS
-from pgbouncer_operator.reconcile.server import reconcile
-from pgbouncer_operator.sizing import ledger
+from pgbouncer_operator.reconcile.intervals import Intervals
 
 MOST = 20
 SHORT = 3  # seconds: a test cannot wait for PostgreSQL's keepalives
@@ -20,8 +19,8 @@ SHORT = 3  # seconds: a test cannot wait for PostgreSQL's keepalives
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
-    monkeypatch.setattr(ledger, "OUTLIVES", SHORT)
     async with cluster(tmp_path, monkeypatch) as made:
+        made.intervals = Intervals(sessions=SHORT)
         yield made
 
 
@@ -99,10 +98,8 @@ async def test_a_pod_that_went_while_nobody_looked_is_kept_in_mind_too(world: Cl
         await world.until_ready("shop")
 
 
-async def test_a_pod_that_ends_as_it_should_leaves_nothing(
-    world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ledger, "OUTLIVES", 3600)
+async def test_a_pod_that_ends_as_it_should_leaves_nothing(world: Cluster, unused_tcp_port: int) -> None:
+    world.intervals = Intervals(sessions=3600)
     async with world.operator(unused_tcp_port):
         world.api.create(pool(serverConnections={"max": MOST}))
         await world.until_ready("shop")
@@ -113,10 +110,11 @@ async def test_a_pod_that_ends_as_it_should_leaves_nothing(
         assert all("gone" not in each for each in document(world)["pods"].values())
 
 
-async def test_the_share_of_a_deleted_pool_is_kept_while_sessions_of_its_lost_pod_may_be_left(
-    world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("sessions", [3600, SHORT])
+async def test_the_share_of_a_deleted_pool_is_kept_as_long_as_sessions_of_its_lost_pod_may_be_left(
+    world: Cluster, unused_tcp_port: int, sessions: int
 ) -> None:
-    monkeypatch.setattr(reconcile, "OUTLIVES", 3600)
+    world.intervals = Intervals(sessions=sessions)
     world.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
     async with world.operator(unused_tcp_port):
         world.api.create(server(MOST))
@@ -128,9 +126,10 @@ async def test_the_share_of_a_deleted_pool_is_kept_while_sessions_of_its_lost_po
         world.api.delete(CONNECTION_POOLS, ("default", "shop"))
         world.api.create(member("next", MOST))
         await world.until(lambda: not world.agents.of("default", "shop"), "no pod is left")
-        await world.settled()
-        assert allocated(world)["shop"] == MOST
-        monkeypatch.setattr(reconcile, "OUTLIVES", 0)
+        if sessions > SHORT:
+            await world.settled(SHORT + 1.0)
+            assert allocated(world)["shop"] == MOST
+            return
         await world.until(lambda: "shop" not in allocated(world), "the deleted pool's share is free")
         await world.until_ready("next")
 

@@ -14,6 +14,7 @@ from tests.simulated.operators import Cluster, cluster, highest, pool
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, NAMESPACES, POSTGRES_SERVERS
+from pgbouncer_operator.reconcile.intervals import Intervals
 
 PORT = 18310
 SERVER = "platform/rds"
@@ -222,11 +223,8 @@ async def test_a_pool_that_goes_round_the_budget_is_refused_and_serves_on(world:
         assert SERVER in world.condition("sly", "Stalled")["message"]
 
 
-async def test_the_servers_ca_is_copied_to_its_pools_and_a_renewed_one_too(
-    world: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pgbouncer_operator.reconcile.cache.server_store.AUTHORITY_LASTS", 0.5)
-    monkeypatch.setattr("pgbouncer_operator.reconcile.server.reconcile.AUTHORITY_LASTS", 0.5)
+async def test_the_servers_ca_is_copied_to_its_pools_and_a_renewed_one_too(world: Cluster) -> None:
+    world.intervals = Intervals(authority=0.5)
     metadata = {"namespace": "platform", "name": "rds-ca"}
     world.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.pem": "FIRST"}})
     world.api.create(server(20, tls={"ca": {"configMapKeyRef": {"name": "rds-ca", "key": "ca.pem"}}}))

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tests.simulated.test_postgres_server import allocated, held, member, moving
 
 from pgbouncer_operator.kube.resources import POSTGRES_SERVERS, SECRETS
 from pgbouncer_operator.postgres import ServerAddress, Superuser, Unanswered
+from pgbouncer_operator.reconcile.intervals import Intervals
 from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.limits import ServerLimits
 
@@ -40,18 +41,16 @@ class Answers:
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
-    for name in ("limits_poller.LIMITS_LAST", "limits_poller.FAILED_LAST", "reconcile.FAILED_LAST"):
-        monkeypatch.setattr(f"pgbouncer_operator.reconcile.server.{name}", SOON)
-    monkeypatch.setattr("pgbouncer_operator.reconcile.server.reconcile.AUTHORITY_LASTS", SOON)
     async with cluster(tmp_path, monkeypatch) as made:
+        made.intervals = Intervals(limits=SOON, failed_limits=SOON, authority=SOON)
         made.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
         yield made
 
 
 @pytest.fixture
-def postgres(monkeypatch: pytest.MonkeyPatch) -> Answers:
+def postgres(world: Cluster) -> Answers:
     answers = Answers(ServerLimits(64, 3, "first"))
-    monkeypatch.setattr("pgbouncer_operator.postgres.limits", answers.limits)
+    world.ask = answers.limits
     return answers
 
 
@@ -105,7 +104,7 @@ async def test_without_a_maximum_and_without_a_login_the_remedy_is_told(world: C
     async with world.operator(PORT + 2):
         await until_told(world, "LimitsMissing")
         await world.until(lambda: told(world, "Stalled").get("reason") == "LimitsMissing", "somebody has to act")
-        assert "Set connections.max, or monitoring.secretRef" in told(world)["message"]
+        assert "Set connections.max or monitoring.secretRef" in told(world)["message"]
         respec(world, POSTGRES_SERVERS, "platform", "rds", connections={"max": 20})
         await world.until_ready("shop")
         assert not told(world)
@@ -126,7 +125,7 @@ async def test_without_an_answer_the_last_figure_holds_also_after_a_restart(
             await world.until(lambda: held(world) == 60, "in use")
             postgres.now = failure
             await until_told(world, reason)
-            assert "The last known budget, 60, stays in force" in told(world)["message"]
+            assert "The last budget, 60, stays in force" in told(world)["message"]
         async with world.operator(PORT + 4, identity="second"):
             world.api.create(member("two"))
             await world.until_ready("one", "two")
@@ -192,15 +191,13 @@ async def test_at_rest_it_is_read_and_nothing_is_written(world: Cluster, postgre
         assert len(postgres.asked) > asked
 
 
-async def test_a_server_that_never_answers_holds_no_pool_up(
-    world: Cluster, postgres: Answers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_that_never_answers_holds_no_pool_up(world: Cluster, postgres: Answers) -> None:
     async def silence(address: ServerAddress, login: Login) -> ServerLimits:
         postgres.asked.append((address, login))
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr("pgbouncer_operator.postgres.limits", silence)
+    world.ask = silence
     world.api.create(secret())
     world.api.create(server(20, monitoring=MONITORED["monitoring"]))
     world.api.create(member("shop"))
@@ -228,10 +225,8 @@ async def test_nothing_of_the_secret_is_told(
         assert value not in everything
 
 
-async def test_a_pool_that_reaches_the_server_again_has_it_asked_at_once(
-    world: Cluster, postgres: Answers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pgbouncer_operator.reconcile.server.limits_poller.LIMITS_LAST", 600.0)
+async def test_a_pool_that_reaches_the_server_again_has_it_asked_at_once(world: Cluster, postgres: Answers) -> None:
+    world.intervals = replace(world.intervals, limits=600.0)
     world.api.create(secret())
     world.api.create(server(**MONITORED))
     world.api.create(member("shop"))

@@ -12,6 +12,7 @@ from tests.simulated.test_postgres_server import member, respec, server
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, POSTGRES_SERVERS
+from pgbouncer_operator.reconcile.intervals import Intervals
 
 AWAY: dict[str, Any] = {"serverRef": {"name": "other", "namespace": "platform"}}
 BACK: dict[str, Any] = {"serverRef": {"name": "rds", "namespace": "platform"}}
@@ -94,10 +95,8 @@ async def test_a_pool_that_has_moved_grows_where_it_is(world: Cluster, unused_tc
         assert (charge(world, "rds"), charge(world, "other")) == (10, 40)
 
 
-async def test_a_pool_that_comes_back_is_charged_for_what_it_brings(
-    world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pgbouncer_operator.reconcile.server.membership.UNTOLD_SECONDS", 2.0)
+async def test_a_pool_that_comes_back_is_charged_for_what_it_brings(world: Cluster, unused_tcp_port: int) -> None:
+    world.intervals = Intervals(admission=2.0)
     world.api.create(another("elsewhere", 40))
     world.api.create(member("shop", 40))
     async with world.operator(unused_tcp_port):

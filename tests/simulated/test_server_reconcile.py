@@ -12,15 +12,12 @@ from tests.simulated.apiserver.records import Object
 from tests.simulated.kube.clusters import Pair, pair
 from tests.simulated.test_postgres_server import member, server
 
-from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.resources import CONNECTION_POOLS, POSTGRES_SERVERS
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache
 from pgbouncer_operator.reconcile.cache.keys import ServerKey
-from pgbouncer_operator.reconcile.cache.views import PoolView
 from pgbouncer_operator.reconcile.server.limits_poller import LimitsPoller
 from pgbouncer_operator.reconcile.server.reconcile import ServerReconciler
-from pgbouncer_operator.reconcile.specification import parsed
 from pgbouncer_operator.sizing.limits import ServerLimits
 
 KEY = ServerKey("platform", "rds")
@@ -88,22 +85,15 @@ async def test_a_server_that_is_gone_at_the_write_is_left_alone(looking: Looking
 
 
 async def test_a_pool_that_rests_is_read_once_for_many_looks_and_forgotten_when_it_goes(
-    looking: Looking, monkeypatch: pytest.MonkeyPatch
+    looking: Looking,
 ) -> None:
-    read: list[object] = []
-
-    def counted(view: PoolView) -> ConnectionPool | InvalidSpec:
-        read.append(view)
-        return parsed(view)
-
-    monkeypatch.setattr("pgbouncer_operator.reconcile.server.reconcile.parsed", counted)
     await looking.look()
     await looking.look()
-    before = len(read)
+    before = looking.reconciler._demands[SHOP]
     for _ in range(3):
         await looking.look()
         looking.reconciler.contribution(SHOP)
-    assert len(read) == before
+    assert looking.reconciler._demands[SHOP] is before
     looking.cluster.api.delete(CONNECTION_POOLS, SHOP)
     await looking.world.sync(looking.cluster.kube, ())
     looking.reconciler.contribution(SHOP)

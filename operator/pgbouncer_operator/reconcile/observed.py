@@ -1,4 +1,4 @@
-"""Everything one reconcile looks at, as frozen values; and what it remembers until the next. Pure."""
+"""Everything that one reconcile of a pool observes, as frozen values. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -13,6 +13,7 @@ from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache.views import ChildView, PodView, PoolView
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
+from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
 from pgbouncer_operator.reconcile.memory import ChildKey, Memory, Missing
 from pgbouncer_operator.reconcile.pause import Pause
 from pgbouncer_operator.resources.login import Login
@@ -23,29 +24,30 @@ EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """A pool's place at a PostgresServer. server: namespace/name. entry: what it may hold, None before it may anything.
-
-    authority: the server's CA in PEM, None while it cannot be read. obstacle: why the pool cannot use the server.
-    welcome: False once the pool's namespace is not allowed any more.
-    """
+    """A pool's place at a PostgresServer."""
 
     server: str
+    """The server as `namespace/name`."""
     entry: Entry | None = None
+    """The pool's allocation; None before it has one."""
     authority: str | None = None
+    """The server's CA in PEM; None without one or while it cannot be read."""
     obstacle: Missing | None = None
+    """Why the pool cannot use the server; None when it can."""
     welcome: bool = True
+    """False once the server no longer allows the pool's namespace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The users' Secrets as just read. by_user: login, or what is missing, by handle. version: names this content.
-
-    authorities: what clients of an endpoint verify its certificate with, in PEM, where that could be read.
-    """
+    """The users' Secrets as just read."""
 
     by_user: Mapping[str, Login | Missing]
+    """By handle, the login or what is missing."""
     version: str
+    """Names this content."""
     authorities: Mapping[Endpoint, str] = field(default_factory=dict)
+    """By endpoint, the PEM with which clients verify its certificate, where it could be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,53 +55,68 @@ class WrittenSecret:
     """A connection Secret as it is in the cluster."""
 
     uid: str
+    """Its UID."""
     resource_version: str
+    """Its version."""
     owner: str
+    """UID of the owner that controls it; empty without one."""
     body: Mapping[str, Any] = field(repr=False)
+    """The whole object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The pool's grants and the version they were read at, for compare-and-swap. version 0: not written yet.
-
-    spoiled: what is written cannot be read, and these grants are what the pods say.
-    """
+    """The pool's grants as they are in the cluster."""
 
     grants: Grants
+    """The grants."""
     resource_version: int
+    """The version that they were read at, for compare-and-swap; 0 before the first write."""
     spoiled: bool = False
+    """Whether what is written cannot be read, and `grants` come from the pods' answers instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at a pool and all that belongs to it, whatever its spec says.
-
-    credentials and secrets: None when not read this time.
-    states: by pod uid, None where the agent did not answer: unknown, never absent. now: monotonic; today: RFC 3339.
-    endpoints: ready addresses of the Service that is the backend, None while unknown. pause: asked for by the spec.
-    clients: replicas of the client workloads, None while unknown or when the spec names none.
-    membership: what its PostgresServer says, None where it has none. former: the entry at the PostgresServer that its
-    ledger names, where the spec names another server. ended: pods of the ledger, or of this very look, whose objects
-    have gone after the pods had.
-    """
+    """What is observed of a pool and all that belongs to it, whatever its spec says."""
 
     view: PoolView
+    """The pool."""
     status: PoolStatus
+    """Its last status."""
     children: Mapping[ChildKey, ChildView]
+    """Its objects by kind and name."""
     pods: tuple[PodView, ...]
+    """Its pods."""
     states: Mapping[str, AgentState | None]
+    """By pod UID, what the agent answered; None without an answer: unknown, never absent."""
     ledger: Ledger | None
+    """Its grants; None before the first ledger."""
     credentials: Credentials | None
+    """The users' Secrets; None when they were not read this time."""
     secrets: Mapping[str, WrittenSecret | None] | None
+    """Its connection Secrets by name, None for one that does not exist; None when they were not read this time."""
     memory: Memory
+    """What was remembered from earlier reconciles."""
     now: float
+    """Monotonic seconds."""
     today: str
+    """The same instant, RFC 3339."""
     endpoints: tuple[str, ...] | None = None
+    """Ready addresses of the Service that is the backend; None while unknown."""
     pause: Pause | None = None
+    """The pause that the spec asks for; None without one."""
     clients: ClientReplicas | None = None
+    """Replicas of the client workloads; None while unknown, or when the spec names none."""
     membership: Membership | None = None
+    """Its place at its PostgresServer; None without one."""
     former: Entry | None = None
+    """The pool's allocation at the PostgresServer that the ledger names, when the spec names another server; else None.
+    """
     ended: frozenset[str] = frozenset()
+    """UIDs of pods, of the ledger or of this observation, whose objects have disappeared after they ended."""
+    intervals: Intervals = NORMAL
+    """How long to wait before something is done."""
 
     @property
     def unix(self) -> int:
@@ -113,7 +130,7 @@ class Observation:
 
     @property
     def leaving(self) -> tuple[PodView, ...]:
-        """Pods that still drain, or may still run although they are said to have failed."""
+        """Pods that drain, or that may still run although their phase is Failed."""
         return tuple(pod for pod in self.pods if (pod.terminating or pod.finished) and not pod.ended)
 
     @property
@@ -123,16 +140,16 @@ class Observation:
 
     @property
     def made(self) -> tuple[str, ...]:
-        """Names of the connection Secrets that we made."""
+        """Names of the pool's connection Secrets."""
         return self.status.connection_secrets or self.memory.made
 
     def child(self, body: Mapping[str, Any]) -> ChildView | None:
-        """The live object of a desired one's kind and name."""
+        """The live object with a desired object's kind and name."""
         return self.children.get((body["kind"], body["metadata"]["name"]))
 
     @property
     def fingerprint(self) -> tuple[object, ...] | None:
-        """What two looks have in common when nothing but time has passed between them; None after a read of Secrets.
+        """What two observations have in common when only time has passed between them; None after a read of Secrets.
 
         It refers to values that the stores keep anyway: thousands of pools at rest must not cost memory.
         """
@@ -153,20 +170,20 @@ class Observation:
         )
 
     def owes(self, uid: str) -> bool:
-        """Whether that pod still has the content of a Secret mounted that is known to have changed."""
+        """Whether the pod still has the former content of a changed Secret mounted."""
         state, reading = self.states.get(uid), self.memory.reading
         if state is None or reading is None:
             return False
         return any(reading.owed.get((uid, handle)) == each.generation for handle, each in state.users.items())
 
     def remember(self, **changes: Any) -> Self:
-        """The same look with a changed memory."""
+        """The same observation with a changed memory."""
         return replace(self, memory=replace(self.memory, **changes))
 
 
 @dataclass(frozen=True, slots=True)
 class Observed(Observation):
-    """A look at a pool whose spec can be used."""
+    """An observation of a pool whose spec can be used."""
 
     spec: ConnectionPool = field(kw_only=True)
     """The pool, with what its PostgresServer adds to it."""
@@ -174,7 +191,9 @@ class Observed(Observation):
 
 @dataclass(frozen=True, slots=True)
 class ObservedInvalid(Observation):
-    """A look at a pool whose spec cannot be used: it has faults, or its PostgresServer does not let the pool in."""
+    """An observation of a pool whose spec cannot be used: it has faults, or its PostgresServer does not let the pool
+    in.
+    """
 
     fault: InvalidSpec = field(kw_only=True)
     """Every fault, with its field and a remedy."""
@@ -185,7 +204,7 @@ def with_spec(observation: Observation, spec: ConnectionPool) -> Observed: ...
 @overload
 def with_spec(observation: Observation, spec: InvalidSpec) -> ObservedInvalid: ...
 def with_spec(observation: Observation, spec: ConnectionPool | InvalidSpec) -> Observed | ObservedInvalid:
-    """The same look at a pool that has this spec, or this fault."""
+    """The same observation of a pool that has this spec, or this fault."""
     common: dict[str, Any] = {each.name: getattr(observation, each.name) for each in fields(Observation)}
     if isinstance(spec, InvalidSpec):
         return ObservedInvalid(**common, fault=spec)

@@ -66,6 +66,8 @@ class LedgerTerms:
     """Whether other pools wait until this pool's charge falls to its size."""
     now: int = 0
     """Unix seconds."""
+    outlives: int = OUTLIVES
+    """Seconds for which PostgreSQL may count the sessions of a lost pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> Rou
     pods that wait, and a pod that already has one more than others keeps it, so that nothing moves without need.
     """
     ended = {pod.uid for pod in pods if pod.ended}
-    pods = [*(pod for pod in pods if pod.uid not in ended), *_lost(grants, pods, limits.now)]
+    pods = [*(pod for pod in pods if pod.uid not in ended), *_lost(grants, pods, limits)]
     # A pod that applied a higher sequence refuses all up to that one: the ledger was damaged or deleted since.
     seq = max([grants.seq, *(pod.seq or 0 for pod in pods)]) + 1
     held = {pod.uid: replace(_standing(grants, pod, limits.static), gone=pod.gone) for pod in pods}
@@ -132,23 +134,23 @@ def kept(grants: Grants) -> int:
     return sum(_charge(each) for each in grants.pods.values() if each.gone)
 
 
-def relief(grants: Grants) -> int | None:
+def relief(grants: Grants, outlives: int = OUTLIVES) -> int | None:
     """When the next tombstone expires, in Unix seconds; None where there is none."""
-    return min((each.gone + OUTLIVES + 1 for each in grants.pods.values() if each.gone), default=None)
+    return min((each.gone + outlives + 1 for each in grants.pods.values() if each.gone), default=None)
 
 
-def _lost(grants: Grants, pods: Sequence[PodUse], now: int) -> list[PodUse]:
+def _lost(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> list[PodUse]:
     """The pods of the ledger that no longer exist, while PostgreSQL may still count their sessions.
 
     A time in the future comes from another operator's wrong clock: it counts as now, or it would hold connections for
     years.
     """
-    missed = {uid: min(each.gone or now, now) for uid, each in grants.pods.items()}
+    missed = {uid: min(each.gone or limits.now, limits.now) for uid, each in grants.pods.items()}
     existing = {pod.uid for pod in pods}
     return [
         PodUse(uid, terminating=True, gone=gone)
         for uid, gone in missed.items()
-        if uid not in existing and now - gone <= OUTLIVES
+        if uid not in existing and limits.now - gone <= limits.outlives
     ]
 
 

@@ -11,7 +11,7 @@ from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.status import previous
 from pgbouncer_operator.protocol.grants import Grant, Grants
 from pgbouncer_operator.protocol.state import AgentState
-from pgbouncer_operator.reconcile.cache import views
+from pgbouncer_operator.reconcile.cache import projections, views
 from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.memory import Memory
 from pgbouncer_operator.reconcile.observed import Ledger, Observation, Observed, ObservedInvalid, with_spec
@@ -50,7 +50,7 @@ def live(body: dict[str, Any], uid: str = "child-uid", posted: bool = False) -> 
     if body["kind"] == "Deployment":
         replicas = body["spec"]["replicas"]
         body["status"] = {"observedGeneration": 1, "replicas": replicas, "updatedReplicas": replicas}
-    return views.child(body)
+    return projections.child(body)
 
 
 def pod(uid: str, digest: str, **changes: Any) -> PodView:
@@ -82,7 +82,7 @@ def healthy(**spec: Any) -> Observed:
     ledger = dress(read(body), grants_config_map("shop", grants))
     found = [live(each) for each in (*children, ledger)]
     common = Observation(
-        view=views.pool(body),
+        view=projections.pool(body),
         status=previous({}),
         children={(each.kind, each.name): each for each in found},
         pods=(pod("a", digest), pod("b", digest)),
@@ -100,12 +100,12 @@ def healthy(**spec: Any) -> Observed:
 def respecified(observed: Observed, **spec: Any) -> Observed:
     """The same cluster, and a user who has just changed the spec."""
     body = pool(**spec)
-    return replace(observed, view=views.pool(body), spec=read(body))
+    return replace(observed, view=projections.pool(body), spec=read(body))
 
 
 def invalid(observed: Observed, **spec: Any) -> ObservedInvalid:
     """The same cluster, and a user who has just written a spec that cannot be used."""
-    view = views.pool(pool(**spec))
+    view = projections.pool(pool(**spec))
     fault = parsed(view)
     assert isinstance(fault, InvalidSpec)
     return with_spec(replace(observed, view=view), fault)

@@ -8,7 +8,7 @@ from tests.unit.reconcile import looks
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.postgres_server import PostgresServer
-from pgbouncer_operator.reconcile.cache import views
+from pgbouncer_operator.reconcile.cache import projections, views
 from pgbouncer_operator.reconcile.cache.servers import Found, read
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
 from pgbouncer_operator.reconcile.server.limits import LimitsReading
@@ -26,7 +26,7 @@ def view(status: dict[str, Any] | None = None, **spec: Any) -> ServerView:
     """A server of 60 connections, or with another spec."""
     metadata = {"name": "rds", "namespace": "platform", "uid": "s", "resourceVersion": "7", "generation": 2}
     body = {"host": "postgres", "connections": {"max": 60}, "allowedNamespaces": {"from": "All"}} | spec
-    return views.server({"metadata": metadata, "spec": body, "status": status or {}})
+    return projections.server({"metadata": metadata, "spec": body, "status": status or {}})
 
 
 def server(made: ServerView) -> PostgresServer:
@@ -44,7 +44,7 @@ def entry(connections: int, high: int | None = None, uid: str = "pool-uid") -> d
 def member(status: dict[str, Any] | None = None, **spec: Any) -> PoolView:
     """The pool `web/shop` at that server."""
     body = looks.pool(**{"backend": {"serverRef": {"name": "rds", "namespace": "platform"}}, **spec})
-    return views.pool({**body, "status": status or {}})
+    return projections.pool({**body, "status": status or {}})
 
 
 def found(made: ServerView, allowed: bool | None = True) -> Found:
@@ -54,7 +54,7 @@ def found(made: ServerView, allowed: bool | None = True) -> Found:
 def ledger(text: str) -> views.ChildView:
     body = {"apiVersion": "v1", "kind": "ConfigMap", "data": {naming.GRANTS_KEY: text}}
     metadata = {"name": "shop-grants", "namespace": "web", "uid": "l", "resourceVersion": "1"}
-    return views.child({**body, "metadata": metadata})
+    return projections.child({**body, "metadata": metadata})
 
 
 def invalid(made: ServerView) -> InvalidSpec:

@@ -1,1 +1,1 @@
-"""How many connections a pool holds and how they move between its pods. Pure."""
+"""How many server connections a pool may hold, and how they move between its pods. Pure."""

@@ -1,6 +1,6 @@
-"""May the pods change now? Limits move first, then pods. Pure.
+"""The next step of a pool's ledger, and whether its pods may change now. Pure.
 
-What a step adds must fit into what nobody is charged for.
+Limits move before pods do. What a step adds must fit into the connections that no pod is charged with.
 """
 
 from dataclasses import dataclass, replace
@@ -16,47 +16,53 @@ from pgbouncer_operator.sizing.ledger import LedgerTerms, PodUse, Round, allocat
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """This round of the ledger, the replicas the Deployment may have now, and whether a roll may begin."""
+    """What the pool's pods may do now."""
 
     round: Round
+    """This step of the ledger."""
     replicas: int
+    """Replicas that the Deployment may have now."""
     may_roll: bool
+    """Whether a roll may begin."""
 
 
 def decide(observed: Observed, wanted: Desired, size: int) -> Capacity:
-    """One step towards `wanted`: pods are taken away at once, and added only when each of them could take `static`.
+    """One step towards `wanted`. size: server connections that the pool may hold.
 
-    So that even pods that start without an operator, on `static`, stay within the budget.
+    Pods are removed at once. Pods are added only when each could take `fit.static` connections without a grant, so that
+    even pods that start while no operator runs stay within the size.
     """
     fit = wanted.fit
-    standing = progress(observed, wanted)
-    rolling = standing is not None and (rolls(observed, wanted) or standing.existing > standing.updated)
+    deployment = progress(observed, wanted)
+    rolling = deployment is not None and (rolls(observed, wanted) or deployment.existing > deployment.updated)
     slots = max(len(observed.living), fit.replicas + (fit.surge if rolling else 0))
     grants = observed.ledger.grants if observed.ledger else Grants(seq=1, static=0, pods={})
-    decided = allocate(grants, _uses(observed), _limits(observed, fit, size, slots))
-    newcomers = decided.room(size) // fit.static if fit.static else 0
-    holders = len(observed.living) - len(decided.waiting)
-    now = standing.replicas if standing else 0
-    replicas = fit.replicas if fit.replicas <= now else max(now, min(fit.replicas, holders + newcomers))
-    return Capacity(decided, replicas, may_roll=not fit.surge or newcomers > 0)
+    step = allocate(grants, _uses(observed), _terms(observed, fit, size, slots))
+    new_pods = step.room(size) // fit.static if fit.static else 0
+    holders = len(observed.living) - len(step.waiting)
+    now = deployment.replicas if deployment else 0
+    replicas = fit.replicas if fit.replicas <= now else max(now, min(fit.replicas, holders + new_pods))
+    return Capacity(step, replicas, may_roll=not fit.surge or new_pods > 0)
 
 
-def _limits(observed: Observed, fit: Fit, size: int, slots: int) -> LedgerTerms:
-    limits = LedgerTerms(size, fit.floor, slots, fit.static, now=observed.unix)
+def _terms(observed: Observed, fit: Fit, size: int, slots: int) -> LedgerTerms:
+    """What the pods' caps have to respect."""
+    terms = LedgerTerms(size, fit.floor, slots, fit.static, now=observed.unix, outlives=observed.intervals.sessions)
     if observed.membership is None or observed.membership.entry is None:
-        return limits
+        return terms
     entry = observed.membership.entry
     awaited = entry.high > entry.connections
-    return replace(limits, server=observed.membership.server, allocation=entry.seq, awaited=awaited)
+    return replace(terms, server=observed.membership.server, allocation=entry.seq, awaited=awaited)
 
 
 def _uses(observed: Observed) -> list[PodUse]:
+    """What each pod holds by its own report."""
     uses = []
     for pod in (*observed.living, *observed.leaving):
-        going = pod.terminating or pod.finished
-        use = PodUse(pod.uid, going, address=pod.address, serves=pod.ready, expected=_expected(pod))
+        leaving = pod.terminating or pod.finished
+        use = PodUse(pod.uid, leaving, address=pod.address, serves=pod.ready, expected=_expected(pod))
         state = observed.states.get(pod.uid)
-        if state is not None and (state.cap or not pod.ready):  # an agent that just started has confirmed nothing yet
+        if state is not None and (state.cap or not pod.ready):  # an agent that has just started confirms nothing
             use = replace(use, seq=state.seq, cap=state.cap, open=state.open)
         uses.append(use)
     ended = observed.ended | {pod.uid for pod in observed.pods if pod.ended}
@@ -64,5 +70,5 @@ def _uses(observed: Observed) -> list[PodUse]:
 
 
 def _expected(pod: PodView) -> bool:
-    """Whether kubelet is about to give the pod an address."""
+    """Whether the pod is about to get an address."""
     return pod.placed and not pod.address and not pod.terminating

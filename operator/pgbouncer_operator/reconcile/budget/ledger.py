@@ -1,7 +1,6 @@
-"""Reading the ledger back from its ConfigMap. Pure.
+"""Reads the ledger back from its ConfigMap. Pure.
 
-A ledger that somebody spoiled or deleted by hand is unknown, not empty: then every pod is charged with all it may have
-had.
+A ledger that was damaged or deleted is unknown, not empty: every pod is then charged with all that it may have had.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +12,14 @@ from pgbouncer_operator.reconcile.cache.views import ChildView, PodView
 from pgbouncer_operator.reconcile.observed import Ledger
 from pgbouncer_operator.reconcile.rollout.delivery import told_seq
 
-MOST = 10_000  # the highest serverConnections.max there is
+MOST = 10_000  # the highest serverConnections.max that the CRD accepts
 
 
 def ledger(child: ChildView | None, pods: Sequence[PodView], states: Mapping[str, AgentState | None]) -> Ledger | None:
-    """The ledger as it stands, None before the first one. resource_version 0: it is gone and must be made anew."""
+    """The pool's ledger; None before the first one. resource_version 0: it was deleted and has to be created again."""
     if child is None:
-        known = any(told_seq(pod) for pod in pods) or any(state.seq for state in states.values() if state is not None)
-        return Ledger(_recovered(pods, states), 0) if known else None
+        existed = any(told_seq(pod) for pod in pods) or any(state.seq for state in states.values() if state is not None)
+        return Ledger(_recovered(pods, states), 0) if existed else None
     text = child.unpack().get("data", {}).get(naming.GRANTS_KEY, "")
     try:
         return Ledger(Grants.from_json(text), child.resource_version)
@@ -29,18 +28,19 @@ def ledger(child: ChildView | None, pods: Sequence[PodView], states: Mapping[str
 
 
 def _recovered(pods: Sequence[PodView], states: Mapping[str, AgentState | None]) -> Grants:
-    """What the pods say they hold; a pod that does not answer may hold anything, so nobody grows until it does.
+    """A ledger of what the pods report. A pod that does not answer may hold anything, so no pod grows until it does.
 
-    Agents refuse a lower sequence, so it goes on from the highest that any pod has seen or was told of.
+    Agents refuse a lower sequence, so the sequence continues from the highest that any pod has applied or was poked
+    for.
     """
-    known = {pod.uid: state for pod in pods if (state := states.get(pod.uid)) is not None}
-    seq = max([*(state.seq for state in known.values()), *map(told_seq, pods)], default=0) + 1
-    found = {}
+    answers = {pod.uid: state for pod in pods if (state := states.get(pod.uid)) is not None}
+    seq = max([*(state.seq for state in answers.values()), *map(told_seq, pods)], default=0) + 1
+    recovered = {}
     for pod in pods:
-        state = known.get(pod.uid)
-        if state is None or state.seq < told_seq(pod):  # the latter may yet read what it was told of
-            # It is told nothing: what would lower one that holds much would raise one that holds nothing yet.
-            found[pod.uid] = Grant(cap=0, seq=seq, high=MOST)
+        state = answers.get(pod.uid)
+        if state is None or state.seq < told_seq(pod):  # it may still read the ledger that it was poked for
+            # It gets no cap: a cap that lowers a pod with many connections would raise one that has none yet.
+            recovered[pod.uid] = Grant(cap=0, seq=seq, high=MOST)
         elif state.cap:
-            found[pod.uid] = Grant(cap=state.cap, seq=seq, high=max(state.cap, state.open))
-    return Grants(seq=seq, static=0, pods=found)
+            recovered[pod.uid] = Grant(cap=state.cap, seq=seq, high=max(state.cap, state.open))
+    return Grants(seq=seq, static=0, pods=recovered)

@@ -1,8 +1,8 @@
-"""A pool on its way from one PostgresServer to another server: it does not grow before its pods have left. Pure.
+"""A pool that moves from one PostgreSQL server to another: it does not grow before its pods have left the former. Pure.
 
-The former server charges the pool with what it gave. Pods obey a new cap whatever configuration they run, so one that
-still runs the former server's must not hold more. The ledger names the former server until all pods have left it: this
-is the mark of a pool on its way, also for an operator that starts anew.
+The former server charges the pool with its allocation. Pods apply a new cap whatever configuration they run, so a pod
+that still uses the former server must not get a higher one. The ledger names the former server until all pods have left
+it. A restarted operator reads from there that the pool is moving.
 """
 
 import json
@@ -22,35 +22,35 @@ Servers = frozenset[tuple[object, object]]  # host and port
 
 
 def decide(observed: Observed, wanted: Desired, size: int) -> Capacity:
-    """As `capacity.decide`, but within what the former server gave until no pod is there any more."""
+    """As `capacity.decide`, but within the allocation at the former server while a pod may use that server."""
     if observed.former is None or observed.ledger is None or left(observed, wanted):
         return capacity.decide(observed, wanted, size)
     grants = observed.ledger.grants
     within = min(size, observed.former.connections)
     fitting = room(observed.spec, within)
     if fitting.shortage and not fitting.replicas:
-        # Not one pod of the new spec fits into that: what there is stays as it is, and is told the new server.
-        standing = progress(observed, wanted)
-        replicas = min(wanted.fit.replicas, standing.replicas if standing else 0)
+        # No pod of the new spec fits into that. The pods and their caps stay, and get the new server.
+        deployment = progress(observed, wanted)
+        replicas = min(wanted.fit.replicas, deployment.replicas if deployment else 0)
         return Capacity(Round(grants, charged(grants), ()), replicas, may_roll=False)
-    place = Membership(grants.server, replace(observed.former, seq=grants.allocation))
-    return capacity.decide(replace(observed, membership=place), replace(wanted, fit=fitting), within)
+    former = Membership(grants.server, replace(observed.former, seq=grants.allocation))
+    return capacity.decide(replace(observed, membership=former), replace(wanted, fit=fitting), within)
 
 
 def left(observed: Observed, wanted: Desired) -> bool:
-    """Whether every living pod is known to run what names the wanted server, and those born now will."""
-    there = _servers(wanted.config_map["data"][naming.INTENT_KEY])
+    """Whether every living pod is known to run a configuration with the wanted server, and new pods will, too."""
+    servers = _servers(wanted.config_map["data"][naming.INTENT_KEY])
     child = observed.child(wanted.config_map)
     data = child.unpack().get("data", {}) if child else {}
     documents = [data.get(key, "") for key in (naming.INTENT_KEY, naming.CANDIDATE_KEY)]
-    if observed.living and _servers(documents[0]) != there:
+    if observed.living and _servers(documents[0]) != servers:
         return False
-    known = {digest_of(text) for text in documents if _servers(text) == there} | {wanted.intent.digest}
-    return all(digest in known for digest in _running(observed, observed.living))
+    digests = {digest_of(text) for text in documents if _servers(text) == servers} | {wanted.intent.digest}
+    return all(digest in digests for digest in _running(observed, observed.living))
 
 
 def _running(observed: Observed, pods: tuple[PodView, ...]) -> Iterator[str | None]:
-    """Hashes of what pods run, None while unknown. A pod without a node, or without a configuration, runs nothing."""
+    """Hashes of the intents that pods run; None while unknown. A pod without a node or a configuration runs none."""
     for pod in pods:
         state = observed.states.get(pod.uid)
         if state is None and pod.placed:
@@ -60,7 +60,7 @@ def _running(observed: Observed, pods: tuple[PodView, ...]) -> Iterator[str | No
 
 
 def _servers(document: str) -> Servers:
-    """The servers that an intent's text names, none for what is no intent."""
+    """The servers that an intent's text names; none for a text that is no intent."""
     try:
         return frozenset((each["host"], each["port"]) for each in json.loads(document)["databases"])
     except (ValueError, KeyError, TypeError):

@@ -1,1 +1,1 @@
-"""What the watches know: one slim view for each object, and which keys a change concerns."""
+"""What the watches bring: one small view of each object, and the pools and servers that a change concerns."""

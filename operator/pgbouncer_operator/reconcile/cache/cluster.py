@@ -1,4 +1,4 @@
-"""What the operator knows of the cluster: one store for each kind it watches, and the lists that fill them."""
+"""What the operator knows of the cluster: one store for each kind that it watches, and the lists that fill them."""
 
 import json
 from collections.abc import Container, Hashable, Iterable, Mapping
@@ -10,7 +10,7 @@ from pgbouncer_operator.engine.cache import Store
 from pgbouncer_operator.kube import resources
 from pgbouncer_operator.kube.client import Kube, Selection
 from pgbouncer_operator.kube.resources import Resource
-from pgbouncer_operator.reconcile.cache import views
+from pgbouncer_operator.reconcile.cache import projections
 from pgbouncer_operator.reconcile.cache.endpoint_slice_store import EndpointSliceStore
 from pgbouncer_operator.reconcile.cache.keys import AnyKey, Key, ServerKey, pool_of
 from pgbouncer_operator.reconcile.cache.server_store import ServerStore
@@ -24,28 +24,28 @@ CHILDREN = (
     resources.POD_DISRUPTION_BUDGETS,
     resources.DEPLOYMENTS,
 )
-# Pools first: what else is kept depends on them.
+# Pools come first: they decide what else is kept.
 WATCHED = (resources.CONNECTION_POOLS, resources.POSTGRES_SERVERS, *CHILDREN, resources.PODS, resources.ENDPOINT_SLICES)
 OURS = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY},{naming.LABEL_POOL}"
 View = PoolView | ServerView | ChildView | PodView | SliceView | WorkloadView | AutoscalerView
 
 
 def selector(resource: Resource) -> str:
-    """The label selector that makes the API server send only what is ours."""
+    """The label selector that keeps objects of others out of lists and watches."""
     if resource is resources.ENDPOINT_SLICES:
         return naming.LABEL_SERVICE
     return "" if resource in (resources.CONNECTION_POOLS, resources.POSTGRES_SERVERS) else OURS
 
 
 def project(resource: Resource, body: Mapping[str, Any]) -> View:
-    """The projection of an object of that kind."""
+    """The view of an object of that kind."""
     if resource is resources.CONNECTION_POOLS:
-        return views.pool(body)
+        return projections.pool(body)
     if resource is resources.POSTGRES_SERVERS:
-        return views.server(body)
+        return projections.server(body)
     if resource is resources.ENDPOINT_SLICES:
-        return views.endpoint_slice(body)
-    return views.pod(body) if resource is resources.PODS else views.child(body)
+        return projections.endpoint_slice(body)
+    return projections.pod(body) if resource is resources.PODS else projections.child(body)
 
 
 def _by_pool(view: ChildView | PodView) -> Iterable[Hashable]:
@@ -53,14 +53,14 @@ def _by_pool(view: ChildView | PodView) -> Iterable[Hashable]:
 
 
 def _by_what_it_names(view: PoolView) -> Iterable[Hashable]:
-    found: list[Hashable] = [("address", view.address)]
+    keys: list[Hashable] = [("address", view.address)]
     if view.backend:
-        found.append(view.backend)
+        keys.append(view.backend)
     if view.clients:
-        found.append(_clients_in(view.namespace))
+        keys.append(_clients_in(view.namespace))
     if view.server:
-        found.append(_at(view.server))
-    return found
+        keys.append(_at(view.server))
+    return keys
 
 
 def _at(server: Key) -> Hashable:
@@ -73,22 +73,28 @@ def _clients_in(namespace: str) -> Hashable:
 
 @dataclass(frozen=True, slots=True)
 class ClusterCache:
-    """The stores. Not thread-safe: they belong to the loop of the workers.
-
-    ended: by pool, uids of pods that are known to have ended before their objects went. lost: how many went without a
-    sign of their end, by pool with a share of a server; it is the server's look that forgets them.
-    """
+    """The stores. Not thread-safe: only the event loop of the workers uses them."""
 
     pools: Store[PoolView] = field(default_factory=lambda: Store(_by_what_it_names))
+    """ConnectionPools."""
     pods: Store[PodView] = field(default_factory=lambda: Store(_by_pool))
+    """Pods of pools."""
     children: dict[str, Store[ChildView]] = field(
         default_factory=lambda: {each.kind: Store(_by_pool) for each in CHILDREN}
     )
+    """ConfigMaps, Services, PodDisruptionBudgets and Deployments of pools, by kind."""
     slices: EndpointSliceStore = field(default_factory=EndpointSliceStore)
+    """EndpointSlices of the Services that pools and servers name."""
     clients: WorkloadStore = field(default_factory=WorkloadStore)
+    """Client workloads that pools name, and their autoscalers."""
     servers: ServerStore = field(default_factory=ServerStore)
+    """PostgresServers."""
     ended: dict[Key, set[str]] = field(default_factory=dict)
+    """By pool, UIDs of pods that are known to have ended before their objects disappeared."""
     lost: dict[Key, int] = field(default_factory=dict)
+    """By pool with an allocation, how many pods disappeared while they may still have run. The server's reconcile
+    forgets them.
+    """
 
     @property
     def synced(self) -> bool:
@@ -96,16 +102,16 @@ class ClusterCache:
         return self.pools.synced and self.pods.synced and all(store.synced for store in self.children.values())
 
     def statuses(self) -> Iterable[tuple[str, str, dict[str, Any]]]:
-        """Every pool's namespace, name and status, as last written."""
-        known = (self.pools.get(key) for key in self.pools.keys())  # noqa: SIM118  a Store is no mapping
-        return [(view.namespace, view.name, json.loads(view.status)) for view in known if view is not None]
+        """Namespace, name and status of every pool, as last written."""
+        views = (self.pools.get(key) for key in self.pools.keys())  # noqa: SIM118  a Store is no mapping
+        return [(view.namespace, view.name, json.loads(view.status)) for view in views if view is not None]
 
     def members(self, server: Key) -> tuple[PoolView, ...]:
         """The pools that refer to a PostgresServer."""
         return self.pools.find(_at(server))
 
     def put(self, view: View) -> bool:
-        """Take news of an object; say whether it matters."""
+        """Store the newest view of an object. Returns whether anything changed that matters."""
         match view:
             case PoolView():
                 return self.pools.put(view)
@@ -121,7 +127,7 @@ class ClusterCache:
                 return self.clients.put(view)
 
     def remove(self, view: View) -> bool:
-        """Take the news that an object is gone; say whether it was known."""
+        """Remove an object that no longer exists. Returns whether it was stored."""
         if isinstance(view, SliceView):
             return self.slices.remove(view)
         if isinstance(view, WorkloadView | AutoscalerView):
@@ -133,6 +139,7 @@ class ClusterCache:
         return self._store(view).remove((view.namespace, view.name), view.uid, view.resource_version)
 
     def _bury(self, view: PodView) -> None:
+        """Remember whether a removed pod had ended."""
         key = pool_of(view)
         if key is None:
             return
@@ -142,14 +149,14 @@ class ClusterCache:
             self.lost[key] = self.lost.get(key, 0) + 1
 
     def ended_of(self, key: Key, uids: Container[str]) -> frozenset[str]:
-        """Those of the pool's ended pods that are among `uids`; the others are of no more use and forgotten."""
-        found = frozenset(uid for uid in self.ended.pop(key, ()) if uid in uids)
-        if found:
-            self.ended[key] = set(found)
-        return found
+        """The pool's ended pods that are among `uids`. The others are of no more use and are forgotten."""
+        ended = frozenset(uid for uid in self.ended.pop(key, ()) if uid in uids)
+        if ended:
+            self.ended[key] = set(ended)
+        return ended
 
     def concerned(self, view: View) -> tuple[AnyKey, ...]:
-        """The pools and servers that an object is about."""
+        """The pools and servers to reconcile after a change of the object."""
         if isinstance(view, SliceView):
             return self._at_service((view.namespace, view.service))
         if isinstance(view, ServerView):
@@ -160,19 +167,19 @@ class ClusterCache:
         return () if key is None else (key,)
 
     def _about(self, server: Key, address: str) -> tuple[AnyKey, ...]:
-        """A server, the pools that refer to it and those that go round it."""
+        """A server, the pools that refer to it, and the pools that name its host directly."""
         pools = {*self.members(server), *self.pools.find(("address", address))} if address else self.members(server)
         return (ServerKey(*server), *((pool.namespace, pool.name) for pool in pools))
 
     def _at_service(self, service: Key) -> tuple[Key, ...]:
-        """The pools whose host is a Service, themselves or by their server."""
+        """The pools whose host is a Service, directly or through their server."""
         pools = [*self.pools.find(service)]
         for server in self.servers.store.find(service):
             pools += self.members((server.namespace, server.name))
         return tuple((pool.namespace, pool.name) for pool in pools)
 
     async def sync(self, kube: Kube, namespaces: tuple[str, ...]) -> set[AnyKey]:
-        """List every kind and give the pools and servers to which anything differs from what was known."""
+        """List every kind. Returns the pools and servers of which anything has changed. Raises ApiError."""
         touched: set[AnyKey] = set()
         for resource in WATCHED:
             if resource is resources.POSTGRES_SERVERS:
@@ -181,18 +188,18 @@ class ClusterCache:
                     touched.update(self._about(key, server.address if server else ""))
             elif resource is not resources.ENDPOINT_SLICES:
                 touched |= await self._sync(kube, resource, namespaces)
-        known_keys = self.pools.keys()
-        known_pools = [pool for key in known_keys if (pool := self.pools.get(key)) is not None]
-        services = {pool.backend for pool in known_pools if pool.backend}
+        keys = self.pools.keys()
+        pools = [pool for key in keys if (pool := self.pools.get(key)) is not None]
+        services = {pool.backend for pool in pools if pool.backend}
         services |= {
             server.backend
-            for pool in known_pools
+            for pool in pools
             if pool.server and (server := self.servers.store.get(pool.server)) and server.backend
         }
         for service in await self.slices.sync(kube, namespaces, services):
             touched |= set(self._at_service(service))
         asked: dict[str, frozenset[Reference]] = {}
-        for pool in known_pools:
+        for pool in pools:
             if pool.clients:
                 asked[pool.namespace] = asked.get(pool.namespace, frozenset()) | frozenset(pool.clients)
         for namespace in await self.clients.sync(kube, namespaces, asked):
@@ -208,11 +215,11 @@ class ClusterCache:
             listed_at.append(listing.resource_version)
         store = self._store_of(resource)
         owners = {(view.namespace, view.name): pool_of(view) for view in listed}
-        known_keys = store.keys()
-        before = {key: pool_of(known) for key in known_keys if (known := store.get(key)) is not None}
+        keys = store.keys()
+        before = {key: pool_of(view) for key in keys if (view := store.get(key)) is not None}
         differing = store.replace(listed, min(listed_at))
-        found = (owners.get(key) or before.get(key) for key in differing)
-        return {key for key in found if key is not None}
+        pools = (owners.get(key) or before.get(key) for key in differing)
+        return {key for key in pools if key is not None}
 
     def _store(self, view: PoolView | ChildView | PodView) -> Store[PoolView] | Store[PodView] | Store[ChildView]:
         match view:

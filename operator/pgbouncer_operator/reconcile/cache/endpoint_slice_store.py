@@ -9,7 +9,7 @@ from pgbouncer_operator.engine.cache import Store
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube, Selection
 from pgbouncer_operator.kube.resources import ENDPOINT_SLICES
-from pgbouncer_operator.reconcile.cache import endpoints, views
+from pgbouncer_operator.reconcile.cache import endpoints, projections
 from pgbouncer_operator.reconcile.cache.endpoints import Service
 from pgbouncer_operator.reconcile.cache.views import SliceView
 
@@ -22,33 +22,39 @@ def _by_service(view: SliceView) -> Iterable[Hashable]:
 
 @dataclass(slots=True)
 class EndpointSliceStore:
-    """The store, and which Services are in it. allowed: False when we may not list them; everything else goes on."""
+    """The slices, and the Services whose slices are complete here."""
 
     store: Store[SliceView] = field(default_factory=lambda: Store(_by_service))
+    """The slices."""
     known: set[Service] = field(default_factory=set)
+    """Services whose slices are all in the store."""
     namespaces: tuple[str, ...] = ()
+    """Namespaces that the operator watches; empty for all."""
     allowed: bool = True
+    """False while slices must not be listed; then only failovers behind Services go unnoticed."""
 
     def ready(self, service: Service | None) -> tuple[str, ...] | None:
-        """The addresses that a Service leads to now; None while they are not known."""
+        """The ready addresses of a Service; None while they are unknown."""
         if service is None or service not in self.known:
             return None
         return endpoints.ready(each.ready for each in self.store.find(service))
 
     def put(self, view: SliceView, wanted: bool) -> bool:
-        """Take news of a slice when some pool refers to its Service; say whether they matter."""
+        """Store the newest view of a slice if a pool refers to its Service. Returns whether anything changed that
+        matters.
+        """
         if not wanted:
-            self.known.discard((view.namespace, view.service))  # from now on news of it are missed
+            self.known.discard((view.namespace, view.service))  # later events of this Service are not stored
         return wanted and self.store.put(view)
 
     def remove(self, view: SliceView) -> bool:
-        """Take the news that a slice is gone; say whether it was known."""
+        """Remove a slice that no longer exists. Returns whether it was stored."""
         if self.store.get((view.namespace, view.name)) is None and (view.namespace, view.service) not in self.known:
             return False
         return self.store.remove((view.namespace, view.name), view.uid, view.resource_version)
 
     async def follow(self, kube: Kube, service: Service | None) -> None:
-        """Have a Service in the store that no pool referred to before. ApiError when that cannot be known now."""
+        """Read the slices of a Service to which no pool referred before. Raises ApiError when that fails for now."""
         if service is None or service in self.known or not self.allowed:
             return
         namespace, name = service
@@ -60,7 +66,7 @@ class EndpointSliceStore:
         except (errors.Forbidden, errors.NotFound) as error:
             self._refused(error)
             return
-        listed = [views.endpoint_slice(body) for body in listing.items]
+        listed = [projections.endpoint_slice(body) for body in listing.items]
         for gone in self.store.find(service):
             if gone.name not in {each.name for each in listed} and gone.resource_version <= listing.resource_version:
                 self.store.remove((gone.namespace, gone.name), gone.uid, listing.resource_version)
@@ -69,15 +75,15 @@ class EndpointSliceStore:
         self.known.add(service)
 
     async def sync(self, kube: Kube, namespaces: tuple[str, ...], services: Set[Service]) -> set[Service]:
-        """List what `services` need and forget the rest; the Services whose slices differ from what was known."""
+        """List the slices of `services` and forget all others. Returns the Services whose slices have changed."""
         self.namespaces = namespaces
         listed: list[SliceView] = []
         listed_at: list[int] = []
         try:
             for namespace in namespaces or ("",):
                 listing = await kube.list(ENDPOINT_SLICES, Selection(namespace, naming.LABEL_SERVICE))
-                found = (views.endpoint_slice(body) for body in listing.items)
-                listed += [each for each in found if (each.namespace, each.service) in services]
+                slices = (projections.endpoint_slice(body) for body in listing.items)
+                listed += [each for each in slices if (each.namespace, each.service) in services]
                 listed_at.append(listing.resource_version)
         except (errors.Forbidden, errors.NotFound) as error:
             self._refused(error)
@@ -91,7 +97,7 @@ class EndpointSliceStore:
         return {(key[0], (keys.get(key) or before[key]).service) for key in differing}
 
     def _refused(self, error: errors.ApiError) -> None:
-        """Nobody tells us of failovers: everything else goes on, and the log says it once."""
+        """Go on without slices, and log that once."""
         if self.allowed:
             logger.warning("Failovers behind a Service will not be noticed", extra={"error": str(error)})
         self.allowed = False

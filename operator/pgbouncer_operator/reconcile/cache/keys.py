@@ -1,4 +1,4 @@
-"""Which pool an event is about, and whether it is worth a look. Pure."""
+"""The pool that an event concerns, and how soon it is reconciled. Pure."""
 
 from dataclasses import dataclass
 
@@ -9,30 +9,30 @@ Key = tuple[str, str]  # namespace, name of the pool
 
 @dataclass(frozen=True, slots=True, order=True)
 class ServerKey:
-    """A PostgresServer in the queue, which a pool of the same name must not be taken for."""
+    """A PostgresServer in the queue. Its type keeps it apart from a pool of the same name."""
 
     namespace: str
     name: str
 
     @property
     def plain(self) -> Key:
-        """The key of its store."""
+        """The key in the store."""
         return (self.namespace, self.name)
 
 
 AnyKey = Key | ServerKey
 
-# Events of one roll come in bursts: a short wait makes one look of many.
+# Events of one roll come in bursts. A short wait makes one reconcile of many events.
 COALESCE = 0.05  # seconds
 
 
 def pool_of(view: PoolView | ChildView | PodView) -> Key | None:
-    """The pool that an object belongs to, by its label; None for an object of nobody."""
+    """The pool that an object belongs to, by its label; None without that label."""
     if isinstance(view, PoolView):
         return (view.namespace, view.name)
     return (view.namespace, view.pool) if view.pool else None
 
 
 def delay(view: object) -> float:
-    """Seconds to wait for more news: none after a user's change."""
+    """Seconds to wait for more events: none after a user's change."""
     return 0.0 if isinstance(view, PoolView | ServerView) else COALESCE

@@ -8,7 +8,10 @@ FINISHED = {"Succeeded", "Failed"}  # phases
 
 
 def ended(status: Body) -> bool:
-    """Whether no container runs any more. The phase alone says little: pods of lost nodes are marked Failed, too."""
+    """Whether no container runs any more.
+
+    The phase alone does not say so: pods of lost nodes are marked Failed, too.
+    """
     states = [(each.get("state") or {}, each.get("lastState")) for each in _containers(status)]
     ended = all("terminated" in now or not ("running" in now or before) for now, before in states)
     return ended and status.get("phase") in FINISHED
@@ -19,7 +22,9 @@ def _containers(status: Body) -> list[Body]:
 
 
 def trouble(status: Body) -> str:
-    """The first reason that Kubernetes gives: unschedulable, image not found, crash loop, out of memory."""
+    """The first reason that Kubernetes gives: unschedulable, image not found, crash loop, out of memory. Empty without
+    one.
+    """
     for each in status.get("conditions") or ():
         if each["type"] == "PodScheduled" and each["status"] == "False":
             return f"{each.get('reason', '')}: {each.get('message', '')}"

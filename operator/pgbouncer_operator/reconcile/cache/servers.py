@@ -13,50 +13,55 @@ from pgbouncer_operator.reconcile.cache.views import ServerView
 
 
 def in_force(server: PostgresServer, view: ServerView) -> PostgresServer:
-    """The server with a maximum where its owner wrote none: the server's last word, else what was shared out last.
+    """The server with a maximum, if its owner wrote none: what PostgreSQL said last, or else the last budget.
 
-    The login that reads is a client that uses no pool, so at least one connection is kept for such.
+    The login that reads the limits uses no pool, so at least one connection stays unpooled.
     """
-    given = server.spec.connections
-    if given.max is not None:
+    connections = server.spec.connections
+    if connections.max is not None:
         return server
+    limits: dict[str, int]
     if view.limits is not None:
-        found = {"max": view.limits.usable, "unpooled": max(1, given.unpooled)}
+        limits = {"max": view.limits.usable, "unpooled": max(1, connections.unpooled)}
     elif view.budget is not None:
-        found = {"max": view.budget, "unpooled": 0, "headroom_percent": 0}
+        limits = {"max": view.budget, "unpooled": 0, "headroom_percent": 0}
     else:
         return server
-    spec = server.spec.model_copy(update={"connections": given.model_copy(update=found)})
+    spec = server.spec.model_copy(update={"connections": connections.model_copy(update=limits)})
     return server.model_copy(update={"spec": spec})
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is of a server. server: parsed, or what is wrong with it. allowed: None while not known.
-
-    authority: see Membership.
-    """
+    """A server that exists."""
 
     view: ServerView
+    """The server's view."""
     server: PostgresServer | InvalidSpec
+    """The parsed server, or what is wrong with its spec."""
     allowed: bool | None
+    """Whether the pool's namespace may refer to it; None while unknown."""
     authority: str | None
+    """The server's CA in PEM; None without one or while it cannot be read."""
 
 
 def allowed(server: PostgresServer, namespace: str, labels: dict[str, str] | None) -> bool | None:
-    """Whether pools of that namespace may refer to the server. labels: of the namespace; None: not known."""
+    """Whether pools of that namespace may refer to the server; None while unknown.
+
+    labels: those of the namespace, None while unknown.
+    """
     if namespace == server.metadata.namespace:
         return True
-    given = server.spec.allowed_namespaces
-    if given.from_ is not Consent.SELECTOR or given.selector is None:
-        return given.from_ is Consent.ALL
+    consent = server.spec.allowed_namespaces
+    if consent.from_ is not Consent.SELECTOR or consent.selector is None:
+        return consent.from_ is Consent.ALL
     if labels is None:
         return None
-    return all(labels.get(key) == value for key, value in given.selector.match_labels.items())
+    return all(labels.get(key) == value for key, value in consent.selector.match_labels.items())
 
 
 def read(view: ServerView) -> PostgresServer | InvalidSpec:
-    """The server with the limits that are in force, or what is wrong with it."""
+    """The server with the limits in force, or what is wrong with its spec."""
     metadata = {"name": view.name, "namespace": view.namespace, "uid": view.uid, "generation": view.generation}
     try:
         return in_force(parse({"metadata": metadata, "spec": json.loads(view.spec)}), view)
@@ -64,12 +69,13 @@ def read(view: ServerView) -> PostgresServer | InvalidSpec:
         return error
 
 
-def _inputs(view: ServerView) -> tuple[object, ...]:
+def inputs(view: ServerView) -> tuple[object, ...]:
+    """What of a view `read` depends on."""
     return view.spec, view.generation, view.limits, view.budget
 
 
 def certificate_text(body: Mapping[str, Any], kind: str, key: str) -> str:
-    """The text of a Secret's or ConfigMap's key; empty where there is none, or where it is no text."""
+    """The text at a key of a Secret or ConfigMap; empty where there is none or it is not UTF-8."""
     plain = str((body.get("data") or {}).get(key, ""))
     if plain and kind == "ConfigMap":
         return plain

@@ -1,6 +1,6 @@
-"""Client workloads that pools ask for, and no others: a cluster may have tens of thousands.
+"""Client workloads that pools name, and no others: a cluster may have tens of thousands.
 
-Kinds are listed and watched only once a pool names one of them. What we may not list is unknown.
+A kind is listed and watched only once a pool names it. A kind that must not be listed is unknown.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ Asked = Mapping[str, frozenset[Reference]]  # by namespace
 
 
 def project(resource: Resource, body: Mapping[str, Any]) -> View:
-    """The projection of what a watch brings."""
+    """The view of an object that a watch brings."""
     return workloads.project(resource.kind, body)
 
 
@@ -41,29 +41,31 @@ def _by_namespace(view: View) -> Iterable[Hashable]:
 
 @dataclass(slots=True)
 class WorkloadStore:
-    """The stores, one for each kind; which references are asked for, by namespace, and which of them are listed.
-
-    enabled: False when the operator was told to leave workloads alone. refused: kinds that we may not list, with the
-    namespace, "" for all. changed: set when other kinds than before may have to be watched.
-    """
+    """The stores, one for each kind, and the references of pools that fill them."""
 
     enabled: bool = True
+    """False when the operator's settings switch client workloads off."""
     stores: dict[str, Store[View]] = field(
         default_factory=lambda: {each.kind: Store(_by_namespace) for each in FOLLOWED}
     )
+    """The objects by kind."""
     asked: dict[str, frozenset[Reference]] = field(default_factory=dict)
+    """References of pools by namespace."""
     known: dict[str, frozenset[Reference]] = field(default_factory=dict)
+    """Those of them whose objects are all in the stores."""
     refused: set[tuple[str, str]] = field(default_factory=set)
+    """(namespace, kind) that must not be listed; namespace "" is all namespaces."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the kinds to watch may have changed."""
 
     @property
     def watched(self) -> tuple[Resource, ...]:
-        """What to watch now: the kinds that pools name, and autoscalers; nothing while no pool names any."""
-        refused = {kind for _, kind in self.refused}  # a watch that is refused somewhere would end all others
+        """The kinds to watch now: those that pools name, and autoscalers. Nothing while no pool names any."""
+        refused = {kind for _, kind in self.refused}  # one refused watch would end all others
         return tuple(each for each in _kinds(self.known) if each.kind not in refused)
 
-    def seen(self, namespace: str, asked: tuple[Reference, ...]) -> ClientReplicas | None:
-        """The clients of a pool; None while they cannot be known, and when it names none."""
+    def replicas(self, namespace: str, asked: tuple[Reference, ...]) -> ClientReplicas | None:
+        """The replicas of a pool's clients; None while they are unknown, and when it names none."""
         if not asked or not self._knows(namespace, asked):
             return None
         kinds = {kind for each in asked for kind in each.kinds}
@@ -78,48 +80,48 @@ class WorkloadStore:
         )
 
     def put(self, view: View) -> bool:
-        """Take news of an object that some pool asks for; say whether they matter."""
+        """Store the newest view of an object that a pool names. Returns whether anything changed that matters."""
         return self._is_wanted(view) and self._store(view).put(view)
 
     def remove(self, view: View) -> bool:
-        """Take the news that an object is gone; say whether it was known."""
+        """Remove an object that no longer exists. Returns whether it was stored."""
         if view.namespace not in self.asked:
             return False
         return self._store(view).remove((view.namespace, view.name), view.uid, view.resource_version)
 
     async def follow(self, kube: Kube, namespace: str, asked: tuple[Reference, ...]) -> None:
-        """Have in the stores what a pool asks for. ApiError when that cannot be known now."""
+        """Read the workloads that a pool names. Raises ApiError when that fails for now."""
         if not self.enabled or not asked or self._knows(namespace, asked):
             return
         wanted = self.asked.get(namespace, frozenset()) | frozenset(asked)
-        self.asked[namespace] = wanted  # from now on news are taken, so that none is missed while we list
+        self.asked[namespace] = wanted  # events are stored from now on, so that the list misses none
         for resource in _kinds({namespace: wanted}):
             listing = await self._list(kube, resource, Selection(namespace, cached=True))
             if listing is not None:
                 self._take(resource, listing, namespace)
                 self._allowed(resource, (namespace,))
-        if wanted <= self.asked.get(namespace, frozenset()):  # else all was listed anew meanwhile, for other pools
+        if wanted <= self.asked.get(namespace, frozenset()):  # otherwise `sync` has listed for other pools meanwhile
             self.known[namespace] = self.known.get(namespace, frozenset()) | wanted
             self.changed.set()
 
     async def sync(self, kube: Kube, namespaces: tuple[str, ...], asked: Asked) -> set[str]:
-        """List what is asked for and forget the rest; the namespaces in which anything differs from what was known."""
+        """List what pools name and forget the rest. Returns the namespaces in which anything has changed."""
         if not self.enabled or not (asked or self.known):
             return set()
         self.asked = dict(asked)
         touched: set[str] = set()
         for resource in _kinds(asked):
             listings = [await self._list(kube, resource, Selection(each)) for each in namespaces or ("",)]
-            known = [each for each in listings if each is not None]
-            views = [view for listing in known for view in self._wanted(resource, listing)]
+            complete = [each for each in listings if each is not None]
+            views = [view for listing in complete for view in self._wanted(resource, listing)]
             store = self.stores[resource.kind]
-            if len(known) == len(listings):
-                differing = store.replace(views, min(each.resource_version for each in known))
+            if len(complete) == len(listings):
+                differing = store.replace(views, min(each.resource_version for each in complete))
                 touched |= {namespace for namespace, _ in differing}
                 self._allowed(resource, namespaces or ("",))
             else:
                 touched |= {each.namespace for each in views if store.put(each)}
-        # Meanwhile somebody may have begun to follow more, and what is not listed yet is not known.
+        # `follow` may have added references during the lists: those are known only if they were known before.
         before, nothing = self.known, frozenset[Reference]()
         self.known = {
             namespace: asked.get(namespace, nothing) | (before.get(namespace, nothing) & wanted)
@@ -147,7 +149,7 @@ class WorkloadStore:
         return listing
 
     def _allowed(self, resource: Resource, namespaces: tuple[str, ...]) -> None:
-        """What was listed is refused no more; a list of all namespaces is one of each."""
+        """A kind that was listed is no longer refused. A list of all namespaces counts for each."""
         everywhere = "" in namespaces
         self.refused = {
             (namespace, kind)
@@ -168,7 +170,7 @@ class WorkloadStore:
         return [view for body in listing.items if self._is_wanted(view := workloads.project(resource.kind, body))]
 
     def _is_wanted(self, view: View) -> bool:
-        """Whether some pool asks for it. One that is known stays: its labels are looked at when it is counted."""
+        """Whether a pool names it. An object that is stored stays: its labels are compared when it is counted."""
         asked = self.asked.get(view.namespace, frozenset())
         if isinstance(view, AutoscalerView):
             return bool(asked)
@@ -184,7 +186,7 @@ class WorkloadStore:
 
 
 def _kinds(asked: Asked) -> tuple[Resource, ...]:
-    """The kinds that are named, and autoscalers; nothing when none is."""
+    """The kinds that the references name, and autoscalers. Nothing without references."""
     kinds = {kind for group in asked.values() for each in group for kind in each.kinds}
     named = tuple(each for each in WORKLOADS if each.kind in kinds)
     return (*named, HORIZONTAL_POD_AUTOSCALERS) if named else ()

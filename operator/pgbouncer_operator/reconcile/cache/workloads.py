@@ -1,6 +1,6 @@
-"""The workloads whose pods are clients of a pool: the little we keep of each, and how many replicas they have. Pure.
+"""The workloads whose pods are clients of a pool: the view of each, and how many replicas they have. Pure.
 
-What cannot be known is None, never 0: a pool without known clients keeps its size.
+What is unknown is None, never 0: a pool whose clients are unknown keeps its size.
 """
 
 import math
@@ -18,47 +18,65 @@ DEFAULT_SURGE = "25%"  # of a Deployment's replicas
 
 @dataclass(frozen=True, slots=True)
 class WorkloadView:
-    """A workload. replicas: wanted. surge: what a rollout that is under way may add. ready: pods that serve now.
-
-    automatic: a ReplicaSet that a Deployment made, whose pods are counted there.
-    """
+    """A workload."""
 
     namespace: str
+    """Its namespace."""
     name: str
+    """Its name."""
     uid: str
+    """Its UID."""
     resource_version: int = field(compare=False)
+    """Version of the object."""
     kind: str
+    """Its kind."""
     labels: tuple[tuple[str, str], ...]
+    """Its labels, sorted."""
     replicas: int
+    """Pods wanted."""
     surge: int
+    """Pods that a rollout may add while it is under way."""
     ready: int = field(compare=False)
+    """Pods that are ready."""
     automatic: bool
+    """Whether a Deployment made this ReplicaSet: its pods count there."""
 
 
 @dataclass(frozen=True, slots=True)
 class AutoscalerView:
-    """A HorizontalPodAutoscaler: what it scales, how many replicas it wants now, and may want at most."""
+    """A HorizontalPodAutoscaler."""
 
     namespace: str
+    """Its namespace."""
     name: str
+    """Its name."""
     uid: str
+    """Its UID."""
     resource_version: int = field(compare=False)
+    """Version of the object."""
     kind: str
+    """Kind of what it scales."""
     target: str
+    """Name of what it scales."""
     desired: int
+    """Replicas that it wants now."""
     most: int
+    """Replicas that it may want at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An entry of spec.clients.workloads: kinds, and a name or labels."""
+    """An entry of spec.clients.workloads."""
 
     kinds: tuple[str, ...]
+    """Kinds that it may mean."""
     name: str
+    """Name of the workload; empty when labels select it."""
     labels: tuple[tuple[str, str], ...]
+    """Labels that select workloads; empty with a name."""
 
     def means(self, view: WorkloadView) -> bool:
-        """Whether the entry is about that workload."""
+        """Whether the entry names that workload."""
         if view.kind not in self.kinds:
             return False
         return view.name == self.name if self.name else not view.automatic and set(self.labels) <= set(view.labels)
@@ -70,47 +88,48 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class ClientReplicas:
-    """All workloads of a pool. desired: replicas they are about to have, a rollout's surge included. ready: that serve.
-
-    most: replicas that autoscalers may bring them to, at least `desired`. found: how many workloads there are.
-    missing: entries that are about none.
-    """
+    """Replicas of all workloads of a pool together."""
 
     desired: int
+    """Replicas that they are about to have, with the surge of rollouts."""
     ready: int = field(compare=False)
+    """Replicas that are ready."""
     most: int
+    """Replicas that autoscalers may bring them to; at least `desired`."""
     found: int
+    """Number of workloads."""
     missing: tuple[str, ...] = ()
+    """Entries that name no workload."""
 
 
 def project(kind: str, body: Body) -> WorkloadView | AutoscalerView:
-    """The projection of a workload or an autoscaler."""
+    """The view of a workload or an autoscaler."""
     return _autoscaler(body) if kind == AUTOSCALER else _workload(kind, body)
 
 
 def references(body: Body) -> tuple[Reference, ...]:
-    """What a ConnectionPool's body refers to; entries that cannot be read refer to nothing."""
+    """The workloads that a ConnectionPool names. An entry that cannot be read names none."""
     entries: Sequence[Any] = ((body.get("spec") or {}).get("clients") or {}).get("workloads") or ()
-    found = (_reference(entry) for entry in entries if isinstance(entry, Mapping))
-    return tuple(each for each in found if each is not None)
+    read = (_reference(entry) for entry in entries if isinstance(entry, Mapping))
+    return tuple(each for each in read if each is not None)
 
 
 def count(
     asked: Iterable[Reference], workloads: Iterable[WorkloadView], scalers: Iterable[AutoscalerView]
 ) -> ClientReplicas:
-    """How many replicas there are and will be of the workloads that are asked for, each counted once."""
-    all_of_them, by_target = tuple(workloads), {(each.kind, each.target): each for each in scalers}
+    """Replicas of the workloads that are named, each workload counted once."""
+    existing, by_target = tuple(workloads), {(each.kind, each.target): each for each in scalers}
     chosen: dict[tuple[str, str], WorkloadView] = {}
     missing = []
     for one in asked:
-        meant = {(each.kind, each.name): each for each in all_of_them if one.means(each)}
+        meant = {(each.kind, each.name): each for each in existing if one.means(each)}
         chosen |= meant
         if not meant:
             missing.append(str(one))
     desired = most = 0
     for key, view in chosen.items():
         scaler = by_target.get(key)
-        # An autoscaler rests while somebody has scaled its target to 0, whatever it wanted before.
+        # An autoscaler is switched off while its target is scaled to 0, whatever it wanted before.
         now = max(view.replicas, scaler.desired) if scaler and view.replicas else view.replicas
         desired += now + view.surge
         most += max(now, scaler.most if scaler else 0) + view.surge
@@ -133,7 +152,7 @@ def _workload(kind: str, body: Body) -> WorkloadView:
 
 
 def _surge(spec: Body, status: Body, replicas: int) -> int:
-    """Pods that a rollout may add while pods of a former template exist; percentages are rounded up."""
+    """Pods that a rollout may add while pods of a former template exist. Percentages are rounded up."""
     strategy = spec.get("strategy") or {}
     old = int(status.get("replicas", 0)) - int(status.get("updatedReplicas", 0))
     if old <= 0 or strategy.get("type") == "Recreate":

@@ -9,7 +9,7 @@ from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.kube import errors, resources
 from pgbouncer_operator.kube.client import Kube, Object
 from pgbouncer_operator.kube.events import Event, EventRecorder, EventType, Regarding
-from pgbouncer_operator.reconcile.cache import views
+from pgbouncer_operator.reconcile.cache import projections, views
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache, project
 from pgbouncer_operator.reconcile.memory import Memory, Refusal
 from pgbouncer_operator.reconcile.observed import Observation
@@ -107,7 +107,7 @@ class Applier:
         except errors.AlreadyExists:
             kind, name = step.key
             live = await self._kube.get(resource, observed.view.namespace, name)
-            owner = views.controller(live["metadata"])
+            owner = projections.controller(live["metadata"])
             if owner.get("uid") == observed.view.uid:
                 if resource is resources.SECRETS:  # made just before a crash: bring it to what it should be
                     version = live["metadata"]["resourceVersion"]

@@ -16,6 +16,7 @@ from pgbouncer_operator.reconcile.budget.ledger import ledger
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache
 from pgbouncer_operator.reconcile.cache.keys import Key
 from pgbouncer_operator.reconcile.cache.views import ChildView, PoolView
+from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
 from pgbouncer_operator.reconcile.memory import ChildKey, Memory, Missing, SecretsRead
 from pgbouncer_operator.reconcile.observed import (
     Credentials,
@@ -56,6 +57,7 @@ class Observer:
     clock: Callable[[], float]
     today: Callable[[], str]
     read_secrets: bool
+    intervals: Intervals = NORMAL
 
     async def look(self, key: Key, memory: Memory) -> Observed | ObservedInvalid | None:
         """Everything one reconcile needs; None when there is no such pool. ApiError when a read fails: unknown."""
@@ -98,7 +100,8 @@ class Observer:
             now=self.clock(),
             today=self.today(),
             endpoints=self.world.slices.ready(view.backend),
-            clients=self.world.clients.seen(view.namespace, view.clients),
+            clients=self.world.clients.replicas(view.namespace, view.clients),
+            intervals=self.intervals,
         )
         return replace(observation, ended=self._ended(key, observation))
 

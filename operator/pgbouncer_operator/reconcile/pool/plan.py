@@ -89,7 +89,7 @@ def _waiting(observed: Observed | ObservedInvalid) -> Plan:
 def _in_time(observed: Observed, grants: Grants, made: Plan) -> Plan:
     """With another look at the latest when the pause or a tombstone ends, or soon while pods do not yet obey."""
     pausing = look_again(observed.pause, (observed.states.get(pod.uid) for pod in observed.living))
-    due = relief(grants)
+    due = relief(grants, observed.intervals.sessions)
     tombstones = None if due is None else float(max(1, due - observed.unix))
     asked = (pausing, membership.look_again(observed), tombstones)
     soon = min((each for each in asked if each is not None), default=None)

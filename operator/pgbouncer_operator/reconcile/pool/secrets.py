@@ -8,7 +8,7 @@ from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.kube.client import Object
 from pgbouncer_operator.protocol.state import BackendReason
-from pgbouncer_operator.reconcile.cache.views import controller
+from pgbouncer_operator.reconcile.cache.projections import controller
 from pgbouncer_operator.reconcile.memory import Missing, SecretsRead
 from pgbouncer_operator.reconcile.observed import Observed, WrittenSecret
 from pgbouncer_operator.reconcile.server.membership import authority_body

@@ -1,1 +1,1 @@
-"""A PostgresServer: its limits, who may use it, and what each pool gets of its budget."""
+"""A PostgresServer: its limits, who may use it, and how its budget is divided between pools."""

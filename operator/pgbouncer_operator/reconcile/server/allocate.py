@@ -1,4 +1,4 @@
-"""One look at a PostgresServer: who asks for how much, what each gets, and what is told of it. Pure."""
+"""One round of a PostgresServer: what each pool needs, what it holds, and what it gets. Pure."""
 
 import json
 from collections.abc import Sequence
@@ -18,19 +18,24 @@ from pgbouncer_operator.sizing.allocation import Allocations, Applicant, Portion
 
 @dataclass(frozen=True, slots=True)
 class PoolNeeds:
-    """What a pool's spec and status ask for. None: the spec cannot be read, so it keeps what it has."""
+    """What a pool's spec and status ask for, in server connections."""
 
     floor: int
+    """What the wanted pods, and one more during a roll, need at least."""
     want: int
+    """What the pool would use."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolHolding:
-    """What a pool's ledger says. most: its pods may hold, None while unknown. server, confirmed: where it is from."""
+    """What a pool's ledger says."""
 
     most: int | None
+    """Most server connections that its pods may hold; None while unknown."""
     server: str = ""
+    """The PostgresServer that the ledger names, as `namespace/name`; empty without one."""
     confirmed: int = 0
+    """The round of that server's allocation that the ledger was made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +43,34 @@ class MemberPool:
     """A pool that refers to the server."""
 
     view: PoolView
+    """The pool."""
     asked: PoolNeeds | None
+    """What it needs; None while its spec cannot be read: then it keeps what it has."""
     holding: PoolHolding
+    """What its ledger says."""
     welcome: bool
+    """Whether the server allows the pool's namespace."""
 
 
 def asks(spec: ConnectionPool | InvalidSpec, status: str, server: PostgresServer) -> PoolNeeds | None:
-    """What the pool wants: its size, as it was told last, or its maximum; nothing while it wants no pods."""
+    """What the pool needs: its size by the last status, or else its maximum. Nothing while it wants no pods."""
     if isinstance(spec, InvalidSpec):
         return None
     maximum = most(spec, server)
     if not spec.spec.replicas:
         return PoolNeeds(0, 0)
     fitting = room(spec, maximum)
-    told = json.loads(status).get("serverConnections") or {}
+    figures = json.loads(status).get("serverConnections") or {}
     fixed = spec.spec.server_connections.sizing.mode is SizingMode.FIXED
-    size = maximum if fixed else told.get("size", maximum)
-    return PoolNeeds(fitting.floor * (fitting.replicas + fitting.surge), min(maximum, size))
+    wanted = maximum if fixed else figures.get("size", maximum)
+    return PoolNeeds(fitting.floor * (fitting.replicas + fitting.surge), min(maximum, wanted))
 
 
 def holds(ledger: ChildView | None, pods: frozenset[str]) -> PoolHolding:
-    """What the pods may hold by their ledger; without one that can be read nobody knows, but for a pool without pods.
+    """What the pods may hold by their ledger.
 
-    pods: uids of all pods of the pool that may run.
+    Without a ledger that can be read this is unknown, unless the pool has no pods. pods: UIDs of all pods of the pool
+    that may run.
     """
     if ledger is None:
         return PoolHolding(None if pods else 0)
@@ -72,7 +82,7 @@ def holds(ledger: ChildView | None, pods: frozenset[str]) -> PoolHolding:
 
 
 def reaches(status: str) -> bool:
-    """Whether a pool's status says nothing of a server that does not answer."""
+    """Whether a pool's status does not say that the server is unreachable."""
     conditions = json.loads(status).get("conditions") or ()
     return not any(each["type"] == ConditionType.BACKEND_REACHABLE and each["status"] == "False" for each in conditions)
 
@@ -80,7 +90,7 @@ def reaches(status: str) -> bool:
 def shared_out(
     view: ServerView, server: PostgresServer, members: Sequence[MemberPool], emptied: frozenset[str]
 ) -> Allocations:
-    """The next round. emptied: names of pools with an allocation, of which neither pod nor Deployment is left."""
+    """The next round. emptied: pools with an allocation, as `namespace/name`, without a pod or Deployment."""
     name, before = f"{view.namespace}/{view.name}", view.allocations
     budget = server.spec.connections.budget
     if budget is None:
@@ -91,18 +101,18 @@ def shared_out(
         entry = before.entries.get(pool)
         if not each.welcome and entry is None:
             continue
-        standing = entry.connections if entry else 0
-        asked = each.asked or PoolNeeds(standing, standing)
-        ours = each.holding.server == name
+        allocation = entry.connections if entry else 0
+        needs = each.asked or PoolNeeds(allocation, allocation)
+        ledger_is_ours = each.holding.server == name
         applicants.append(
             Applicant(
                 pool=pool,
                 uid=each.view.uid,
                 group=each.view.namespace,
-                floor=asked.floor,
-                want=asked.want,
+                floor=needs.floor,
+                want=needs.want,
                 held=each.holding.most,
-                confirmed=each.holding.confirmed if ours else 0,
+                confirmed=each.holding.confirmed if ledger_is_ours else 0,
                 welcome=each.welcome,
             )
         )

@@ -1,6 +1,6 @@
-"""Reads the limits of servers beside all other work: a server that does not answer holds nobody up.
+"""Reads the limits of PostgreSQL servers beside all other work: a server that does not answer delays nothing.
 
-What is remembered is only the latest answer; what is in force stands in the server's status.
+Only the latest answer is remembered. What is in force stands in the server's status.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.resources import SECRETS
 from pgbouncer_operator.postgres import ServerAddress, Superuser, Unanswered
 from pgbouncer_operator.reconcile.cache.keys import Key, ServerKey
+from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
 from pgbouncer_operator.reconcile.server import membership
 from pgbouncer_operator.reconcile.server.limits import LimitsReading
 from pgbouncer_operator.resources.login import Login, LoginUnavailable, read_login
@@ -22,9 +23,7 @@ from pgbouncer_operator.sizing.limits import ServerLimits
 
 logger = logging.getLogger(__name__)
 
-LIMITS_LAST = 55.0  # seconds that an answer counts: a little less than there are between two looks at rest
-FAILED_LAST = 15.0  # the same of a read that failed
-INSIST = 0.2  # seconds until what was cancelled is cancelled again: psycopg asks a server first, frozen or not
+INSIST = 0.2  # seconds until a cancelled task is cancelled again: psycopg first asks the server to cancel, and waits
 AT_ONCE = 8  # servers that are asked at the same time
 
 Ask = Callable[[ServerAddress, Login], Awaitable[ServerLimits]]
@@ -32,59 +31,81 @@ Ask = Callable[[ServerAddress, Login], Awaitable[ServerLimits]]
 
 @dataclass(frozen=True, slots=True)
 class _Question:
+    """Whom to ask, and with which login."""
+
     namespace: str
+    """Namespace of the login's Secret."""
     server: ServerAddress
+    """Where PostgreSQL listens."""
     monitoring: Monitoring
+    """The spec's monitoring section."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
+    """The latest answer to a question."""
+
     question: _Question
+    """What was asked."""
     reading: LimitsReading
+    """What came back."""
     until: float
+    """Monotonic seconds until which it counts."""
 
 
 @dataclass(slots=True)
 class LimitsPoller:
-    """The latest answer of each server. clock: monotonic seconds. wake: has a server looked at again. ask: asks it."""
+    """The latest answer of each server."""
 
     kube: Kube
+    """Reads the login's Secret."""
     clock: Callable[[], float]
+    """Monotonic seconds."""
     wake: Callable[[ServerKey], None]
+    """Has a server reconciled again."""
     ask: Ask
+    """Asks PostgreSQL. It raises Unanswered or Superuser."""
+    intervals: Intervals = NORMAL
+    """How long an answer counts."""
     _answers: dict[Key, _Answer] = field(default_factory=dict)
+    """The latest answer by server."""
     _running: dict[Key, "asyncio.Task[None]"] = field(default_factory=dict)
+    """Questions under way by server."""
     _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    """Limits how many servers are asked at the same time."""
 
     def latest(self, server: PostgresServer, authority: str | None) -> LimitsReading | None:
-        """What the server said, None until it has answered; asks again when that was long ago. authority: its CA."""
+        """What PostgreSQL answered last; None until it has answered. Asks again once the answer no longer counts.
+
+        authority: the server's CA in PEM, None while unknown.
+        """
         key, monitoring = (server.metadata.namespace, server.metadata.name), server.spec.monitoring
         if monitoring is None:
             self.forget(key)
             return None
         if authority is None and _own_authority(server):
-            return None  # whom to believe is not known yet; what is wrong with the CA is told
+            return None  # without its CA the server cannot be verified; the status says what is wrong with the CA
         question = _Question(key[0], _where(server, monitoring, authority), monitoring)
-        known = self._answers.get(key)
-        if known is not None and known.question != question:
-            known = None
-            self.forget(key)  # so that whatever is under way wakes the server, which then asks this
-        if key not in self._running and (known is None or self.clock() >= known.until):
+        answer = self._answers.get(key)
+        if answer is not None and answer.question != question:
+            answer = None
+            self.forget(key)  # so that the question under way wakes the server, which then asks this one
+        if key not in self._running and (answer is None or self.clock() >= answer.until):
             self._running[key] = asyncio.create_task(self._read(key, question), name=f"limits of {'/'.join(key)}")
-        return known.reading if known else None
+        return answer.reading if answer else None
 
     def again(self, server: ServerKey) -> None:
-        """Ask at the next look: the server has been away, and may have come back with other limits."""
-        known = self._answers.get(server.plain)
-        if known is not None:
-            self._answers[server.plain] = _Answer(known.question, known.reading, self.clock())
+        """Ask at the next look: the server was unreachable, and may have come back with other limits."""
+        answer = self._answers.get(server.plain)
+        if answer is not None:
+            self._answers[server.plain] = _Answer(answer.question, answer.reading, self.clock())
 
     def forget(self, key: Key) -> None:
-        """The server is no more, or is not asked any more."""
+        """Drop the answer of a server that no longer exists or is no longer asked."""
         self._answers.pop(key, None)
 
     async def close(self) -> None:
-        """End what is under way."""
+        """End all questions."""
         running = set(self._running.values())
         while running:
             for task in running:
@@ -96,7 +117,7 @@ class LimitsPoller:
             async with self._gate:
                 reading = await self._reading(question)
             before = self._answers.get(key)
-            lasts = LIMITS_LAST if reading.limits else FAILED_LAST
+            lasts = self.intervals.limits if reading.limits else self.intervals.failed_limits
             self._answers[key] = _Answer(question, reading, self.clock() + lasts)
             if before is None or before.question != question or before.reading != reading:
                 self.wake(ServerKey(*key))
@@ -110,15 +131,17 @@ class LimitsPoller:
         except LoginUnavailable as error:
             return LimitsReading(None, Reason.LIMITS_UNKNOWN, str(error))
         except errors.ApiError as error:
-            return LimitsReading(None, Reason.LIMITS_UNKNOWN, f"The API server failed: {type(error).__name__}.")
+            message = f"The API server failed: {type(error).__name__}. The operator tries again."
+            return LimitsReading(None, Reason.LIMITS_UNKNOWN, message)
         except Unanswered as error:
-            return LimitsReading(None, Reason.LIMITS_UNKNOWN, f"{where} did not tell its limits: {error}.")
+            return LimitsReading(None, Reason.LIMITS_UNKNOWN, f"{where} did not give its limits: {error}.")
         except Superuser:
-            message = f"The login of Secret {question.monitoring.secret_ref.name} is a superuser at {where}; its answer"
-            return LimitsReading(
-                None, Reason.LOGIN_IS_SUPERUSER, f"{message} is not used. Give a role with pg_monitor."
+            message = (
+                f"The login of Secret {question.monitoring.secret_ref.name} is a superuser at {where}; its answer is "
+                "not used. Use a role that is no superuser and has pg_monitor."
             )
-        except Exception as error:  # its text could hold anything
+            return LimitsReading(None, Reason.LOGIN_IS_SUPERUSER, message)
+        except Exception as error:  # its text may hold secret values
             logger.error("Could not read limits", extra={"server": where, "error": type(error).__name__})
             return LimitsReading(None, Reason.LIMITS_UNKNOWN, f"{where} could not be asked: {type(error).__name__}.")
 
@@ -129,7 +152,7 @@ class LimitsPoller:
         except errors.NotFound:
             body = None
         except errors.Forbidden:
-            message = f"The operator may not read Secret {name}. Give it get on that Secret."
+            message = f"The operator may not read Secret {name}. Grant it get on that Secret."
             raise LoginUnavailable(Reason.LIMITS_UNKNOWN, message) from None
         return read_login(question.monitoring, "monitoring", body)
 

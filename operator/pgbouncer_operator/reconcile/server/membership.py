@@ -1,4 +1,4 @@
-"""A pool at a PostgresServer: the spec that comes of both, and what is said where none comes of them. Pure."""
+"""A pool at a PostgresServer: the spec that both make together, or the reason why they make none. Pure."""
 
 import hashlib
 from dataclasses import replace
@@ -14,23 +14,23 @@ from pgbouncer_operator.reconcile.cache.servers import Found
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
 from pgbouncer_operator.reconcile.memory import Missing
 from pgbouncer_operator.reconcile.observed import Membership, Observation, Observed, ObservedInvalid, with_spec
+from pgbouncer_operator.reconcile.wording import counted
 from pgbouncer_operator.sizing.ledger import charged
 
-LOOK_AGAIN = 1.0  # seconds between two looks at a server that has not said a word about this pool yet
-UNTOLD_SECONDS = 20.0  # seconds until the user is told that the server has yet to let the pool in
+LOOK_AGAIN = 1.0  # seconds between two looks at a server that has no allocation for the pool yet
 MOVING = 0.5  # seconds between two looks while other pools wait for this one's pods to give connections back
-SILENT = 5.0  # the same while none of those pods says a word
+SILENT = 5.0  # the same while none of those pods answers
 
 
 def name_of(view: ServerView) -> str:
-    """How a server is called in ledgers and messages."""
+    """The server's name in ledgers and messages: `namespace/name`."""
     return f"{view.namespace}/{view.name}"
 
 
 def budgeted(server: ServerView) -> tuple[InvalidSpec, Membership]:
-    """The answer to a pool that names the host of a server whose connections are a budget."""
+    """The answer to a pool that names the host of a PostgresServer: the connections of that host have a budget."""
     message = (
-        f"this host and port are those of PostgresServer {name_of(server)}, whose connections are shared by a budget. "
+        f"this host and port are those of PostgresServer {name_of(server)}, whose connections have a budget. "
         f"Replace backend.host by backend.serverRef: {{name: {server.name}, namespace: {server.namespace}}}."
     )
     return _refused(name_of(server), Reason.SERVER_IS_BUDGETED, message)
@@ -39,25 +39,25 @@ def budgeted(server: ServerView) -> tuple[InvalidSpec, Membership]:
 def resolve(
     pool: ConnectionPool, view: PoolView, found: Found | None
 ) -> tuple[ConnectionPool | InvalidSpec, Membership]:
-    """The pool as if it had named host, port, TLS and maximum itself. found: None where there is no such server.
+    """The pool with the server's host, port, TLS and maximum in its spec. found: None if there is no such server.
 
-    Only the server's own word lets a pool in: an allocation, be it of nothing.
+    A pool may use the server only once the server's status has an allocation for it, also one of 0 connections.
     """
     name = "/".join(view.server or ())
     if found is None:
-        message = f"PostgresServer {name} does not exist, or not in a namespace that the operator watches."
+        message = f"PostgresServer {name} does not exist, or the operator does not watch its namespace."
         return _refused(name, Reason.SERVER_NOT_FOUND, f"{message} Create it, or correct backend.serverRef.")
     if isinstance(found.server, InvalidSpec):
         return _refused(name, Reason.SERVER_INVALID, f"PostgresServer {name} cannot be used: {found.server}")
     entry = found.view.allocations.entries.get(f"{view.namespace}/{view.name}")
     if entry is None or entry.uid != view.uid:
         if found.server.spec.connections.budget is None:
-            message = f"PostgresServer {name} does not know yet how many connections its server takes."
+            message = f"It is not known yet how many connections PostgresServer {name} takes."
             return _refused(name, Reason.LIMITS_UNKNOWN, f"{message} Its condition LimitsKnown says why.")
         if found.allowed is False:
             message = f"PostgresServer {name} does not allow pools of namespace {view.namespace}."
-            return _refused(name, Reason.SERVER_NOT_SHARED, f"{message} Its owner sets allowedNamespaces.")
-        return _refused(name, Reason.PENDING, f"PostgresServer {name} has not given this pool connections yet.")
+            return _refused(name, Reason.SERVER_NOT_SHARED, f"{message} Its owner can add it to allowedNamespaces.")
+        return _refused(name, Reason.PENDING, f"PostgresServer {name} has no allocation for this pool yet.")
     member = Membership(name, entry, found.authority, welcome=found.allowed is not False)
     return effective(pool, found.server), member
 
@@ -70,40 +70,40 @@ def effective(pool: ConnectionPool, server: PostgresServer) -> ConnectionPool:
 
 
 def most(pool: ConnectionPool, server: PostgresServer) -> int:
-    """The most the pool may ever hold: what it asks for, or else what its namespace may."""
+    """The maximum of the pool: what it asks for, or else what its namespace may hold. In server connections."""
     limit = server.spec.share_of(pool.metadata.namespace).max or max(1, server.spec.connections.budget or 0)
     return pool.spec.server_connections.max or limit
 
 
 def host(server: PostgresServer) -> str:
-    """The server's host as it is called from other namespaces."""
+    """The server's host as pods of other namespaces name it."""
     name = server.spec.host
-    found = endpoints.service(name, "")
-    return f"{name}.{server.metadata.namespace}.svc" if found and not found[0] else name
+    service = endpoints.service(name, "")
+    return f"{name}.{server.metadata.namespace}.svc" if service and not service[0] else name
 
 
 def waits(observed: Observation) -> bool:
-    """Whether this look knows too little: the server has not answered, or what we know of it is old news.
+    """Whether the pool waits for its server: it has no allocation yet, or what is known of the server is out of date.
 
-    Or the pool holds more at another server than this one charges it with, which all could come along at once.
+    It also waits while it holds more at another server than this one charges it with: all of that could come along.
     """
     member = observed.membership
     if member is None:
         return False
     if member.obstacle is not None:
         return member.obstacle.reason is Reason.PENDING
-    known = observed.ledger.grants if observed.ledger else None
-    if known is None or member.entry is None:
+    grants = observed.ledger.grants if observed.ledger else None
+    if grants is None or member.entry is None:
         return False
-    if known.server != member.server:
-        return bool(known.server) and charged(known) > member.entry.charge
-    return known.allocation > member.entry.seq
+    if grants.server != member.server:
+        return bool(grants.server) and charged(grants) > member.entry.charge
+    return grants.allocation > member.entry.seq
 
 
 def awaiting(observed: Observation) -> ObservedInvalid | None:
-    """The look with what the pool waits for as its obstacle; None while it waits for news that are about to come."""
+    """The observation with what the pool waits for as its obstacle; None while the wait is still short."""
     member, since = observed.membership, observed.memory.waiting_since
-    if member is None or since is None or observed.now - since < UNTOLD_SECONDS:
+    if member is None or since is None or observed.now - since < observed.intervals.admission:
         return None
     grants = observed.ledger.grants if observed.ledger else None
     brings = charged(grants) if grants and grants.server != member.server else 0
@@ -111,27 +111,27 @@ def awaiting(observed: Observation) -> ObservedInvalid | None:
         reason, message = (
             Reason.BUDGET_EXCEEDED,
             (
-                f"The pods of this pool hold {brings} server connections at another server, which could all come along "
-                f"at once; PostgresServer {member.server} has no room for them. Raise its budget, or name the former "
-                "server again, lower serverConnections.max there, and move then."
+                f"The pods of this pool hold {counted(brings, 'server connection')} at another server and could bring "
+                f"all of them at once; PostgresServer {member.server} has no room for them. Raise its budget, or name "
+                "the former server again, lower serverConnections.max there, and then move."
             ),
         )
     elif member.entry is None:
         reason, message = (
             Reason.PENDING,
             (
-                f"PostgresServer {member.server} has not given this pool connections yet: others have yet to give some "
-                "back. If it stays, look at the server's conditions and at pools whose pods do not answer."
+                f"PostgresServer {member.server} has no allocation for this pool yet: other pools still have to give "
+                "connections back. If this lasts, look at the server's conditions and for pods that do not answer."
             ),
         )
     else:
         return None
-    fault, place = _refused(member.server, reason, message)
-    return with_spec(replace(observed, membership=place), fault)
+    fault, refused = _refused(member.server, reason, message)
+    return with_spec(replace(observed, membership=refused), fault)
 
 
 def look_again(observed: Observed) -> float | None:
-    """Seconds to the next look while others wait for what this pool's pods still hold; None: nobody does."""
+    """Seconds until the next look while other pools wait for what this pool's pods hold; None while no pool waits."""
     entry = observed.membership.entry if observed.membership else None
     if entry is None or entry.high <= entry.connections or observed.ledger is None:
         return None
@@ -142,7 +142,7 @@ def look_again(observed: Observed) -> float | None:
 
 
 def documents(observed: Observed) -> dict[str, str]:
-    """The server's CA for the pool's ConfigMap; the one that is there while it cannot be read."""
+    """The server's CA for the pool's ConfigMap. While it cannot be read, the CA that is there stays."""
     if observed.membership is None or _own(observed.spec) is None:
         return {}
     text = observed.membership.authority
@@ -153,7 +153,7 @@ def documents(observed: Observed) -> dict[str, str]:
 
 
 def authority_body(member: Membership) -> dict[str, Any]:
-    """The pool's ConfigMap as the look at certificates takes it: with the CA that it is about to carry."""
+    """The pool's ConfigMap with the CA that it is about to carry, as the check of certificates reads it."""
     text = member.authority or ""
     return {
         "metadata": {"resourceVersion": hashlib.sha256(text.encode()).hexdigest()[:8]},
@@ -162,12 +162,12 @@ def authority_body(member: Membership) -> dict[str, Any]:
 
 
 def with_service(view: PoolView, found: Found | None) -> PoolView:
-    """The pool's view with the Service behind its server, whose failovers it has to follow."""
+    """The pool's view with the Service behind its server: the pool has to follow the failovers of that Service."""
     return replace(view, backend=found.view.backend) if found else view
 
 
 def _own(pool: ConnectionPool) -> KeyReference | None:
-    """The reference to the CA in the pool's own ConfigMap, None without one."""
+    """The reference to the CA in the pool's own ConfigMap; None without one."""
     ca = pool.spec.backend.ca
     own = ca.config_map_key_ref if ca else None
     return own if own and own.name == naming.config_map(pool.metadata.name) else None

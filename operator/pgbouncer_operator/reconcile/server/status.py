@@ -1,4 +1,4 @@
-"""The conditions of a PostgresServer, and its status as data. Pure."""
+"""The conditions and the status of a PostgresServer. Pure."""
 
 import json
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from pgbouncer_operator.api.postgres_server import Allocation, PostgresServer, R
 from pgbouncer_operator.reconcile.cache.views import ServerView
 from pgbouncer_operator.reconcile.server import limits
 from pgbouncer_operator.reconcile.server.limits import LimitsReading
+from pgbouncer_operator.reconcile.wording import counted
 from pgbouncer_operator.sizing.allocation import Allocations
 
 
 @dataclass(frozen=True, slots=True)
 class ServerReadings:
-    """What was read beside the objects. problem: a sentence about the CA, "" when all is well.
-
-    reading: the server's own answer, None until there is one.
-    """
+    """What was read besides the watched objects."""
 
     problem: str = ""
+    """A sentence about the CA; empty when it is known or there is none."""
     reading: LimitsReading | None = None
+    """What PostgreSQL answered last; None until it has answered."""
 
 
 def server_status(
@@ -32,22 +32,22 @@ def server_status(
 ) -> ServerStatus:
     """The status to write. today: RFC 3339."""
     before = _before(view)
-    known = (before.conditions or ()) if before.observed_generation is not None else ()
-    of_limits = next((each for each in known if each.type is ConditionType.LIMITS_KNOWN), None)
+    former = (before.conditions or ()) if before.observed_generation is not None else ()
+    of_limits = next((each for each in former if each.type is ConditionType.LIMITS_KNOWN), None)
     if isinstance(server, InvalidSpec):
-        found = [*_stalled(Reason.INVALID_SPEC, str(server)), *([of_limits] if of_limits else [])]
+        present = [*_stalled(Reason.INVALID_SPEC, str(server)), *([of_limits] if of_limits else [])]
         figures: dict[str, Any] = {"budget": before.budget, "limits": before.limits, "advice": before.advice}
     else:
         if limits.told_at_all(server, view):
             of_limits = limits.condition(server, view, heard.reading, of_limits)
         else:
             of_limits = None
-        found = _conditions(server, shared, heard.problem, of_limits)
+        present = _conditions(server, shared, heard.problem, of_limits)
         figures = _figures(server, view)
-    conditions = [each.model_copy(update={"observed_generation": view.generation}) for each in found]
+    conditions = [each.model_copy(update={"observed_generation": view.generation}) for each in present]
     return ServerStatus(
         observed_generation=view.generation,
-        conditions=merge(known, conditions, today),
+        conditions=merge(former, conditions, today),
         allocated=shared.charged,
         pools=len(shared.entries),
         seq=shared.seq,
@@ -60,7 +60,7 @@ def server_status(
 
 
 def patch(view: ServerView, status: ServerStatus) -> dict[str, Any] | None:
-    """The write, by compare and swap; None when status says it already."""
+    """The body of the write, as compare-and-swap; None when the status says it already."""
     before, written = json.loads(view.status), status.wire()
     if written == before:
         return None
@@ -82,9 +82,9 @@ def _before(view: ServerView) -> ServerStatus:
 
 
 def _figures(server: PostgresServer, view: ServerView) -> dict[str, Any]:
-    known = view.limits if server.spec.monitoring else None
-    written = known and ReadLimits(max_connections=known.maximum, reserved=known.reserved, started=known.started)
-    advice = limits.advice(server, known)
+    read = view.limits if server.spec.monitoring else None
+    written = read and ReadLimits(max_connections=read.maximum, reserved=read.reserved, started=read.started)
+    advice = limits.advice(server, read)
     return {"budget": server.spec.connections.budget, "limits": written, "advice": advice or None}
 
 
@@ -97,13 +97,14 @@ def _conditions(
     if server.spec.connections.budget is None and of_limits:
         return [*_waiting(of_limits), of_limits]
     holders = sum(bool(each.charge) for each in shared.entries.values())
-    message = f"{holders} pools share {server.spec.connections.budget} connections."
+    share = "pool shares" if holders == 1 else "pools share"
+    message = f"{holders} {share} {counted(server.spec.connections.budget or 0, 'connection')}."
     if not shared.refused:
         return [_condition(ConditionType.READY, ConditionStatus.TRUE, Reason.SHARED, message), *beside]
     names = ", ".join(shared.refused[:5]) + (" and others" if len(shared.refused) > 5 else "")
     message += (
-        f" What these pools need at least, or bring from another server, does not fit: {names}. Raise connections.max "
-        "or their share."
+        f" These pools do not fit with what they need at least, or bring from another server: {names}. Raise "
+        "connections.max or the share of their namespace."
     )
     return [
         _condition(ConditionType.READY, ConditionStatus.TRUE, Reason.SHARED, message),
@@ -113,7 +114,7 @@ def _conditions(
 
 
 def _waiting(of_limits: Condition) -> list[Condition]:
-    """Without any figure there is nothing to share out."""
+    """The conditions of a server without a budget."""
     reason, message = of_limits.reason, of_limits.message
     if reason in {Reason.LIMITS_MISSING, Reason.LOGIN_IS_SUPERUSER}:
         return _stalled(reason, message)

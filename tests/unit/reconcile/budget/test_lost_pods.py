@@ -11,7 +11,7 @@ from pgbouncer_operator.kube import resources
 from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
 from pgbouncer_operator.protocol.grants import Grants
-from pgbouncer_operator.reconcile.cache import views
+from pgbouncer_operator.reconcile.cache import projections, views
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache, project
 from pgbouncer_operator.reconcile.memory import Memory
 from pgbouncer_operator.reconcile.observed import Observed
@@ -115,7 +115,7 @@ class Asking:
 async def test_a_pod_that_ends_in_the_first_look_at_it_gets_no_entry_that_nobody_could_explain() -> None:
     world = ClusterCache()
     world.slices.allowed = False
-    world.put(views.pool(pool()))
+    world.put(projections.pool(pool()))
     world.put(project(resources.PODS, body("newborn", running={})))
     observer = Observer(
         cast(Kube, None), cast(Agents, Asking(world)), world, lambda: 1.0, lambda: "2026-01-01T00:00:00Z", False

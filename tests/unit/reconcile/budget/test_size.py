@@ -76,7 +76,8 @@ def test_a_workload_that_is_missing_shrinks_nothing(sentence: str, replicas: int
     found = pool_size(replace(observed, clients=ClientReplicas(replicas, replicas, replicas, 1, ("Deployment web",))))
     assert (found.size, found.recommendation.value, found.recommendation.reason) == (size, size, reason), sentence
     assert found.recommendation.inputs == (
-        f"{replicas} client replicas, 2 connections for each; not all of clients.workloads were found: nothing shrinks"
+        f"{replicas} client replicas, 2 connections for each; "
+        "not all of clients.workloads exist: the size does not shrink"
     )
     again = pool_size(replace(observed, clients=ClientReplicas(2, 2, 2, 2)))
     assert again.size == 4, "all are there"
@@ -141,9 +142,9 @@ def test_a_demand_that_is_low_for_minutes_shrinks_a_pool_slowly() -> None:
 @pytest.mark.parametrize(
     ("clients", "why"),
     [
-        (None, "clients.workloads cannot be listed"),
-        (ClientReplicas(0, 0, 0, 0, ("Deployment web",)), "none of clients.workloads was found"),
-        (ClientReplicas(1, 1, 1, 1, ("Deployment web",)), "not all of clients.workloads were found"),
+        (None, "the operator cannot list clients.workloads"),
+        (ClientReplicas(0, 0, 0, 0, ("Deployment web",)), "none of clients.workloads exists"),
+        (ClientReplicas(1, 1, 1, 1, ("Deployment web",)), "not all of clients.workloads exist"),
     ],
 )
 def test_a_demand_whose_clients_cannot_all_be_seen_shrinks_no_pool(clients: ClientReplicas | None, why: str) -> None:
@@ -151,7 +152,7 @@ def test_a_demand_whose_clients_cannot_all_be_seen_shrinks_no_pool(clients: Clie
     observed = working(replace(observed, clients=clients), busy=4.0, seconds=1200.0)
     found = pool_size(observed)
     assert (found.size, found.recommendation.reason) == (40, "ClientsUnknown")
-    assert found.recommendation.inputs.endswith(f"; {why}: nothing shrinks")
+    assert found.recommendation.inputs.endswith(f"; {why}: the size does not shrink")
     observed = working(replace(observed, clients=ClientReplicas(5, 5, 5, 1)), busy=4.0, seconds=1200.0)
     assert pool_size(observed).size == 8, "all are seen"
 

@@ -35,7 +35,7 @@ def said(reading: LimitsReading | None, before: Condition | None = None, **spec:
 
 
 BEFORE = Condition(type=ConditionType.LIMITS_KNOWN, status=ConditionStatus.TRUE, reason=Reason.LIMITS_READ)
-FAILED = LimitsReading(None, Reason.LIMITS_UNKNOWN, "main:5432 did not tell its limits: too many clients.")
+FAILED = LimitsReading(None, Reason.LIMITS_UNKNOWN, "main:5432 did not give its limits: too many clients.")
 SUPER = LimitsReading(None, Reason.LOGIN_IS_SUPERUSER, "It is a superuser.")
 
 
@@ -46,13 +46,13 @@ SUPER = LimitsReading(None, Reason.LOGIN_IS_SUPERUSER, "It is a superuser.")
             LimitsReading(LIMITS),
             {},
             "True",
-            "The server takes 97 connections of ordinary logins (max_connections 100, of which 3",
+            "The server takes 97 connections of ordinary logins (max_connections is 100, and 3 of them are reserved)",
         ),
         (FAILED, {"connections": {}}, "Unknown", "too many clients. Pools wait until it is known."),
-        (FAILED, {}, "Unknown", "What connections.max says stays in force."),
+        (FAILED, {}, "Unknown", "connections.max stays in force."),
         (SUPER, {"connections": {}}, "False", "It is a superuser. Pools wait"),
-        (None, {}, "Unknown", "It is being asked."),
-        (None, {"monitoring": None, "connections": {}}, "False", "Set connections.max, or monitoring.secretRef."),
+        (None, {}, "Unknown", "The operator is asking the server."),
+        (None, {"monitoring": None, "connections": {}}, "False", "Set connections.max or monitoring.secretRef."),
     ],
 )
 def test_what_is_told_of_the_limits(
@@ -80,9 +80,9 @@ def test_limits_are_no_subject_where_only_the_owner_speaks(spec: dict[str, Any],
 @pytest.mark.parametrize(
     ("connections", "reason", "figures"),
     [
-        ({"max": 98}, "MaxAboveServer", ("98", "97 connections", "max_connections 100")),
-        ({"max": 97}, "LimitNearSum", ("97 together", "0 are left")),
-        ({}, "LimitNearSum", ("96 together", "1 are left")),
+        ({"max": 98}, "MaxAboveServer", ("98", "97 connections", "max_connections is 100")),
+        ({"max": 97}, "LimitNearSum", ("97 connections together", "leaves 0 for")),
+        ({}, "LimitNearSum", ("96 connections together", "leaves 1 for")),
         ({"max": 97, "unpooled": 5}, None, ()),
         ({"headroomPercent": 10}, None, ()),
         ({"max": 60}, None, ()),

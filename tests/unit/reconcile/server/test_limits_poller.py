@@ -15,8 +15,9 @@ from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.postgres import ServerAddress, Superuser, Unanswered
 from pgbouncer_operator.reconcile.cache.keys import ServerKey
+from pgbouncer_operator.reconcile.intervals import NORMAL
 from pgbouncer_operator.reconcile.server.limits import LimitsReading
-from pgbouncer_operator.reconcile.server.limits_poller import AT_ONCE, FAILED_LAST, LIMITS_LAST, LimitsPoller
+from pgbouncer_operator.reconcile.server.limits_poller import AT_ONCE, LimitsPoller
 from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.limits import ServerLimits
 
@@ -83,11 +84,11 @@ async def test_a_server_is_asked_once_a_minute_and_wakes_when_the_answer_is_news
     assert world.readings.latest(monitored(), None) is None
     assert await world.latest() == LimitsReading(LIMITS)
     assert (len(world.asked), world.woken) == (1, [KEY])
-    world.now += LIMITS_LAST
+    world.now += NORMAL.limits
     await world.latest()
     assert (len(world.asked), world.woken) == (2, [KEY])
     world.answer = ServerLimits(50, 3, "later")
-    world.now += LIMITS_LAST
+    world.now += NORMAL.limits
     assert await world.latest() == LimitsReading(world.answer)
     assert (len(world.asked), world.woken) == (3, [KEY, KEY])
 
@@ -95,7 +96,7 @@ async def test_a_server_is_asked_once_a_minute_and_wakes_when_the_answer_is_news
 async def test_a_failure_is_tried_again_sooner_and_a_pool_that_is_back_has_it_tried_at_once(world: World) -> None:
     world.answer = Unanswered("too many clients")
     await world.latest()
-    world.now += FAILED_LAST - 1
+    world.now += NORMAL.failed_limits - 1
     await world.latest()
     assert len(world.asked) == 1
     world.now += 1
@@ -110,7 +111,7 @@ async def test_a_failure_is_tried_again_sooner_and_a_pool_that_is_back_has_it_tr
     ("secret", "answer", "reason", "words"),
     [
         (errors.NotFound("x", 404), LIMITS, Reason.LIMITS_UNKNOWN, "Secret pg-monitor does not exist. Create it"),
-        (errors.Forbidden("x", 403), LIMITS, Reason.LIMITS_UNKNOWN, "may not read Secret pg-monitor. Give it get"),
+        (errors.Forbidden("x", 403), LIMITS, Reason.LIMITS_UNKNOWN, "may not read Secret pg-monitor. Grant it get"),
         (errors.Unavailable("x", 0), LIMITS, Reason.LIMITS_UNKNOWN, "The API server failed: Unavailable."),
         ({}, LIMITS, Reason.LIMITS_UNKNOWN, "no key username or user; found: nothing. Set monitoring.usernameKey"),
         (
@@ -129,7 +130,7 @@ async def test_a_failure_is_tried_again_sooner_and_a_pool_that_is_back_has_it_tr
             None,
             Unanswered("no pg_hba.conf entry"),
             Reason.LIMITS_UNKNOWN,
-            "5432 did not tell its limits: no pg_hba.conf",
+            "5432 did not give its limits: no pg_hba.conf",
         ),
         (None, Superuser(), Reason.LOGIN_IS_SUPERUSER, "The login of Secret pg-monitor is a superuser at postgres"),
         (None, RuntimeError("watcher xyzzy"), Reason.LIMITS_UNKNOWN, "could not be asked: RuntimeError."),
@@ -231,7 +232,7 @@ async def test_a_question_that_changes_while_the_server_is_asked_is_put_as_soon_
     world: World,
 ) -> None:
     await world.latest()
-    world.now += LIMITS_LAST
+    world.now += NORMAL.limits
     world.gate.clear()
     world.readings.latest(monitored(), None)
     await quiet()

@@ -166,7 +166,7 @@ OUTSIDE = Membership(NAME, obstacle=Missing(Reason.PENDING, "not yet"))
             "hold 12",
         ),
         ("the same from a host of its own", OUTSIDE, grants(12, 0, ""), Reason.BUDGET_EXCEEDED, "hold 12 server"),
-        ("others have yet to give back", OUTSIDE, None, Reason.PENDING, "has not given this pool connections yet"),
+        ("others have yet to give back", OUTSIDE, None, Reason.PENDING, "has no allocation for this pool yet"),
     ],
 )
 def test_what_a_pool_waits_for_is_told_after_a_while(
@@ -175,7 +175,7 @@ def test_what_a_pool_waits_for_is_told_after_a_while(
     observed = look(place, ledger)
     first = looks.decide(observed)
     assert (first.steps, first.requeue_after) == ((), membership.LOOK_AGAIN)
-    later = replace(observed, memory=first.memory, now=observed.now + membership.UNTOLD_SECONDS)
+    later = replace(observed, memory=first.memory, now=observed.now + observed.intervals.admission)
     told = looks.conditions(later)
     kind = "Stalled" if reason is Reason.BUDGET_EXCEEDED else "Reconciling"
     assert (told[kind].status, told[kind].reason) == ("True", reason), sentence
@@ -187,7 +187,7 @@ def test_what_a_pool_waits_for_is_told_after_a_while(
 
 def test_late_news_of_the_server_are_no_news_for_the_user() -> None:
     observed = look(of(9, 9, 4), grants(9, 5))
-    later = replace(observed, memory=looks.decide(observed).memory, now=observed.now + 2 * membership.UNTOLD_SECONDS)
+    later = replace(observed, memory=looks.decide(observed).memory, now=observed.now + 2 * observed.intervals.admission)
     assert not looks.decide(later).steps
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.reconcile.cache import views
+from pgbouncer_operator.reconcile.cache import projections, views
 from pgbouncer_operator.reconcile.cache.keys import COALESCE, delay, pool_of
 
 LABELS = {naming.LABEL_POOL: "shop", naming.LABEL_MANAGED_BY: naming.MANAGED_BY}
@@ -41,7 +41,7 @@ DEPLOYMENT: dict[str, Any] = {
 
 
 def pod(**status: Any) -> views.PodView:
-    return views.pod({**POD, "status": POD["status"] | status})
+    return projections.pod({**POD, "status": POD["status"] | status})
 
 
 def test_a_running_pod() -> None:
@@ -56,8 +56,8 @@ def test_a_pod_that_nobody_can_place_tells_why() -> None:
 
 
 def test_a_pod_with_a_node_is_placed() -> None:
-    assert views.pod({**POD, "spec": {"nodeName": "one"}}).placed
-    assert not views.pod({**POD, "spec": {}}).placed
+    assert projections.pod({**POD, "spec": {"nodeName": "one"}}).placed
+    assert not projections.pod({**POD, "spec": {}}).placed
 
 
 def test_an_image_that_cannot_be_pulled_tells_which_container() -> None:
@@ -113,42 +113,42 @@ def test_a_pod_that_kubelet_never_took_has_ended() -> None:
 
 
 def test_a_pod_without_a_status_is_known_by_its_identity() -> None:
-    view = views.pod({key: value for key, value in POD.items() if key != "status"})
+    view = projections.pod({key: value for key, value in POD.items() if key != "status"})
     assert (view.uid, view.address, view.ready) == ("p", "", False)
 
 
 def test_a_deployment_and_its_rollout() -> None:
-    view = views.child(DEPLOYMENT)
+    view = projections.child(DEPLOYMENT)
     assert (view.owner, view.pool, view.posted) == ("pool", "shop", False)
     assert view.rollout == views.DeploymentProgress(2, "in.out", True, 1, 3)
     assert view.unpack()["spec"] == DEPLOYMENT["spec"]
 
 
 def test_a_deployment_whose_controller_has_not_looked_yet() -> None:
-    view = views.child({**DEPLOYMENT, "status": {"observedGeneration": 2}})
+    view = projections.child({**DEPLOYMENT, "status": {"observedGeneration": 2}})
     assert view.rollout is not None
     assert (view.rollout.observed, view.rollout.existing) == (False, 0)
 
 
 def test_an_object_that_was_posted_and_never_applied() -> None:
     fields = [{"manager": naming.FIELD_MANAGER, "operation": "Update"}]
-    assert views.child({**DEPLOYMENT, "metadata": DEPLOYMENT["metadata"] | {"managedFields": fields}}).posted
+    assert projections.child({**DEPLOYMENT, "metadata": DEPLOYMENT["metadata"] | {"managedFields": fields}}).posted
 
 
 def test_our_own_status_and_a_new_version_alone_wake_nobody() -> None:
     metadata = {"name": "shop", "namespace": "web", "uid": "u", "resourceVersion": "1", "generation": 1}
     body = {"metadata": metadata, "spec": {"replicas": 2}, "status": {}}
     again = {**body, "metadata": metadata | {"resourceVersion": "2"}, "status": {"replicas": 2}}
-    assert views.pool(body) == views.pool(again)
-    assert views.pool(body) != views.pool({**body, "spec": {"replicas": 3}})
+    assert projections.pool(body) == projections.pool(again)
+    assert projections.pool(body) != projections.pool({**body, "spec": {"replicas": 3}})
 
 
 def test_an_event_leads_to_its_pool_and_a_users_change_at_once() -> None:
     metadata = {"name": "shop", "namespace": "web", "uid": "u", "resourceVersion": "1"}
-    pool = views.pool({"metadata": metadata})
-    assert {pool_of(pool), pool_of(pod()), pool_of(views.child(DEPLOYMENT))} == {("web", "shop")}
+    pool = projections.pool({"metadata": metadata})
+    assert {pool_of(pool), pool_of(pod()), pool_of(projections.child(DEPLOYMENT))} == {("web", "shop")}
     assert (delay(pool), delay(pod())) == (0.0, COALESCE)
 
 
 def test_an_object_of_nobody_leads_nowhere() -> None:
-    assert pool_of(views.pod({**POD, "metadata": POD["metadata"] | {"labels": {}}})) is None
+    assert pool_of(projections.pod({**POD, "metadata": POD["metadata"] | {"labels": {}}})) is None

@@ -1,0 +1,173 @@
+"""Makes the view of each object from its body, as a list, an event or the answer to a write brings it. Pure."""
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.reconcile.cache import endpoints
+from pgbouncer_operator.reconcile.cache.endpoints import Service
+from pgbouncer_operator.reconcile.cache.pod_status import FINISHED, ended, trouble
+from pgbouncer_operator.reconcile.cache.views import (
+    ChildView,
+    DeploymentProgress,
+    PodView,
+    PoolView,
+    ServerView,
+    SliceView,
+)
+from pgbouncer_operator.reconcile.cache.workloads import references
+from pgbouncer_operator.sizing.allocation import Allocations, Entry
+from pgbouncer_operator.sizing.limits import ServerLimits
+
+Body = Mapping[str, Any]
+COMPARED = ("data", "spec", "stringData", "type")  # the parts of a child's body that the operator sets, beside metadata
+
+
+def pool(body: Body) -> PoolView:
+    """The view of a ConnectionPool."""
+    metadata = body["metadata"]
+    return PoolView(
+        **_identity(metadata),
+        generation=int(metadata.get("generation", 0)),
+        deleting="deletionTimestamp" in metadata,
+        spec=_json(body.get("spec") or {}),
+        status=_json(body.get("status") or {}),
+        created=metadata.get("creationTimestamp", ""),
+        backend=_backend(body),
+        refresh=(metadata.get("annotations") or {}).get(naming.ANNOTATION_REFRESH, ""),
+        clients=references(body),
+        server=_server(body),
+        address=_address(body, "backend"),
+    )
+
+
+def server(body: Body) -> ServerView:
+    """The view of a PostgresServer."""
+    metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
+    host = spec.get("host")
+    return ServerView(
+        **_identity(metadata),
+        generation=int(metadata.get("generation", 0)),
+        deleting="deletionTimestamp" in metadata,
+        spec=_json(spec),
+        status=_json(status),
+        allocations=_allocations(status),
+        backend=endpoints.service(host, metadata.get("namespace", "")) if isinstance(host, str) else None,
+        address=_address(body),
+        limits=_limits(status),
+        budget=status.get("budget"),
+    )
+
+
+def child(body: Body) -> ChildView:
+    """The view of a ConfigMap, Service, Deployment or PodDisruptionBudget of a pool."""
+    metadata = body["metadata"]
+    labels = metadata.get("labels") or {}
+    annotations = metadata.get("annotations") or {}
+    compared = {key: body[key] for key in COMPARED if key in body}
+    compared["metadata"] = {"labels": labels, "annotations": annotations}
+    return ChildView(
+        **_identity(metadata),
+        kind=body["kind"],
+        pool=labels.get(naming.LABEL_POOL, ""),
+        owner=controller(metadata).get("uid", ""),
+        applied=annotations.get(naming.ANNOTATION_APPLIED, ""),
+        posted=any(
+            each.get("manager") == naming.FIELD_MANAGER
+            and each.get("operation") == "Update"
+            and not each.get("subresource")
+            for each in metadata.get("managedFields") or ()
+        ),
+        packed=zlib.compress(_json(compared).encode(), 1),
+        rollout=_rollout(body) if body["kind"] == "Deployment" else None,
+    )
+
+
+def pod(body: Body) -> PodView:
+    """The view of a pod of a pool."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    annotations = metadata.get("annotations") or {}
+    return PodView(
+        **_identity(metadata),
+        pool=(metadata.get("labels") or {}).get(naming.LABEL_POOL, ""),
+        address=status.get("podIP", ""),
+        terminating="deletionTimestamp" in metadata,
+        ready=any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ()),
+        finished=status.get("phase") in FINISHED,
+        config=annotations.get(naming.ANNOTATION_CONFIG, ""),
+        poke=annotations.get(naming.ANNOTATION_POKE, ""),
+        trouble=trouble(status),
+        placed=bool((body.get("spec") or {}).get("nodeName")),
+        reconnect=annotations.get(naming.ANNOTATION_RECONNECT, ""),
+        ended=ended(status),
+    )
+
+
+def endpoint_slice(body: Body) -> SliceView:
+    """The view of an EndpointSlice."""
+    metadata = body["metadata"]
+    service = (metadata.get("labels") or {}).get(naming.LABEL_SERVICE, "")
+    return SliceView(**_identity(metadata), service=service, ready=endpoints.addresses(body))
+
+
+def controller(metadata: Body) -> Body:
+    """The owner reference that controls an object; empty when there is none."""
+    return next((each for each in metadata.get("ownerReferences") or () if each.get("controller")), {})
+
+
+def _backend(body: Body) -> Service | None:
+    host = ((body.get("spec") or {}).get("backend") or {}).get("host")
+    return endpoints.service(host, body["metadata"].get("namespace", "")) if isinstance(host, str) else None
+
+
+def _server(body: Body) -> tuple[str, str] | None:
+    named = ((body.get("spec") or {}).get("backend") or {}).get("serverRef") or {}
+    return (named.get("namespace") or body["metadata"].get("namespace", ""), named["name"]) if "name" in named else None
+
+
+def _address(body: Body, field: str = "") -> str:
+    spec = body.get("spec") or {}
+    backend = (spec.get(field) or {}) if field else spec
+    host, namespace = backend.get("host"), body["metadata"].get("namespace", "")
+    return endpoints.address(host, backend.get("port", 5432), namespace) if isinstance(host, str) else ""
+
+
+def _allocations(status: Body) -> Allocations:
+    """The allocations in a status. When they cannot be read, the pools' ledgers bring them back."""
+    names = ("pool", "uid", "connections", "high", "seq")
+    try:
+        entries = [Entry(*(each[name] for name in names)) for each in status.get("allocations") or ()]
+    except (KeyError, TypeError):
+        return Allocations(0, {})
+    return Allocations(int(status.get("seq") or 0), {each.pool: each for each in entries})
+
+
+def _limits(status: Body) -> ServerLimits | None:
+    limits = status.get("limits")
+    return ServerLimits(limits["maxConnections"], limits["reserved"], limits.get("started", "")) if limits else None
+
+
+def _identity(metadata: Body) -> dict[str, Any]:
+    return {
+        "namespace": metadata.get("namespace", ""),
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "resource_version": int(metadata["resourceVersion"]),
+    }
+
+
+def _rollout(body: Body) -> DeploymentProgress:
+    status, metadata = body.get("status") or {}, body["metadata"]
+    return DeploymentProgress(
+        replicas=int(body["spec"].get("replicas", 1)),
+        template=(metadata.get("annotations") or {}).get(naming.ANNOTATION_TEMPLATE, ""),
+        observed=int(status.get("observedGeneration", 0)) >= int(metadata.get("generation", 0)),
+        updated=int(status.get("updatedReplicas", 0)),
+        existing=int(status.get("replicas", 0)),
+    )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
