@@ -2,15 +2,14 @@
 
 PgBouncer drops the dead clients' connections and counts them as gone, while PostgreSQL still runs their statements, for
 a second at most: the exception that README states. The role's limit is the fence that holds even then.
-PGBOUNCER_TEST_ABANDONED_ROUNDS=10 makes it the long run.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.campaign import length
 from tests.cluster import dialogue, programs, server, servers
 from tests.cluster.dialogue import Dialogue
 from tests.cluster.pools import Namespace, pool
@@ -19,7 +18,7 @@ from tests.localcluster.waiting import until
 
 POOL = "abandoned"
 CLIENTS = MOST = 25
-ROUNDS = int(os.environ.get("PGBOUNCER_TEST_ABANDONED_ROUNDS", "3"))
+ROUNDS = length("PGBOUNCER_TEST_ABANDONED_ROUNDS", short=2, full=10)
 CALM = 15  # counts in a row that show nothing above the budget: the worst is over
 PROMISED = 2.0  # seconds, by the clock of a machine that does much else; the server looks once a second
 BACK = 30.0  # seconds; a statement that goes on to its end takes twice as long

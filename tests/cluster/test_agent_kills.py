@@ -1,7 +1,4 @@
-"""The agent dies again and again, during load and changes: no client sees it, no endpoint goes, every change arrives.
-
-PGBOUNCER_TEST_AGENT_KILLS=100 makes it the long run.
-"""
+"""The agent dies again and again, during load and changes: no client sees it, every endpoint stays, changes arrive."""
 
 import os
 import random
@@ -11,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.campaign import length
 from tests.cluster import operators, programs
 from tests.cluster.pools import Namespace, pool
 from tests.localcluster import traffic
@@ -19,7 +17,7 @@ from tests.localcluster.waiting import let_pass
 
 POOL = "killed"
 PODS, MOST = 2, 10
-KILLS = int(os.environ.get("PGBOUNCER_TEST_AGENT_KILLS", "10"))
+KILLS = length("PGBOUNCER_TEST_AGENT_KILLS", short=6, full=100)
 CONTAINERS = max(3, KILLS // 20)
 LOAD = ("--clients", "24", "--reconnecting", "8", "--lifetime", "3", "--think", "0.03")
 WORKER = "pgbouncer_operator.agent.worker"

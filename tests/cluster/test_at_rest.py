@@ -1,19 +1,16 @@
-"""Pools at rest cost nothing: the operator writes nothing but its lease.
+"""Pools at rest cost nothing: the operator writes nothing but its lease."""
 
-PGBOUNCER_TEST_REST_POOLS and PGBOUNCER_TEST_REST_SECONDS make it a long run: 50 pools, 300 seconds.
-"""
-
-import os
 import time
 from collections import Counter
 from collections.abc import Callable
 
+from tests.campaign import length
 from tests.cluster.audit import Audit
 from tests.cluster.pools import Namespace, pool
 from tests.localcluster.waiting import let_pass, until
 
-POOLS = int(os.environ.get("PGBOUNCER_TEST_REST_POOLS", "10"))
-SECONDS = float(os.environ.get("PGBOUNCER_TEST_REST_SECONDS", "60"))
+POOLS = length("PGBOUNCER_TEST_REST_POOLS", short=10, full=50)
+SECONDS = float(length("PGBOUNCER_TEST_REST_SECONDS", short=45, full=300))
 SMALL = {"resources": {"requests": {"cpu": "1m", "memory": "32Mi"}}}  # fifty of them fit on two cores
 FIGURES_SECONDS = 35.0  # figures that still change are written at most once in 30 s
 SETTLE_SECONDS = 180.0

@@ -3,16 +3,14 @@
 PgBouncer makes one connection to a peer at a time, and has no second look at a request that comes meanwhile: that one
 goes with the next request to the same peer, or is dropped after `cancel_wait_timeout`. So requests come one after the
 other where none may be lost; of 4,500, four at once, 6 were.
-
-PGBOUNCER_TEST_CANCELS=200 makes it the long run.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.campaign import length
 from tests.cluster import programs
 from tests.cluster.pools import DEADLINE, Namespace, Object, pool
 from tests.cluster.test_rolls import roll
@@ -20,7 +18,7 @@ from tests.localcluster.waiting import until
 
 POOL = "cancels"
 PODS, MOST = 3, 20
-CANCELS = int(os.environ.get("PGBOUNCER_TEST_CANCELS", "60"))
+CANCELS = length("PGBOUNCER_TEST_CANCELS", short=40, full=200)
 DRAIN = {"timeoutSeconds": 15, "transactionSeconds": 15}
 ENDLESS = 100000
 

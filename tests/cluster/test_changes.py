@@ -2,12 +2,9 @@
 
 kubelet looks after a pod at most once a second, so a change that follows another one closely waits for it, twice: the
 first pod tries what the others get after it. Those that do not are told apart.
-
-PGBOUNCER_TEST_CHANGES=1000 makes it the long run.
 """
 
 import contextlib
-import os
 import random
 import time
 from collections import defaultdict
@@ -16,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.campaign import length
 from tests.cluster import console, programs, server
 from tests.cluster.api import POOLS, SECRETS, Api, api
 from tests.cluster.console import Followed, Said
@@ -26,7 +24,7 @@ from pgbouncer_operator import naming
 
 POOL = "changes"
 PODS, SMALL, LARGE = 3, 12, 16
-CHANGES = int(os.environ.get("PGBOUNCER_TEST_CHANGES", "60"))
+CHANGES = length("PGBOUNCER_TEST_CHANGES", short=40, full=1000)
 APART = (0.0, 1.5)  # seconds; changes come when they come, not in step with kubelet
 CLOSE = 1.0  # seconds after the one before, from its proof on
 SETTINGS = ("query_wait_timeout", "server_lifetime", "query_wait_notify", "default_pool_size")

@@ -1,15 +1,12 @@
-"""Connections go from one saturated pool to another: how long until PostgreSQL itself counts them for the taker.
+"""Connections go from one saturated pool to another: how long until PostgreSQL itself counts them for the taker."""
 
-PGBOUNCER_TEST_HANDOVERS=20 makes it the long run.
-"""
-
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+from tests.campaign import length
 from tests.cluster import budgets, programs, server, servers
 from tests.cluster.api import POOLS as COLLECTION
 from tests.cluster.api import Api, api
@@ -19,7 +16,7 @@ from tests.localcluster.waiting import until
 
 POOLS = ("one", "two")
 BUDGET, MANY, FEW = 40, 30, 10  # 20 go from one to the other
-HANDOVERS = int(os.environ.get("PGBOUNCER_TEST_HANDOVERS", "4"))
+HANDOVERS = length("PGBOUNCER_TEST_HANDOVERS", short=4, full=20)
 # Enough clients for both pods of a pool, however its Service divides them; long transactions keep the machine free.
 LOAD = ("--clients", "80", "--think", "0", "--work", "0.15")
 

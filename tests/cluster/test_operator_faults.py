@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from tests.campaign import length
 from tests.cluster import operators
 from tests.cluster.audit import Audit
 from tests.cluster.pools import Namespace, pool
 from tests.localcluster.deploy import NAMESPACE, RELEASE
 from tests.localcluster.waiting import let_pass
 
-KILLS = int(os.environ.get("PGBOUNCER_TEST_KILLS", "20"))
+KILLS = length("PGBOUNCER_TEST_KILLS", short=12, full=20)
 SEED = int(os.environ.get("PGBOUNCER_TEST_SEED", "1"))
 PER_POOL = 4  # kills in the life of one pool: while it is made, changed, grown, shrunk
 MOST_SECONDS = 1.5  # a reconcile from apply to Ready takes some seconds; most writes come early

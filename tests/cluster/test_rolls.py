@@ -1,10 +1,6 @@
-"""Rolling restarts under three kinds of clients, in each pool mode: nobody is cut who did not stay for ever.
-
-PGBOUNCER_TEST_ROLLS=50 makes it the long run.
-"""
+"""Rolling restarts under three kinds of clients, in each pool mode: nobody is cut who did not stay for ever."""
 
 import contextlib
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from tests.campaign import length
 from tests.cluster import programs
 from tests.cluster.pools import Namespace, pool
 from tests.cluster.server import Rows
@@ -20,7 +17,7 @@ from tests.localcluster.traffic import Running
 
 from pgbouncer_operator import naming
 
-ROLLS = int(os.environ.get("PGBOUNCER_TEST_ROLLS", "2"))
+ROLLS = length("PGBOUNCER_TEST_ROLLS", short=2, full=50)
 PODS, MOST = 3, 16
 # The drain lasts longer than a client-side pool's connections, and a roll is over within half a minute all the same.
 DRAIN = {"timeoutSeconds": 8, "transactionSeconds": 6}

@@ -4,7 +4,6 @@ PGBOUNCER_TEST_BUDGET_ROUNDS=17 makes it the long run of 20 minutes or more; fro
 in each.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.campaign import length
 from tests.cluster import budgets, nodes, programs, server, servers, turmoil, workloads
 from tests.cluster.api import api
 from tests.cluster.pools import Namespace, pool
@@ -23,7 +23,7 @@ BUDGET, LESS = 60, 45
 MOST = 30  # of one pool: what the third does not want, the others take
 FLOOR = 1  # connection of a pod at least
 COUNTED = 3  # counts a second at least; ten where the machine is not busy
-ROUNDS = int(os.environ.get("PGBOUNCER_TEST_BUDGET_ROUNDS", "1"))
+ROUNDS = length("PGBOUNCER_TEST_BUDGET_ROUNDS", short=1, full=17)
 # Enough clients to use all that a pool may ever hold. No more for the third, which holds 20 at most: while it follows
 # few, they all queue for 2 connections, and a slow machine must still serve the last of them within 30 s.
 SATURATING = {"one": "40", "two": "40", "three": "25"}

@@ -1,16 +1,16 @@
 """The server takes five times as long for a while: sizing by demand does not grow into it, and all is well afterwards.
 
 The server can do only so many things at once, so more connections would bring nothing. The same figures are given to a
-sizer that goes by the mean transaction time, which grows. PGBOUNCER_TEST_SLOW_SECONDS=120 makes it the long run.
+sizer that goes by the mean transaction time, which grows.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
+from tests.campaign import length
 from tests.cluster import programs, server
 from tests.cluster.pools import KIND, Namespace, pool
 from tests.localcluster.problem import Problem
@@ -26,7 +26,7 @@ POOL = "shop"
 START, MOST = 12, 24  # connections; enough for the usual load, and what the pool may grow to
 AT_ONCE = 4  # things that the server does at the same time
 SLOWER = 5
-SLOW = float(os.environ.get("PGBOUNCER_TEST_SLOW_SECONDS", "45"))
+SLOW = float(length("PGBOUNCER_TEST_SLOW_SECONDS", short=45, full=120))
 USUAL = max(45.0, 1.3 * SLOW)  # seconds before that, of which sizing knows what is usual
 WINDOW = 10.0  # seconds between two looks of the operator at least
 LOAD = ("--clients", "40", "--think", "0.4", "--work", "0.02", "--work-by", "load_work")

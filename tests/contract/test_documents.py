@@ -135,10 +135,16 @@ def test_applications_read_keys_that_the_connection_secrets_have() -> None:
     assert set(whole) <= set(secrets)
 
 
-def test_every_key_of_a_connection_secret_is_named() -> None:
-    told = set(re.findall(r"[\w-]+(?:\.crt)?", page("how-to/connect-an-application.md")))
-    for entry in connection_secrets(pool()):
-        assert set(connection_secret(pool(), entry, Login("shop", "x"))["data"]) <= told
+def test_every_key_of_a_connection_secret_has_its_place_in_the_table_of_keys_and_no_other() -> None:
+    table = page("how-to/connect-an-application.md").partition("\n| keys | for |\n")[2].partition("\n\n")[0]
+    cells = [line.split(" | ")[0] for line in table.splitlines()]
+    listed = {key for cell in cells for keys in re.findall(r"`([^`]+)`", cell) for key in keys.split()}
+    written = {
+        key
+        for entry in connection_secrets(pool())
+        for key in connection_secret(pool(), entry, Login("shop", "x"), ca="PEM")["data"]
+    }
+    assert listed == written
 
 
 def test_every_other_manifest_has_the_shape_of_its_kind() -> None:

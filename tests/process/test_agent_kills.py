@@ -9,6 +9,7 @@ import random
 import signal
 
 import pytest
+from tests.campaign import length
 from tests.process import rootfs
 from tests.process.agentcase import intent, shown
 from tests.process.agentload import Load
@@ -19,8 +20,8 @@ pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
 ]
-WORKER_KILLS = int(os.environ.get("PGBOUNCER_TEST_WORKER_KILLS", "10"))
-AGENT_KILLS = int(os.environ.get("PGBOUNCER_TEST_AGENT_KILLS", "2"))
+WORKER_KILLS = length("PGBOUNCER_TEST_WORKER_KILLS", short=6, full=100)
+AGENT_KILLS = length("PGBOUNCER_TEST_AGENT_KILLS", short=2, full=5)
 SEED = int(os.environ.get("PGBOUNCER_TEST_SEED", "1"))
 
 

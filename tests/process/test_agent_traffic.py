@@ -1,9 +1,9 @@
 """A pause of traffic: nothing fails, nothing is left behind, and it ends by itself."""
 
-import os
 from dataclasses import replace
 
 import pytest
+from tests.campaign import length
 from tests.process import agentdb, rootfs, servers
 from tests.process.agentcase import PASSWORD, intent, reasons, shown
 from tests.process.agentload import Comers, Load
@@ -15,8 +15,8 @@ pytestmark = [
     pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
 ]
 POKES = 1000  # as fast as they can be written, so that some come while the one before is read
-RENEWALS = int(os.environ.get("PGBOUNCER_TEST_RENEWALS", "20"))
-PAUSES = int(os.environ.get("PGBOUNCER_TEST_PAUSES", "10"))
+RENEWALS = length("PGBOUNCER_TEST_RENEWALS", short=10, full=20)
+PAUSES = length("PGBOUNCER_TEST_PAUSES", short=6, full=10)
 ADD = "insert into paid values (1)"
 
 

@@ -1,19 +1,18 @@
 """Walks for larger pools than can be walked in every order: up to 7 pods, 60 connections, 6 databases, 96 steps.
 
-hypothesis chooses what happens, and tells the shortest walk that fails. PGBOUNCER_TEST_WALKS is the number of them.
+hypothesis chooses what happens, and tells the shortest walk that fails. PGBOUNCER_TEST_WALKS is the number of walks.
 """
-
-import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.campaign import length
 from tests.property.ledger_model import Op, Violation, World
 from tests.property.test_ledger import SILENT, STEPS, at_rest, within_the_budget
 
 from pgbouncer_operator.sizing.ledger import LedgerTerms, Round, allocate
 
-WALKS = int(os.environ.get("PGBOUNCER_TEST_WALKS", "10000"))
+WALKS = length("PGBOUNCER_TEST_WALKS", short=2000, full=10_000)
 STEP = 3  # bytes: what happens, to whom, how
 HEAD = 4  # bytes: budget, databases, replicas, pods at the beginning
 

@@ -5,13 +5,14 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+from tests.campaign import length
 from tests.property.cluster_model import Cluster
 from tests.property.test_plan import decided, happen, pool, settle
 
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
 from pgbouncer_operator.sizing import ledger
 
-RUNS, MOST = 40, 20
+RUNS, MOST = length("PGBOUNCER_TEST_PLANS", short=15, full=40), 20
 MOVES = ["look"] * 6 + ["follow"] * 6 + ["control"] * 4 + ["crash", "force", "evict", "leave"]
 
 

@@ -5,17 +5,20 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.campaign import length
 from tests.property.pgbouncer_strategies import TAME, WILD, compositions
 
 from pgbouncer_operator.pgbouncer import ini, userlist
 from pgbouncer_operator.protocol import grants
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, IntentError
 
+# For a hundred of the long run: a text that breaks a file is one in some dozens.
+TEXTS = length("PGBOUNCER_TEST_TEXTS", short=25, full=100)
 FIXED = {"derandomize": True, "deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 FIELDS = ("databases", "logins", "settings.", "server_tls_ca_file", "the share", "stats_user")
 
 
-@settings(max_examples=2000, **FIXED)
+@settings(max_examples=20 * TEXTS, **FIXED)
 @given(compositions(wild=True))
 def test_a_wild_composition_is_refused_by_field_or_reads_back_as_meant(composition):
     try:
@@ -29,7 +32,7 @@ def test_a_wild_composition_is_refused_by_field_or_reads_back_as_meant(compositi
     assert "\n" not in message
 
 
-@settings(max_examples=500, **FIXED)
+@settings(max_examples=5 * TEXTS, **FIXED)
 @given(compositions(wild=False))
 def test_an_ordinary_composition_is_never_refused_and_reads_back_as_meant(composition):
     meant = ini.compose(composition)
@@ -40,7 +43,7 @@ def test_an_ordinary_composition_is_never_refused_and_reads_back_as_meant(compos
         assert members["max_db_connections"] == str(composition.shares[name])
 
 
-@settings(max_examples=200, **FIXED)
+@settings(max_examples=2 * TEXTS, **FIXED)
 @given(compositions(wild=False), TAME, TAME)
 def test_no_password_is_in_the_ini_or_its_marker(composition, password, other):
     def with_password(value):
@@ -51,7 +54,7 @@ def test_no_password_is_in_the_ini_or_its_marker(composition, password, other):
     assert with_password(password) == with_password(other)
 
 
-@settings(max_examples=4000, **FIXED)
+@settings(max_examples=40 * TEXTS, **FIXED)
 @given(st.dictionaries(WILD | TAME, WILD | TAME, max_size=4))
 def test_a_userlist_is_refused_by_login_or_reads_back_as_meant(passwords):
     try:
@@ -65,7 +68,7 @@ def test_a_userlist_is_refused_by_login_or_reads_back_as_meant(passwords):
     assert "\n" not in message
 
 
-@settings(max_examples=1000, **FIXED)
+@settings(max_examples=10 * TEXTS, **FIXED)
 @given(
     st.lists(st.builds(DatabaseIntent, TAME, TAME, st.integers(1, 65535)), max_size=3, unique_by=lambda d: d.name), TAME
 )
@@ -77,7 +80,7 @@ def test_an_intent_survives_its_document(databases, value):
     assert back.to_json() == intent.to_json()
 
 
-@settings(max_examples=500, **FIXED)
+@settings(max_examples=5 * TEXTS, **FIXED)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | WILD, lambda inner: st.lists(inner) | st.dictionaries(WILD, inner)
@@ -88,7 +91,7 @@ def test_no_document_does_worse_than_an_intent_error(value):
         Intent.from_json(json.dumps(value))
 
 
-@settings(max_examples=2300, **FIXED)
+@settings(max_examples=23 * TEXTS, **FIXED)
 @given(
     st.dictionaries(TAME, st.tuples(st.none() | st.integers(1, 40), st.floats(0, 1e6)), min_size=1, max_size=12),
     st.integers(0, 300),

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from tests.campaign import length
 from tests.property.cluster_model import CANARY, POOL_UID, Cluster
 from tests.property.pod_model import BROKEN, REFUSED
 from tests.property.watcher import Watcher
@@ -20,7 +21,7 @@ from pgbouncer_operator.reconcile.pool.plan import plan
 from pgbouncer_operator.reconcile.steps import Action, Plan
 from pgbouncer_operator.resources.deployment import Platform
 
-RUNS = 40
+RUNS = length("PGBOUNCER_TEST_PLANS", short=15, full=40)
 PLATFORM = Platform("pool:1", "IfNotPresent", 5)
 NEWER = Platform("pool:2", "IfNotPresent", 5)
 CHANGES: tuple[dict[str, Any], ...] = (

@@ -3,13 +3,15 @@
 from random import Random
 
 import pytest
+from tests.campaign import length
 from tests.property.cluster_model import Cluster
 from tests.property.test_plan import condition, decided, happen, pool, settle
 
 from pgbouncer_operator.reconcile.budget.size import pool_size
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
 
-RUNS, MOST, EACH = 40, 20, 2
+RUNS = length("PGBOUNCER_TEST_PLANS", short=15, full=40)
+MOST, EACH = 20, 2
 MOVES = (
     ["look"] * 5
     + ["follow"] * 5
