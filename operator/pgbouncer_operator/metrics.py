@@ -23,8 +23,8 @@ class Metrics:
 
     def __init__(self) -> None:
         """Every metric starts at zero, in a registry of its own."""
-        self.registry = CollectorRegistry()
-        registry, space = self.registry, "pgbouncer_operator"
+        registry, space = CollectorRegistry(), "pgbouncer_operator"
+        self.registry = registry
         self._requests = Counter(
             "api_requests",
             "Requests to the API server. Code 0 means that there was no answer.",
@@ -59,9 +59,8 @@ class Metrics:
         )
         self.statuses: Statuses = tuple
         self.servers: Statuses = tuple
-        self.registry.register(_Process())
-        self.registry.register(_Pools(self))
-        self.registry.register(_Servers(self))
+        for collector in (_Process(), _Pools(self), _Servers(self)):
+            registry.register(collector)
 
     def called(self, call: Call) -> None:
         """Count one request."""
