@@ -20,6 +20,11 @@ def sessions(server: Postgres, name: str) -> int:
     return int(server.sql("select count(*) from pg_stat_activity where usename = %s", name)[0][0])
 
 
+def refusals(server: Postgres) -> list[str]:
+    """The logins that PostgreSQL has refused so far, in its own words."""
+    return [line for line in (server.root / "log").read_text().splitlines() if "FATAL:" in line]
+
+
 def restart(server: Postgres) -> None:
     """Start it again after `stop`."""
     options = ("-D", str(server.root / "data"), "-l", str(server.root / "log"), "-w", "start")

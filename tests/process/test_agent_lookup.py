@@ -5,7 +5,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 from tests.process import agentdb, rootfs
-from tests.process.agentcase import PASSWORD, intent, shown
+from tests.process.agentcase import PASSWORD, intent
 from tests.process.agentload import Load
 from tests.process.agentpod import Pod, eventually
 from tests.process.servers import Postgres
@@ -90,9 +90,11 @@ def test_taken_away_it_lets_no_looked_up_login_in(pod: Pod, postgres: Postgres, 
     pod.runs(looking)
     assert pod.logs_in("shop", *GUEST)
     pod.runs(pod.mount_intent(intent(postgres)))
-    assert shown(pod, "auth_user") == ""
+    heard = agentdb.refusals(postgres)
     assert not pod.logs_in("shop", *GUEST)
+    assert not pod.logs_in("shop", "nobody", "x")
     assert pod.logs_in("shop", "shop", PASSWORD)
+    assert agentdb.refusals(postgres) == heard
 
 
 def test_a_role_that_may_not_look_up_is_told(pod: Pod, postgres: Postgres, looking: Intent) -> None:

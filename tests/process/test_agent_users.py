@@ -1,5 +1,6 @@
 """The agent and the users' Secrets: rotated, emptied, missing, revoked; and where passwords may be."""
 
+import psycopg
 import pytest
 from tests.process import agentdb, rootfs
 from tests.process.agentcase import PASSWORD, intent, nonsense, reasons
@@ -77,3 +78,25 @@ def test_files_with_passwords_are_for_the_pods_uid_only(pod: Pod, postgres: Post
     holding = [path for path in pod.run.iterdir() if path.is_file() and PASSWORD in path.read_text(errors="replace")]
     assert {path.name for path in holding} == {"userlist.txt", "credentials"}
     assert {path.stat().st_mode & 0o777 for path in pod.run.iterdir() if path.is_file()} == {0o600}
+
+
+@pytest.mark.parametrize("login", ["nobody", "postgres", ""])
+def test_an_unknown_login_is_refused_like_a_wrong_password_and_postgresql_hears_nothing(
+    pod: Pod, postgres: Postgres, login: str
+) -> None:
+    """An empty `auth_user` made PgBouncer log in to PostgreSQL with an empty name, in the place of an idle session."""
+    pod.start()
+    pod.runs(intent(postgres))
+    with pod.connect("shop", "shop", PASSWORD) as client:
+        before = client.execute("select pg_backend_pid()").fetchone()
+    heard = agentdb.refusals(postgres)
+    assert _refusal(pod, login, "x") == _refusal(pod, "shop", "wrong")
+    assert agentdb.refusals(postgres) == heard
+    with pod.connect("shop", "shop", PASSWORD) as client:
+        assert client.execute("select pg_backend_pid()").fetchone() == before
+
+
+def _refusal(pod: Pod, login: str, password: str) -> str:
+    with pytest.raises(psycopg.OperationalError) as refused:
+        pod.connect("shop", login, password)
+    return str(refused.value).partition("FATAL:")[2]

@@ -74,7 +74,8 @@ def compose(composition: Composition) -> Ini:
         for each in sorted(composition.peers, key=lambda peer: peer.id)
     }
     merged = _merged(composition)
-    ordered = {key: merged[key] for key in (*FIRST, *sorted(merged.keys() - set(FIRST)))}
+    order = (*(key for key in FIRST if key in merged), *sorted(merged.keys() - set(FIRST)))
+    ordered = {key: merged[key] for key in order}
     named = _marker(composition, write(Ini(databases, users, peers, ordered)))
     return Ini(databases, users, peers, ordered | {MARKER: named})
 
@@ -124,10 +125,15 @@ def mandatory(composition: Composition) -> dict[str, str]:
 
 
 def _looked_up(composition: Composition) -> dict[str, str]:
-    """Settings for look-ups of logins. Without look-ups `auth_user` is empty: PgBouncer keeps one that is left out."""
+    """Settings for look-ups of logins. Without look-ups none of the three keys is written.
+
+    An empty `auth_user` counts as set: PgBouncer logs in to PostgreSQL with an empty user for each unknown login. Where
+    the key is absent, PgBouncer refuses an unknown login as it refuses a wrong password. A RELOAD keeps an earlier
+    `auth_user` and `auth_dbname`; the entry LOOKUP is gone then, so PgBouncer refuses without asking a server.
+    """
     query = composition.intent.auth_query
     if query is None or not composition.lookup:
-        return {"auth_user": ""}
+        return {}
     return {
         "auth_user": composition.lookup,
         "auth_dbname": LOOKUP,

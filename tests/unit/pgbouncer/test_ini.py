@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from pgbouncer_operator.pgbouncer import ini, parameters
-from pgbouncer_operator.pgbouncer.composition import Composition, Paths, Peer, UserEntry
+from pgbouncer_operator.pgbouncer.composition import LOOKUP, Composition, Paths, Peer, UserEntry
 from pgbouncer_operator.pgbouncer.parameters import Audience
-from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls
+from pgbouncer_operator.protocol.intent import AuthQueryIntent, DatabaseIntent, Intent, ServerTls
 
 INTENT = Intent("shop/pool", {"max_client_conn": 500}, (DatabaseIntent("shop", "postgres"),), ())
 COMPOSITION = Composition(INTENT, {"shop": 7}, 3, (UserEntry("shop", "hunter2"),), "..g1", "stats_a1")
@@ -27,9 +27,22 @@ def test_sections_come_in_an_order_in_which_an_early_error_spares_the_globals():
     places = [text.index(f"[{section}]") for section in ("databases", "users", "peers", "pgbouncer")]
     assert places == sorted(places)
     keys = list(ini.compose(COMPOSITION).pgbouncer)
-    assert keys[: len(ini.FIRST)] == list(ini.FIRST)
-    assert keys[len(ini.FIRST) : -1] == sorted(keys[len(ini.FIRST) : -1])
+    first = [key for key in ini.FIRST if key in keys]
+    assert set(ini.FIRST) - set(first) == {"auth_user"}, "this pool looks no login up"
+    assert keys[: len(first)] == first
+    assert keys[len(first) : -1] == sorted(keys[len(first) : -1])
     assert text.splitlines()[-1] == f"syslog_ident = {ini.marker(COMPOSITION)}"
+
+
+@pytest.mark.parametrize("lookup", ["", "pgb_lookup"])
+@pytest.mark.parametrize("query", [None, AuthQueryIntent("auth", "shop", "pgb.user_lookup")])
+def test_a_setting_that_pgbouncer_reads_as_set_when_it_is_empty_is_never_written_empty(query, lookup):
+    """Those whose default is NULL. An empty auth_user is a login with an empty name at PostgreSQL."""
+    looking = replace(COMPOSITION, intent=replace(INTENT, auth_query=query), lookup=lookup)
+    if query:
+        looking = replace(looking, shares={"shop": 6, LOOKUP: 1})
+    empty = {key for key, value in ini.compose(looking).pgbouncer.items() if not value}
+    assert [key for key in sorted(empty) if parameters.lookup(key).default is None] == []
 
 
 @pytest.mark.parametrize("key", sorted(ini.mandatory(COMPOSITION).keys() | {ini.MARKER}))
