@@ -11,6 +11,7 @@ import pgbouncer_operator
 
 ROOT = documents.REPOSITORY
 PACKAGE = Path(pgbouncer_operator.__file__).parent
+RECONCILE = PACKAGE / "reconcile"
 MAP = ROOT / "operator/README.md"
 PGBOUNCER = PACKAGE / "pgbouncer/README.md"
 # Where a path of the map may start, nearest first.
@@ -63,7 +64,7 @@ def missing(text: str) -> set[str]:
     folders = [start / each for each in named if each.endswith("/") for start in STARTS]
     inside = [
         *folders,
-        *((PACKAGE / "reconcile") / each for each in named if each.endswith("/")),
+        *(RECONCILE / each for each in named if each.endswith("/")),
         PACKAGE / "reconcile",
     ]
     return {each for each in named if not exists(each, *STARTS, *inside)}
@@ -96,14 +97,14 @@ def named_in(title: str) -> dict[str, set[str]]:
 def test_every_module_of_the_package_is_named() -> None:
     inside = named_in("reconcile/") | named_in("Modules of the other folders")
     top = {path for first, _ in rows("The package") for path in paths(first)}
-    assert modules(PACKAGE) <= top, "operator/README.md, The package"
-    assert {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")} <= top, "operator/README.md, The package"
-    assert modules(PACKAGE / "reconcile") <= inside[""], "operator/README.md, reconcile/"
-    for folder in (path.parent for path in PACKAGE.glob("*/**/__init__.py") if path.parent.name != "reconcile"):
-        lost = modules(folder) - inside.get(f"{folder.name}/", set())
-        assert not lost, (
-            f"operator/README.md does not name {', '.join(sorted(lost))} of {folder.name}/: add it to its row"
-        )
+    packages = {path.parent for path in PACKAGE.glob("*/**/__init__.py")}
+    lost = {
+        "The package": (modules(PACKAGE) | {f"{each.name}/" for each in packages if each.parent == PACKAGE}) - top,
+        "reconcile/": modules(RECONCILE) - inside[""],
+    }
+    lost |= {f"{each.name}/": modules(each) - inside.get(f"{each.name}/", set()) for each in packages - {RECONCILE}}
+    for place, names in lost.items():
+        assert not names, f"operator/README.md does not name {', '.join(sorted(names))} in {place}: add it to its row"
 
 
 def test_every_campaign_has_a_row_with_its_lengths() -> None:

@@ -12,13 +12,13 @@ from pgbouncer_operator.pgbouncer import ini, userlist
 from pgbouncer_operator.protocol import grants
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, IntentError
 
-# For a hundred of the long run: a text that breaks a file is one in some dozens.
+# The wild compositions keep their full length: a quarter of them does not notice that names with quotes are let in.
 TEXTS = length("PGBOUNCER_TEST_TEXTS", short=25, full=100)
 FIXED = {"derandomize": True, "deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 FIELDS = ("databases", "logins", "settings.", "server_tls_ca_file", "the share", "stats_user")
 
 
-@settings(max_examples=20 * TEXTS, **FIXED)
+@settings(max_examples=2000, **FIXED)
 @given(compositions(wild=True))
 def test_a_wild_composition_is_refused_by_field_or_reads_back_as_meant(composition):
     try:
