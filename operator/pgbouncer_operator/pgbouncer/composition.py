@@ -78,6 +78,7 @@ class Composition:
     """Everything that one pod's configuration depends on."""
 
     intent: Intent
+    """What all pods of the pool have in common."""
     shares: Mapping[str, int]
     """Server connections of each database in this pod, as `grants.split` gives them. Their sum is the pod's cap."""
     seq: int
@@ -89,12 +90,15 @@ class Composition:
     stats_user: str
     """Random name for the probes' login. It needs no password from 127.0.0.1, but userlist.txt must list it."""
     paths: Paths = Paths()
+    """Where the files of this pod lie."""
     listen: bool = True
     """False for the process that proves a candidate, which has a Unix socket only."""
     port: int = naming.PGBOUNCER_PORT
+    """The TCP port that PgBouncer listens on."""
     peer_id: int = 0
     """This pod's number among the peers, from 1 to 16383; 0 for a pod without peers."""
     peers: tuple[Peer, ...] = ()
+    """All peers of the pool, this pod included; empty for a pod without peers."""
     lingering: tuple[DatabaseIntent, ...] = ()
     """Databases that are removed from the intent and still have clients."""
     lookup: str = ""

@@ -37,7 +37,9 @@ class Parameter:
     """One setting of the section `[pgbouncer]`."""
 
     name: str
+    """The setting's name in pgbouncer.ini."""
     type: Type
+    """How its value is written."""
     default: str | None
     """PgBouncer's own default; None where SHOW CONFIG shows NULL."""
     help: str
@@ -53,7 +55,9 @@ class Parameter:
     removed: str | None = None
     """The PgBouncer release that has the setting no more."""
     change: ChangeClass = ChangeClass.RELOAD
+    """How a changed value reaches a running PgBouncer."""
     audience: Audience = Audience.USER
+    """Who may set it."""
     field: str | None = None
     """The field of the spec that decides the setting."""
     ours: str | None = None

@@ -1,4 +1,4 @@
-"""Two kinds of keys in one queue: pools and PostgresServers. News of the one wake the other."""
+"""Takes pools and PostgresServers from one queue, and reconciles servers when a pool's change concerns them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,15 +10,18 @@ from pgbouncer_operator.reconcile.server.reconcile import ServerReconciler
 
 @dataclass(slots=True)
 class Dispatcher:
-    """Takes pools and servers from one queue. wake: brings a key into it."""
+    """Reconciles whatever key the queue brings."""
 
     pools: Reconciler
+    """Reconciles pools."""
     servers: ServerReconciler
+    """Reconciles PostgresServers."""
     wake: Callable[[AnyKey], None]
+    """Puts a key into the queue."""
     _contributions: dict[Key, object] = field(default_factory=dict)
 
     async def reconcile(self, key: AnyKey) -> float | None:
-        """Seconds until the next look, None when there is nothing to look at."""
+        """Seconds until the next look; None when only a change of an object needs one."""
         if isinstance(key, ServerKey):
             again, pools = await self.servers.reconcile(key)
             for pool in pools:
@@ -27,10 +30,10 @@ class Dispatcher:
         try:
             return await self.pools.reconcile(key)
         finally:
-            self._tell(key)
+            self._wake_servers(key)
 
-    def _tell(self, key: Key) -> None:
-        """Wake the pool's server when it asks for more or less, or holds another number, than it did."""
+    def _wake_servers(self, key: Key) -> None:
+        """Reconcile the pool's servers if what the pool needs or holds has changed."""
         servers, contribution = self.servers.contribution(key)
         if not servers:
             self._contributions.pop(key, None)

@@ -1,6 +1,6 @@
-"""Pausing a pool: what the pods are told, until when it holds, and when to look again. Pure.
+"""A pause of a pool: what the pods get, until when it lasts, and when to look again. Pure.
 
-The end of a pause is written once, with its beginning, and never moved: pods resume by it without an operator.
+The end of a pause is written once, together with its beginning, and never moved: pods resume by it without an operator.
 """
 
 from collections.abc import Iterable
@@ -14,24 +14,26 @@ from pgbouncer_operator.protocol import traffic
 from pgbouncer_operator.protocol.state import AgentState, Flow
 from pgbouncer_operator.reconcile.cache.views import ChildView
 
-LOOK_AGAIN = 1.5  # seconds between two looks at pods that do not yet do what they were told
+LOOK_AGAIN = 1.5  # seconds until the next look at pods that have not begun or ended a pause yet
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A pause that the spec asks for. until: Unix seconds. left: seconds until then, not counted when it is over."""
+    """A pause that the spec asks for."""
 
     until: int
+    """Its end, in Unix seconds."""
     left: int
+    """Seconds until its end; 0 or less once it is over."""
 
     @property
     def expired(self) -> bool:
-        """Whether it has lasted as long as it may: queries flow again, whatever the spec still says."""
+        """Whether its time is over: queries flow again, whatever the spec says."""
         return self.left <= 0
 
     @property
     def fingerprint(self) -> tuple[int, bool]:
-        """What of it is news: not that a second has passed."""
+        """What of it changes a status: not that a second has passed."""
         return self.until, self.expired
 
     @property
@@ -41,10 +43,9 @@ class Pause:
 
 
 def pause(pool: ConnectionPool, config_map: ChildView | None, today: str) -> Pause | None:
-    """The pause that is wanted: the one under way, or one that begins now.
+    """The pause that is under way, or one that begins now.
 
-    None while queries flow, and before there is a ConfigMap to write it to.
-    today: RFC 3339.
+    None while queries flow, and before there is a ConfigMap to write it to. today: RFC 3339.
     """
     if pool.spec.traffic is Traffic.FLOWING or config_map is None:
         return None
@@ -56,9 +57,9 @@ def pause(pool: ConnectionPool, config_map: ChildView | None, today: str) -> Pau
 
 
 def obeyed(wanted: Pause | None, state: AgentState) -> bool:
-    """Whether the pod does what it should; one that waits for a long transaction to end does not yet.
+    """Whether the pod does what it should. A pod that waits for a long transaction to end does not yet.
 
-    A pause that is over is the pods' own affair: they were told its end with its beginning.
+    The end of a pause needs no check: pods got it together with the beginning.
     """
     if wanted is None:
         return state.traffic != Flow.PAUSED
@@ -66,8 +67,8 @@ def obeyed(wanted: Pause | None, state: AgentState) -> bool:
 
 
 def look_again(wanted: Pause | None, states: Iterable[AgentState | None]) -> float | None:
-    """Seconds until the pods are worth another look because of the pause; None when it asks for none."""
-    known = [state for state in states if state is not None]
-    if not all(obeyed(wanted, state) for state in known):
+    """Seconds until the next look at the pods because of the pause; None when it needs none."""
+    answers = [state for state in states if state is not None]
+    if not all(obeyed(wanted, state) for state in answers):
         return LOOK_AGAIN
     return None if wanted is None or wanted.expired else float(max(1, wanted.left))

@@ -1,4 +1,4 @@
-"""Reading a pool: its shape by the models, its parameters by the catalogue of PgBouncer's settings. Pure."""
+"""Reads a pool's spec: its shape by the models of `api`, its parameters by the catalogue of settings. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from pgbouncer_operator.reconcile.cache.views import PoolView
 
 
 def read(body: Mapping[str, Any]) -> ConnectionPool:
-    """The pool. Raises InvalidSpec with every fault, as the API server would have told it."""
+    """The pool. Raises InvalidSpec with every fault, in the words of the API server."""
     pool = parse(body)
-    found = (parameters.check(name, value) for name, value in sorted((pool.spec.parameters or {}).items()))
-    problems = [FieldProblem(f"spec.parameters[{each.name}]", each.message) for each in found if each]
+    checked = (parameters.check(name, value) for name, value in sorted((pool.spec.parameters or {}).items()))
+    problems = [FieldProblem(f"spec.parameters[{each.name}]", each.message) for each in checked if each]
     if problems:
         raise InvalidSpec(problems)
     return pool

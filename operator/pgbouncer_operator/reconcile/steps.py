@@ -1,4 +1,4 @@
-"""A plan as data: which writes, in which order. Printable, comparable, testable."""
+"""A plan as data: which objects are written, and in which order. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,12 +22,16 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One write. posted: fields of the object still belong to our POST and must change hands before an apply."""
+    """One write."""
 
     action: Action
+    """How the object is written."""
     body: Body = field(repr=False)
+    """The object."""
     subresource: str = ""
+    """The subresource that is written; empty for the object itself."""
     posted: bool = False
+    """Whether fields still belong to the operator's first POST, and have to change hands before an apply."""
 
     @property
     def key(self) -> ChildKey:
@@ -50,13 +54,18 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Phases run one after the other, the steps of a phase together. requeue_after: seconds; None: on news only."""
+    """What one reconcile does."""
 
     phases: tuple[tuple[Step, ...], ...]
+    """Writes: the phases one after the other, the steps of a phase together."""
     announcements: tuple[Announcement, ...]
+    """Events."""
     requeue_after: float | None
+    """Seconds until the next look; None when only a change of an object needs one."""
     memory: Memory
-    at_rest: bool = False  # nothing to write, nothing on its way, every figure told: only news can change that
+    """What to remember until the next look."""
+    at_rest: bool = False
+    """Whether nothing is to be written, no change is under way and every figure is up to date."""
 
     @property
     def steps(self) -> tuple[Step, ...]:

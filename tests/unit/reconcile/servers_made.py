@@ -9,7 +9,7 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.reconcile.cache import projections, views
-from pgbouncer_operator.reconcile.cache.servers import Found, read
+from pgbouncer_operator.reconcile.cache.servers import KnownServer, read
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
 from pgbouncer_operator.reconcile.server.limits import LimitsReading
 from pgbouncer_operator.reconcile.server.status import ServerReadings
@@ -47,8 +47,8 @@ def member(status: dict[str, Any] | None = None, **spec: Any) -> PoolView:
     return projections.pool({**body, "status": status or {}})
 
 
-def found(made: ServerView, allowed: bool | None = True) -> Found:
-    return Found(made, read(made), allowed, None)
+def found(made: ServerView, allowed: bool | None = True) -> KnownServer:
+    return KnownServer(made, read(made), allowed, None)
 
 
 def ledger(text: str) -> views.ChildView:

@@ -17,7 +17,7 @@ from pgbouncer_operator.kube.client import Kube, Selection
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, NAMESPACES, POSTGRES_SERVERS, SECRETS
 from pgbouncer_operator.reconcile.cache import projections
 from pgbouncer_operator.reconcile.cache.keys import Key, ServerKey
-from pgbouncer_operator.reconcile.cache.servers import Found, allowed, certificate_text, inputs, read
+from pgbouncer_operator.reconcile.cache.servers import KnownServer, allowed, certificate_text, inputs, read
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
 from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
 
@@ -54,17 +54,17 @@ class ServerStore:
             parsed = self._parsed[key] = (view, read(view))
         return parsed[1]
 
-    def found(self, pool: PoolView) -> Found | None:
+    def of(self, pool: PoolView) -> KnownServer | None:
         """The server that a pool refers to; None if it does not exist."""
         view = self.store.get(pool.server) if pool.server else None
         if view is None or view.deleting:
             return None
         server = self.server(view)
         if isinstance(server, InvalidSpec):
-            return Found(view, server, None, None)
+            return KnownServer(view, server, None, None)
         labels = self._labels.get(pool.namespace, (None, 0.0))[0]
         authority = self.authority((view.namespace, view.name))
-        return Found(view, server, allowed(server, pool.namespace, labels), authority)
+        return KnownServer(view, server, allowed(server, pool.namespace, labels), authority)
 
     def statuses(self) -> Iterable[tuple[str, str, dict[str, Any]]]:
         """Namespace, name and status of every server, as last written."""

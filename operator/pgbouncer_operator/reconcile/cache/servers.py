@@ -32,7 +32,7 @@ def in_force(server: PostgresServer, view: ServerView) -> PostgresServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class KnownServer:
     """A server that exists."""
 
     view: ServerView

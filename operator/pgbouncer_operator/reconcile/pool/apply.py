@@ -22,7 +22,7 @@ SOON = 0.1  # seconds until the next look when somebody else was faster, or an o
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Applied:
     """What came of a plan: the memory for the next look, and seconds until then."""
 
     memory: Memory
@@ -43,7 +43,7 @@ class Applier:
         self._world = world
         self._events = events
 
-    async def apply(self, observed: Observation, plan: Plan) -> Outcome:
+    async def apply(self, observed: Observation, plan: Plan) -> Applied:
         """Run the phases in order. Raises ApiError when the API server failed; the next look sees how far we came."""
         memory, soon = plan.memory, False
         for phase in plan.phases:
@@ -66,7 +66,7 @@ class Applier:
                 break
         else:
             await self._announce(observed, plan.announcements)
-        return Outcome(memory, SOON if soon else plan.requeue_after)
+        return Applied(memory, SOON if soon else plan.requeue_after)
 
     async def _try(self, observed: Observation, step: Step) -> Refusal | _Again | None:
         try:

@@ -67,7 +67,7 @@ class Observer:
             return None
         spec, member = self._resolved(view)
         if member is not None and member.obstacle is None:
-            view = with_service(view, self.world.servers.found(view))
+            view = with_service(view, self.world.servers.of(view))
         common = replace(await self._common(key, view, memory), membership=member)
         common = replace(common, former=self._former(common))
         if isinstance(spec, InvalidSpec):
@@ -130,7 +130,7 @@ class Observer:
         if isinstance(spec, InvalidSpec):
             return spec, None
         if spec.spec.backend.server_ref is not None:
-            return resolve(spec, view, servers.found(view))
+            return resolve(spec, view, servers.of(view))
         owner = servers.budgeted(view)
         return budgeted(owner) if owner else (spec, None)
 

@@ -10,7 +10,7 @@ from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool, FieldProblem, InvalidSpec
 from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.reconcile.cache import endpoints
-from pgbouncer_operator.reconcile.cache.servers import Found
+from pgbouncer_operator.reconcile.cache.servers import KnownServer
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
 from pgbouncer_operator.reconcile.memory import Missing
 from pgbouncer_operator.reconcile.observed import Membership, Observation, Observed, ObservedInvalid, with_spec
@@ -37,29 +37,29 @@ def budgeted(server: ServerView) -> tuple[InvalidSpec, Membership]:
 
 
 def resolve(
-    pool: ConnectionPool, view: PoolView, found: Found | None
+    pool: ConnectionPool, view: PoolView, server: KnownServer | None
 ) -> tuple[ConnectionPool | InvalidSpec, Membership]:
-    """The pool with the server's host, port, TLS and maximum in its spec. found: None if there is no such server.
+    """The pool with the server's host, port, TLS and maximum in its spec. server: None if there is no such server.
 
     A pool may use the server only once the server's status has an allocation for it, also one of 0 connections.
     """
     name = "/".join(view.server or ())
-    if found is None:
+    if server is None:
         message = f"PostgresServer {name} does not exist, or the operator does not watch its namespace."
         return _refused(name, Reason.SERVER_NOT_FOUND, f"{message} Create it, or correct backend.serverRef.")
-    if isinstance(found.server, InvalidSpec):
-        return _refused(name, Reason.SERVER_INVALID, f"PostgresServer {name} cannot be used: {found.server}")
-    entry = found.view.allocations.entries.get(f"{view.namespace}/{view.name}")
+    if isinstance(server.server, InvalidSpec):
+        return _refused(name, Reason.SERVER_INVALID, f"PostgresServer {name} cannot be used: {server.server}")
+    entry = server.view.allocations.entries.get(f"{view.namespace}/{view.name}")
     if entry is None or entry.uid != view.uid:
-        if found.server.spec.connections.budget is None:
+        if server.server.spec.connections.budget is None:
             message = f"It is not known yet how many connections PostgresServer {name} takes."
             return _refused(name, Reason.LIMITS_UNKNOWN, f"{message} Its condition LimitsKnown says why.")
-        if found.allowed is False:
+        if server.allowed is False:
             message = f"PostgresServer {name} does not allow pools of namespace {view.namespace}."
             return _refused(name, Reason.SERVER_NOT_SHARED, f"{message} Its owner can add it to allowedNamespaces.")
         return _refused(name, Reason.PENDING, f"PostgresServer {name} has no allocation for this pool yet.")
-    member = Membership(name, entry, found.authority, welcome=found.allowed is not False)
-    return effective(pool, found.server), member
+    member = Membership(name, entry, server.authority, welcome=server.allowed is not False)
+    return effective(pool, server.server), member
 
 
 def effective(pool: ConnectionPool, server: PostgresServer) -> ConnectionPool:
@@ -161,9 +161,9 @@ def authority_body(member: Membership) -> dict[str, Any]:
     }
 
 
-def with_service(view: PoolView, found: Found | None) -> PoolView:
+def with_service(view: PoolView, server: KnownServer | None) -> PoolView:
     """The pool's view with the Service behind its server: the pool has to follow the failovers of that Service."""
-    return replace(view, backend=found.view.backend) if found else view
+    return replace(view, backend=server.view.backend) if server else view
 
 
 def _own(pool: ConnectionPool) -> KeyReference | None:

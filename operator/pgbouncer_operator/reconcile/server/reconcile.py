@@ -149,7 +149,7 @@ class ServerReconciler:
         vacant = tuple(self._vacant(key, each) for each in sorted(servers))
         if view is None or not servers:
             return servers, vacant
-        named = self.world.servers.found(view)
+        named = self.world.servers.of(view)
         server = named.server if named else None
         asked = self._asked(view, server) if isinstance(server, PostgresServer) else None
         return servers, (view.uid, view.server, asked, self._holding(view), self._reaches(key, view, servers), vacant)
@@ -169,7 +169,7 @@ class ServerReconciler:
             await self.world.servers.know_namespace(self.kube, server, namespace, self.clock())
         members = []
         for pool in pools:
-            named = self.world.servers.found(pool)
+            named = self.world.servers.of(pool)
             if named is not None and named.allowed is not None and not pool.deleting:
                 members.append(MemberPool(pool, self._asked(pool, server), self._holding(pool), named.allowed))
         return members

@@ -12,7 +12,7 @@ from pgbouncer_operator.kube.events import Event, EventRecorder, Regarding
 from pgbouncer_operator.kube.resources import Resource
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache
 from pgbouncer_operator.reconcile.observed import Observed
-from pgbouncer_operator.reconcile.pool.apply import SOON, Applier, Outcome
+from pgbouncer_operator.reconcile.pool.apply import SOON, Applied, Applier
 
 OWNER = {"uid": "pool-uid", "kind": "ConnectionPool", "name": "shop", "controller": True}
 
@@ -49,7 +49,7 @@ def new_pool() -> Observed:
     return replace(healthy(), children={}, pods=(), states={}, ledger=None)
 
 
-async def run(server: Server, observed: Observed) -> Outcome:
+async def run(server: Server, observed: Observed) -> Applied:
     applier = Applier(cast(Kube, server), ClusterCache(), cast(EventRecorder, server))
     return await applier.apply(observed, decide(observed))
 

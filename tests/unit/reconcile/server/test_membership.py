@@ -13,7 +13,7 @@ from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.status import Recommendation
 from pgbouncer_operator.protocol.grants import Grant, Grants
 from pgbouncer_operator.reconcile.budget.size import PoolSize
-from pgbouncer_operator.reconcile.cache.servers import Found
+from pgbouncer_operator.reconcile.cache.servers import KnownServer
 from pgbouncer_operator.reconcile.cache.servers import allowed as consents
 from pgbouncer_operator.reconcile.cache.views import PoolView
 from pgbouncer_operator.reconcile.memory import Missing
@@ -61,7 +61,7 @@ def test_consent(consent: dict[str, Any], namespace: str, labels: dict[str, str]
         ("a budget that nobody knows", found(view(connections={})), Reason.LIMITS_UNKNOWN),
     ],
 )
-def test_who_does_not_get_in_is_told_why(sentence: str, at: Found | None, reason: Reason) -> None:
+def test_who_does_not_get_in_is_told_why(sentence: str, at: KnownServer | None, reason: Reason) -> None:
     spec, place = membership.resolve(pool(), member(), at)
     assert isinstance(spec, InvalidSpec)
     assert place.obstacle is not None
