@@ -1,4 +1,4 @@
-"""`spec.databases`, `spec.users`, `spec.connectionSecrets`: what clients may reach, as whom, and how they are told."""
+"""`spec.databases`, `spec.users`, `spec.authQuery` and `spec.connectionSecrets`."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -26,7 +26,7 @@ class PoolMode(StrEnum):
 
 
 class Endpoint(StrEnum):
-    """What a connection Secret points at."""
+    """The server that a connection Secret points at."""
 
     POOL = "Pool"
     BACKEND = "Backend"
@@ -37,10 +37,10 @@ ConnectionCount = Annotated[Integer, Field(ge=1, le=10000)]
 
 
 class ConnectionCap(Model):
-    """An upper limit that reserves nothing."""
+    """A limit that reserves nothing."""
 
     max: ConnectionCount
-    """Most server connections, over all pods together. A cap: it reserves nothing. A change is reloaded."""
+    """Most server connections, over all pods together. They are not reserved. A change is reloaded."""
 
 
 class Database(Model):
@@ -48,8 +48,8 @@ class Database(Model):
 
     name: DatabaseName
     """Name that clients ask for. At most 63 bytes, without quotes; pgbouncer and * are reserved. A new entry takes
-    effect by reload. Removal refuses new clients; the others get spec.drain.timeoutSeconds to leave, or 5 seconds where
-    a pod has no server connection left for it because it has fewer than databases with this one."""
+    effect by reload. Removal refuses new clients; present clients have spec.drain.timeoutSeconds to leave, or 5 seconds
+    in a pod that has fewer server connections than databases, this one included."""
     backend_name: BackendDatabaseName | None = None
     """Name of the database on the PostgreSQL server. Default: the same as name. PgBouncer's dbname. A
     change is reloaded, then its server connections are renewed."""
@@ -74,10 +74,10 @@ class SecretReference(Model):
 
 
 class User(Model):
-    """A login, kept in a Secret so that it can be rotated without touching the pool."""
+    """A login, which is in a Secret, so that it can be rotated without a change of the pool."""
 
     name: Handle
-    """Handle of this entry, for connectionSecrets and status. The login itself is in the Secret, since rotation may
+    """Name of this entry, for connectionSecrets and status. The login itself is in the Secret, because rotation may
     change it. A new entry rolls the pods."""
     secret_ref: SecretReference
     """The Secret with login and password. The same login is used towards the PostgreSQL server. A new reference rolls
@@ -95,7 +95,7 @@ class AuthQuery(Model):
     """Logins that PgBouncer looks up in PostgreSQL, besides those of spec.users."""
 
     secret_ref: SecretReference
-    """The Secret with login and password of the role that looks up. That role needs EXECUTE on function and nothing
+    """The Secret with login and password of the role that calls function. The role needs EXECUTE on it and nothing
     else. A new reference rolls the pods; new content is reloaded."""
     username_key: KeyName | None = None
     """Key of the Secret that holds the login. Default: username, else user. A change is reloaded."""
@@ -105,16 +105,16 @@ class AuthQuery(Model):
     """Name of the entry of spec.databases where the function is. Required. PgBouncer's auth_dbname. A
     change is reloaded."""
     function: FunctionName = LOOKUP_FUNCTION
-    """Function with its schema that answers a login with its name and verifier. `pgbouncer-operator auth-query-sql`
-    prints it. Default: pgbouncer.lookup. PgBouncer's auth_query. A change is reloaded."""
+    """Function, with its schema, that returns the name and the verifier of a login. `pgbouncer-operator auth-query-sql`
+    prints its SQL. Default: pgbouncer.lookup. PgBouncer's auth_query. A change is reloaded."""
 
 
 class ConnectionSecret(Model):
     """A Secret that the operator writes for an application."""
 
     name: ObjectName
-    """Name of the Secret to write, in the pool's namespace. A Secret of that name that the operator did not make is
-    left alone. A change is applied at once; a Secret no longer listed is deleted."""
+    """Name of the Secret to write, in the pool's namespace. The operator never changes a Secret that it did not
+    create. A change is applied at once; a Secret no longer listed is deleted."""
     database: DatabaseName
     """Name of an entry of spec.databases. A change is applied at once; applications see it when they restart."""
     user: Handle

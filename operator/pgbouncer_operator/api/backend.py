@@ -1,4 +1,4 @@
-"""`spec.backend`: the PostgreSQL server behind a pool, and how PgBouncer proves that it is the right one."""
+"""`spec.backend`: the PostgreSQL server behind a pool, and how PgBouncer verifies it."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
@@ -10,7 +10,7 @@ from pgbouncer_operator.api.strings import Host, Integer, KeyName, Namespace, Ob
 
 
 class TlsMode(StrEnum):
-    """PgBouncer's server_tls_sslmode, without the modes that fall back to plain text silently."""
+    """PgBouncer's server_tls_sslmode, without the modes that fall back to plain text."""
 
     DISABLE = "disable"
     REQUIRE = "require"
@@ -32,7 +32,7 @@ def _sources(ca: "CertificateAuthority") -> int:
 
 
 class CertificateAuthority(Model):
-    """Where the certificates come from that the server's certificate is checked against. Exactly one source."""
+    """The source of the CA that the server's certificate is verified with. Exactly one."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -70,7 +70,7 @@ class BackendTls(Model):
     )
 
     mode: TlsMode | None = None
-    """How far the server is verified: disable, require (encrypted, but any server is believed), verify-ca,
+    """How far the server is verified: disable, require (encrypted, but any server is accepted), verify-ca,
     verify-full. Default: verify-full with a ca, require without. PgBouncer's server_tls_sslmode. A
     change is reloaded, then every server connection is renewed."""
     ca: CertificateAuthority | None = None
@@ -84,7 +84,7 @@ class ServerReference(Model):
     name: ServerName
     """Name of the PostgresServer. Required. A change is reloaded."""
     namespace: Namespace | None = None
-    """Its namespace, which has to allow this one. Default: the pool's. A change is reloaded."""
+    """Its namespace. Its allowedNamespaces must allow the pool's. Default: the pool's. A change is reloaded."""
 
 
 class Backend(Model):
@@ -105,10 +105,10 @@ class Backend(Model):
     )
 
     host: Host | None = None
-    """DNS name or IP address of the PostgreSQL server, best the primary's own Service. PgBouncer's host. Default: that
+    """DNS name or IP address of the PostgreSQL server; best the Service of the primary. PgBouncer's host. Default: that
     of serverRef. A change is reloaded, then every server connection is renewed between two transactions."""
     server_ref: ServerReference | None = None
-    """A PostgresServer, whose host, port, TLS and budget hold. Default: none. A change is reloaded."""
+    """A PostgresServer. The pool uses its host, port, TLS and budget. Default: none. A change is reloaded."""
     port: Annotated[Integer, Field(ge=1, le=65535)] = 5432
     """TCP port of the PostgreSQL server. Default: 5432. PgBouncer's port. A change is reloaded, then every
     server connection is renewed."""
@@ -118,19 +118,19 @@ class Backend(Model):
 
     @property
     def address(self) -> str:
-        """The host; a pool with a serverRef has one once it is resolved."""
+        """The host. Raises ValueError if serverRef is not resolved yet."""
         if self.host is None:
             raise ValueError("backend.serverRef is not resolved")
         return self.host
 
     @property
     def tls_mode(self) -> TlsMode:
-        """The mode in force: what is written, else verify-full with a CA and require without."""
+        """The mode in force: the given one, else verify-full with a CA and require without."""
         if self.tls is None:
             return TlsMode.REQUIRE
         return self.tls.mode or (TlsMode.VERIFY_FULL if self.tls.ca else TlsMode.REQUIRE)
 
     @property
     def ca(self) -> CertificateAuthority | None:
-        """The CA, if there is one."""
+        """The CA of `tls`, or None."""
         return self.tls.ca if self.tls else None

@@ -1,4 +1,4 @@
-"""`spec.clients`: limits on the side of the clients, and the certificate that is shown to them."""
+"""`spec.clients`: limits of clients, the certificate for them, and the workloads that run them."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -10,7 +10,7 @@ from pgbouncer_operator.api.strings import Integer, LabelKey, LabelValue, Object
 
 
 class ClientTlsMode(StrEnum):
-    """PgBouncer's client_tls_sslmode, as far as it says who may stay without TLS. Clients show no certificate."""
+    """The modes of PgBouncer's client_tls_sslmode that need no certificate of the client."""
 
     REQUIRE = "require"
     PREFER = "prefer"
@@ -23,12 +23,12 @@ class ClientTls(Model):
     """Secret of type kubernetes.io/tls in the pool's namespace, with tls.crt and tls.key, and best with ca.crt, as
     cert-manager writes it. Required. A new name rolls the pods; new content is reloaded."""
     mode: ClientTlsMode = ClientTlsMode.REQUIRE
-    """require, or prefer to let clients without TLS in too. Default: require. PgBouncer's client_tls_sslmode. A
+    """require, or prefer to admit clients without TLS too. Default: require. PgBouncer's client_tls_sslmode. A
     change is reloaded, for new connections."""
 
 
 class WorkloadKind(StrEnum):
-    """What may run clients."""
+    """Kinds of workloads that may run clients."""
 
     DEPLOYMENT = "Deployment"
     STATEFUL_SET = "StatefulSet"
@@ -39,11 +39,11 @@ class WorkloadSelector(Model):
     """Workloads by their own labels."""
 
     match_labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1, max_length=16)]
-    """Labels that the workloads have, all of them. Required. A change takes effect at once."""
+    """Labels that a workload must have, all of them. Required. A change takes effect at once."""
 
 
 class Workload(Model):
-    """Workloads whose pods are clients of the pool."""
+    """One workload, or several by their labels, whose pods are clients of the pool."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -54,23 +54,23 @@ class Workload(Model):
     )
 
     kind: WorkloadKind | None = None
-    """Deployment, StatefulSet or ReplicaSet. Default: with name Deployment, with selector all three. A change takes
+    """Deployment, StatefulSet or ReplicaSet. Default: Deployment with name, all three with selector. A change takes
     effect at once."""
     name: ObjectName | None = None
-    """Name of the workload, in the pool's namespace. Default: those of selector. A change takes effect at once."""
+    """Name of the workload, in the pool's namespace. Default: none, with selector. A change takes effect at once."""
     selector: WorkloadSelector | None = None
-    """Workloads of the pool's namespace by their labels; a Deployment's own ReplicaSets do not count. Default: the one
-    of name. A change takes effect at once."""
+    """Workloads of the pool's namespace by their labels; ReplicaSets of a Deployment do not count. Default: none,
+    with name. A change takes effect at once."""
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds that it may mean."""
+        """The kinds of workloads that the entry may refer to."""
         if self.kind is not None:
             return (self.kind.value,)
         return (WorkloadKind.DEPLOYMENT.value,) if self.name else tuple(each.value for each in WorkloadKind)
 
     def __str__(self) -> str:
-        """As a sentence names it."""
+        """The workload as messages name it."""
         what = self.kind.value if self.kind else "Deployment" if self.name else "workload"
         if self.name or self.selector is None:
             return f"{what} {self.name}"
@@ -78,14 +78,14 @@ class Workload(Model):
 
 
 class Clients(Model):
-    """Limits on the side of the clients."""
+    """Limits of clients, their certificate and their workloads."""
 
     max_per_pod: Annotated[Integer, Field(ge=1, le=100_000)] = 2000
-    """Most client connections that one pod accepts. Default: 2000. Not split over the pods, because a Service does not
-    balance. PgBouncer's max_client_conn. A change is reloaded."""
+    """Most client connections that one pod accepts. Default: 2000. It is not split over the pods, because a Service may
+    send most clients to one pod. PgBouncer's max_client_conn. A change is reloaded."""
     tls: ClientTls | None = None
-    """The certificate that clients see. Default: none, clients connect in plain text. Given or taken away, the pods
-    roll."""
+    """The certificate that PgBouncer presents to clients. Default: none, clients connect in plain text. Given or taken
+    away, the pods roll."""
     workloads: Annotated[tuple[Workload, ...], Field(max_length=16)] | None = None
-    """Workloads whose pods are clients, at most 16: server connections can follow their replicas, see
+    """Workloads whose pods are clients, at most 16. The number of server connections can follow their replicas, see
     serverConnections.sizing. Default: none. A change takes effect at once."""

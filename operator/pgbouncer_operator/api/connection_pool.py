@@ -1,4 +1,4 @@
-"""ConnectionPool as one value: parse an object from the API server or a file, or say what is wrong with it."""
+"""ConnectionPool: reads an object of the API server or of a file, and says what is wrong with it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ NAME_RULE = Rule(
 
 
 class ObjectMeta(Model):
-    """What we read of metadata."""
+    """The part of metadata that the operator reads."""
 
     name: str
     namespace: str = "default"
@@ -37,7 +37,7 @@ class ObjectMeta(Model):
 
 
 class ConnectionPool(Model):
-    """A pool of PgBouncer pods in front of one PostgreSQL server, with one limit on server connections for all."""
+    """PgBouncer pods in front of one PostgreSQL server, with one limit on server connections for all of them."""
 
     rules: ClassVar[tuple[Rule, ...]] = (NAME_RULE,)
 
@@ -47,17 +47,19 @@ class ConnectionPool(Model):
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """One thing that is wrong: the field's path as the API server writes it, and what to do. Never the value."""
+    """What is wrong with one field."""
 
     field: str
+    """Path of the field, as the API server writes it; empty for the whole object."""
     message: str
+    """What is wrong, and the remedy. It never holds the value."""
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}" if self.field else self.message
 
 
 class InvalidSpec(Exception):
-    """The object cannot be used. `problems` lists every fault, in the order of the fields."""
+    """The object cannot be used. `problems` lists every problem, in the order of the fields."""
 
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
         self.problems = tuple(problems)
@@ -65,26 +67,25 @@ class InvalidSpec(Exception):
 
 
 def parse(body: Mapping[str, Any]) -> ConnectionPool:
-    """Read a ConnectionPool: the whole object, as JSON values, with or without status.
+    """Read a ConnectionPool from the whole object, as JSON values, with or without status.
 
-    Fields that this version does not know are ignored. Raises InvalidSpec; its text holds no values, so that a
-    password in a wrong place goes no further.
+    Unknown fields are ignored. Raises InvalidSpec, whose text holds no values: a value may be a misplaced password.
     """
     try:
         return ConnectionPool.model_validate(body)
     except ValidationError as error:
-        found = problems(error)
-    raise found
+        invalid = problems(error)
+    raise invalid
 
 
 def problems(error: ValidationError) -> InvalidSpec:
-    """Every fault that validation found, without the values."""
+    """Every problem that validation found, without the values."""
     details = error.errors(include_url=False, include_input=False)
     return InvalidSpec([_problem(detail) for detail in details if not _follows(detail, details)])
 
 
 def _follows(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
-    """Tell whether a list only counts as too short because its entries are wrong, which is reported by itself."""
+    """Whether a list is too short only because its entries are wrong, which has problems of its own."""
     depth = len(detail["loc"])
     return detail["type"] == "too_short" and any(
         len(other["loc"]) > depth and other["loc"][:depth] == detail["loc"] for other in details
@@ -100,8 +101,8 @@ def _problem(detail: ErrorDetails) -> FieldProblem:
 
 def _sentence(detail: ErrorDetails) -> str:
     facts = detail.get("ctx", {})
-    if "[key]" in detail["loc"]:  # how pydantic marks that the key of a map is wrong, not its value
-        return "is no key that Kubernetes takes: use letters, digits, '-', '_', '.', and a DNS name and '/' in front"
+    if "[key]" in detail["loc"]:  # pydantic's mark for a wrong key of a map
+        return "is not a valid key: use letters, digits, '-', '_' and '.', optionally after a DNS name and '/'"
     match detail["type"]:
         case "missing":
             text = "is required: add it"

@@ -1,8 +1,7 @@
-"""What all models of the API share: wire names, and rules that the API server and this process both check.
+"""The base of all models: names on the wire, and rules that both the API server and this process check.
 
-A rule is written twice, in CEL and in Python, side by side. The API server gives the user the answer at once; Python
-gives the same answer offline, and keeps the operator safe when the cluster still has an older CRD. A test on a real
-API server checks that both say the same.
+A rule is written twice, in CEL and in Python. The API server checks it when the user applies the object. Python checks
+it offline, and protects the operator while the cluster has an older CRD. A test on a real API server compares both.
 """
 
 import json
@@ -21,27 +20,27 @@ VALIDATIONS = "x-kubernetes-validations"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A condition that a schema alone cannot express.
-
-    `cel` is true for an acceptable value. `broken` answers None for an acceptable value, else the offender's name
-    ("" when the message names nobody). `{}` in `message` stands for the offender, which `offender` finds in CEL.
-    `field` is the child that the message is about: it becomes the field path of the error.
-    """
+    """A condition that a schema alone cannot express."""
 
     cel: str
+    """CEL expression that is true for a valid value."""
     broken: Callable[[Any], str | None]
+    """Returns None for a valid value, else the name of the offending entry; empty if the message names none."""
     message: str
+    """What is wrong, and the remedy. `{}` stands for the offending entry."""
     offender: str = ""
+    """CEL expression of the offending entry; empty if the message names none."""
     field: str = ""
+    """The child that the message is about, for the field path of the error."""
 
     def validation(self) -> dict[str, str]:
-        """Return the entry of `x-kubernetes-validations`."""
+        """The entry of `x-kubernetes-validations`."""
         entry = {"rule": self.cel}
         if self.offender:
             before, after = self.message.split("{}")
             parts = (quote(before) if before else "", self.offender, quote(after) if after else "")
             entry["messageExpression"] = " + ".join(part for part in parts if part)
-            entry["message"] = self.message.replace("{}", "an entry")  # used when the expression itself fails
+            entry["message"] = self.message.replace("{}", "an entry")  # used if the expression fails
         else:
             entry["message"] = self.message
         if self.field:
@@ -49,20 +48,20 @@ class Rule:
         return entry
 
     def verify(self, value: object) -> None:
-        """Raise PydanticCustomError (type `rule`) when the value breaks the rule."""
+        """Raise PydanticCustomError of type `rule` if the value breaks the rule."""
         name = self.broken(value)
         if name is not None:
             raise PydanticCustomError("rule", "{text}", {"text": self.message.replace("{}", name), "field": self.field})
 
 
 def quote(text: str) -> str:
-    """Return the text as a CEL string literal."""
+    """The text as a CEL string literal."""
     return json.dumps(text, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """Attach rules to a value that is not a model: a string, a list, a map. For use in `Annotated`."""
+    """Rules of a value that is not a model: a string, a list or a map. For use in `Annotated`."""
 
     rules: tuple[Rule, ...]
 
@@ -79,7 +78,7 @@ class Holds:
 
 
 def matches(pattern: str, message: str) -> Holds:
-    """Require that the whole string matches a pattern without anchors, which means the same in RE2 and in Python."""
+    """A rule that the whole string matches. pattern: without anchors, with one meaning in RE2 and Python."""
     compiled = re.compile(pattern)
     rule = Rule(
         cel=f'self.matches(r"^({pattern})$")',
@@ -91,7 +90,7 @@ def matches(pattern: str, message: str) -> Holds:
 
 @dataclass(frozen=True, slots=True)
 class IntOrString:
-    """A value that YAML may write as an integer or as a string, kept as written. `pattern` holds for strings."""
+    """A value that may be an integer or a string, and stays what it is. pattern: for strings, with anchors."""
 
     pattern: str
     max_length: int
@@ -116,7 +115,7 @@ class IntOrString:
 
 @dataclass(frozen=True, slots=True)
 class ListMap:
-    """Make a list a map by one of its fields: server-side apply merges by it, and duplicates are refused."""
+    """A list with a key: server-side apply merges entries by this field, and two entries may not have the same."""
 
     key: str
 
@@ -141,7 +140,7 @@ class ListMap:
 
 
 class Model(BaseModel):
-    """A part of the API: camelCase on the wire, frozen, unknown fields ignored so that a newer CRD does no harm."""
+    """A part of the API: frozen, camelCase on the wire. Unknown fields are ignored, as a newer CRD may have them."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -159,7 +158,7 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, value: Any) -> Any:
-        """Drop nulls, as the API server does with a field that is not nullable: the default applies."""
+        """Drop nulls, as the API server does for fields that are not nullable. The default applies."""
         return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
@@ -176,7 +175,7 @@ class Model(BaseModel):
         return reference
 
     def wire(self) -> dict[str, Any]:
-        """Return the JSON value that goes to the API server: camelCase, absent instead of null."""
+        """The JSON value for the API server: camelCase, and nulls are left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 

@@ -1,4 +1,4 @@
-"""`spec.pod`: the few parts of a pod that users may shape. No PodTemplateSpec: the restricted profile stays."""
+"""`spec.pod`: the parts of a pod that users can set. There is no PodTemplateSpec, so that the pods stay restricted."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -37,7 +37,7 @@ class TaintEffect(StrEnum):
 
 
 class Unsatisfiable(StrEnum):
-    """What to do with a pod that would spread badly."""
+    """What to do with a pod that breaks a spread constraint."""
 
     DO_NOT_SCHEDULE = "DoNotSchedule"
     SCHEDULE_ANYWAY = "ScheduleAnyway"
@@ -47,20 +47,19 @@ class Resources(Model):
     """CPU and memory of the pgbouncer container."""
 
     requests: Quantities | None = None
-    """What the scheduler reserves, by resource name. Default: nothing, once resources is given. A change rolls the
-    pods."""
+    """What the scheduler reserves, by resource name. Default: nothing if resources is set. A change rolls the pods."""
     limits: Quantities | None = None
-    """What the container may use at most, by resource name. Default: no limit. PgBouncer uses one core, and about
-    100 KiB a user. A change rolls the pods."""
+    """Most that the container may use, by resource name. Default: no limit. PgBouncer uses at most one core, and about
+    100 KiB for each user. A change rolls the pods."""
 
 
 class Toleration(Model):
-    """A taint that the pods put up with."""
+    """A taint that the pods tolerate."""
 
     key: Text | None = None
     """Key of the taint. Default: every key, with operator Exists. A change rolls the pods."""
     operator: TolerationOperator | None = None
-    """Exists, or Equal to compare value too. Default: Equal. A change rolls the pods."""
+    """Exists, or Equal, which compares value too. Default: Equal. A change rolls the pods."""
     value: LabelValue | None = None
     """Value of the taint, with operator Equal. Default: empty. A change rolls the pods."""
     effect: TaintEffect | None = None
@@ -70,30 +69,31 @@ class Toleration(Model):
 
 
 class TopologySpread(Model):
-    """How the pods of this pool spread. The operator fills in the label selector: it always means this pool's pods."""
+    """How the pods of this pool spread. The operator adds the label selector of the pool's pods."""
 
     max_skew: Annotated[Integer, Field(ge=1, le=1000)]
     """Largest difference in the number of pods between two domains. Required. A change rolls the pods."""
     topology_key: Annotated[LabelKey, Field(min_length=1)]
-    """Node label that makes a domain, such as topology.kubernetes.io/zone. Required. A change rolls the pods."""
+    """Node label whose values are the domains, such as topology.kubernetes.io/zone. Required. A change rolls the
+    pods."""
     when_unsatisfiable: Unsatisfiable
     """DoNotSchedule or ScheduleAnyway. Required. A change rolls the pods."""
     min_domains: Annotated[Integer, Field(ge=1, le=1000)] | None = None
-    """Least number of domains to count with, for DoNotSchedule. Default: 1. A change rolls the pods."""
+    """Least number of domains, for DoNotSchedule. Default: 1. A change rolls the pods."""
 
 
 class Pod(Model):
-    """What users may shape of a pool's pods."""
+    """The parts of the pool's pods that users can set."""
 
     resources: Resources = Resources(requests={"cpu": "100m", "memory": "128Mi"})
-    """CPU and memory of the pgbouncer container. Default: requests of 100m and 128Mi, no limits; given, it replaces the
-    default whole. A change rolls the pods."""
+    """CPU and memory of the pgbouncer container. Default: requests of 100m and 128Mi, no limits; resources replaces
+    the default as a whole. A change rolls the pods."""
     node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] | None = None
     """Labels that a node must have, at most 32. Default: any node. A change rolls the pods."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] | None = None
-    """Taints that the pods put up with, at most 32. Default: none. A change rolls the pods."""
+    """Taints that the pods tolerate, at most 32. Default: none. A change rolls the pods."""
     topology_spread_constraints: Annotated[tuple[TopologySpread, ...], Field(max_length=8)] | None = None
-    """How the pods spread over nodes and zones, at most 8. Default: over nodes, where possible. A change rolls the
+    """How the pods spread over nodes and zones, at most 8. Default: over nodes, if possible. A change rolls the
     pods."""
     priority_class_name: ObjectName | None = None
     """PriorityClass of the pods. Default: the cluster's. A change rolls the pods."""

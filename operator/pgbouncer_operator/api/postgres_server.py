@@ -1,4 +1,4 @@
-"""PostgresServer: one server and its budget of connections, which its owner shares out to pools of many namespaces."""
+"""PostgresServer: a server and its budget of connections, which pools of one or many namespaces share."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -40,25 +40,25 @@ class ServerConnectionBudget(Model):
 
     max: ConnectionCount | None = None
     """Connections that the server takes: its max_connections without superuser_reserved_connections, or a role's
-    CONNECTION LIMIT. Default: what the server says of itself, with monitoring. A change moves the pools' limits, lower
+    CONNECTION LIMIT. Default: read from the server, with monitoring. A change moves the pools' limits, lower
     ones first; nothing restarts."""
     unpooled: Annotated[Integer, Field(ge=0, le=10_000)] = 0
-    """Connections that are kept for clients that use no pool: migrations, backups, people. At least 1 where max is read
+    """Connections that are kept for clients that use no pool: migrations, backups, people. At least 1 if max is read
     from the server, for the login that reads it. Default: 0. A change moves the pools' limits."""
     headroom_percent: Annotated[Integer, Field(ge=0, le=90)] = 0
-    """Part of the rest that nobody gets, for statements whose client has gone. Default: 0. A change moves the pools'
-    limits."""
+    """Percentage of the rest that no pool gets, for statements whose client has disconnected. Default: 0. A change
+    moves the pools' limits."""
 
     @property
     def budget(self) -> int | None:
-        """Connections that all pools may hold together; None while nobody knows what the server takes."""
+        """Connections that all pools may hold together; None without max."""
         if self.max is None:
             return None
         return max(0, self.max - self.unpooled) * (100 - self.headroom_percent) // 100
 
 
 class Consent(StrEnum):
-    """Whose pools may refer to the server."""
+    """Of which namespaces pools may refer to the server."""
 
     SAME = "Same"
     ALL = "All"
@@ -73,23 +73,26 @@ class LabelSelector(Model):
 
 
 class AllowedNamespaces(Model):
-    """Whose pools may refer to the server."""
+    """Of which namespaces pools may refer to the server."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel='(has(self.from) && self.from == "Selector") == has(self.selector)',
-            broken=lambda given: None if (given.from_ is Consent.SELECTOR) == (given.selector is not None) else "",
+            broken=lambda allowed: (
+                None if (allowed.from_ is Consent.SELECTOR) == (allowed.selector is not None) else ""
+            ),
             message="selector and from: Selector belong together: give both or neither",
             field="selector",
         ),
     )
 
     from_: Annotated[Consent, Field(alias="from")] = Consent.SAME
-    """Same: pools of the server's own namespace. All: of every namespace. Selector: of namespaces with these labels.
-    Default: Same. What serves goes on when consent ends, on its least connections."""
+    """Same: pools of the server's own namespace. All: of every namespace. Selector: of namespaces with the labels of
+    selector. Default: Same. A change takes effect at once; a pool that loses its permission serves on with the fewest
+    connections."""
     selector: LabelSelector | None = None
-    """Which namespaces, with from: Selector. Default: none. A change takes effect at once; labels of namespaces are
-    read again within ten minutes."""
+    """The labels of the namespaces, with from: Selector. Default: none. A change takes effect at once; labels of
+    namespaces are read again within ten minutes."""
 
 
 class Share(Model):
@@ -105,12 +108,12 @@ class Share(Model):
     )
 
     guaranteed: Annotated[Integer, Field(ge=0, le=10_000)] = 0
-    """Connections that its pools get first, whenever they want them. Default: 0. A change moves the pools' limits."""
+    """Connections that its pools get first, if they ask for them. Default: 0. A change moves the pools' limits."""
     max: ConnectionCount | None = None
     """Most connections of its pools together. Default: the server's budget. A change moves the pools' limits."""
     weight: Weight = 10
-    """Its part, beside the others' weights, of what is left after all guarantees. Default: 10. A change moves the
-    pools' limits."""
+    """Its part of what is left after all guarantees, in proportion to the other weights. Default: 10. A change moves
+    the pools' limits."""
 
 
 class NamespaceShare(Share):
@@ -129,11 +132,11 @@ class MonitoringSecret(Model):
 
 
 class Monitoring(Model):
-    """The login by which the operator asks the server for its limits, once a minute."""
+    """The login with which the operator reads the server's limits, once a minute."""
 
     secret_ref: MonitoringSecret
-    """The Secret with login and password of a role that may log in, best with pg_monitor and nothing else. A superuser
-    is refused. Required. A change takes effect at once."""
+    """The Secret with login and password of a role; pg_monitor is enough. A superuser is refused. Required. A change
+    takes effect at once."""
     username_key: KeyName | None = None
     """Key of the Secret that holds the login. Default: username, else user. A change takes effect at once."""
     password_key: KeyName = "password"  # noqa: S105  the name of a key
@@ -146,34 +149,36 @@ class ServerSpec(Model):
     """What the server is, and who may use how much of it."""
 
     host: Host
-    """DNS name or IP address of the PostgreSQL server. Required. Pools of other namespaces ask for a name without dots
-    as a Service of this one. A change takes effect by reload of the pools, then every server connection is renewed."""
+    """DNS name or IP address of the PostgreSQL server. Required. A name without dots is a Service of this namespace,
+    also for pools of other namespaces. A change takes effect by reload of the pools, then every server connection is
+    renewed."""
     port: Annotated[Integer, Field(ge=1, le=65535)] = 5432
     """TCP port of the PostgreSQL server. Default: 5432. A change takes effect by reload of the pools."""
     tls: BackendTls | None = None
-    """TLS towards the server; a CA is read in this namespace and copied to the pools, never a key. Default: encrypted
-    without verification (require). A change takes effect by reload of the pools; another kind of CA rolls them."""
+    """TLS towards the server. The operator reads a CA in this namespace and copies it, never a key, to the pools.
+    Default: encrypted without verification (require). A change takes effect by reload of the pools; another kind of CA
+    rolls them."""
     connections: ServerConnectionBudget = ServerConnectionBudget()
     """How many connections the pools may hold together. Needs max or monitoring. A change moves the pools' limits."""
     monitoring: Monitoring | None = None
-    """The login by which the operator reads max_connections, superuser_reserved_connections and reserved_connections.
-    Default: none, then connections.max is needed. A change takes effect at once."""
+    """The login with which the operator reads max_connections, superuser_reserved_connections and reserved_connections.
+    Default: none, which requires connections.max. A change takes effect at once."""
     allowed_namespaces: AllowedNamespaces = AllowedNamespaces()
-    """Whose pools may refer to the server. Default: those of its own namespace. A change takes effect at once."""
+    """Of which namespaces pools may refer to the server. Default: its own. A change takes effect at once."""
     default_share: Share = Share()
-    """The share of each namespace that shares does not name. Default: no guarantee, up to the budget, weight 10. A
+    """The share of each namespace that shares does not list. Default: no guarantee, up to the budget, weight 10. A
     change moves the pools' limits."""
     shares: Annotated[tuple[NamespaceShare, ...], Field(max_length=256), ListMap("namespace")] = ()
-    """Shares by namespace, at most 256; whoever owns the server decides. Default: none. A change moves the pools'
+    """Shares of namespaces, at most 256. Default: none. A change moves the pools'
     limits."""
 
     @property
     def backend(self) -> Backend:
-        """The server as a pool names one."""
+        """The server as the backend of a pool."""
         return Backend(host=self.host, port=self.port, tls=self.tls)
 
     def share_of(self, namespace: str) -> Share:
-        """The share that holds for a namespace."""
+        """The share of a namespace: its own or the default one."""
         return next((each for each in self.shares if each.namespace == namespace), self.default_share)
 
 
@@ -185,22 +190,22 @@ class PostgresServer(Model):
 
 
 class Allocation(Model):
-    """What one pool may hold. It is charged with the higher of connections and high."""
+    """What one pool may hold. It counts in the budget with the higher of connections and high."""
 
     pool: Annotated[str, StringConstraints(max_length=320)]
     """The pool, as namespace/name."""
     uid: Name = ""
-    """The pool's uid, which another pool of its name has not."""
+    """The pool's uid, by which it differs from a later pool of the same name."""
     connections: Count
     """Connections that the pool may hold."""
     high: Count
-    """The most that its pods may still hold: it falls to connections once they have confirmed to hold no more."""
+    """The most that its pods may still hold. It falls to connections once they have confirmed the lower limit."""
     seq: Annotated[Integer, Field(ge=0)]
-    """The round in which connections was set."""
+    """The round of allocation in which connections was set."""
 
 
 class ReadLimits(Model):
-    """What the server said of itself when it was read last."""
+    """The server's limits when they were read last."""
 
     max_connections: Count
     """Its max_connections."""
@@ -211,37 +216,37 @@ class ReadLimits(Model):
 
 
 class ServerStatus(Model):
-    """What the operator shared out."""
+    """What the operator observed and allocated."""
 
     observed_generation: Count | None = None
     """Generation of the spec that this status is about."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] | None = None
-    """Observations by type. Ready is the summary; Stalled means that somebody has to act."""
+    """Conditions by type. Ready is the summary; Stalled means that a user has to act."""
     limits: ReadLimits | None = None
-    """What the server said of itself when it was read last. In force until another answer comes."""
+    """The server's limits when they were read last. They are in force until the next successful read."""
     advice: Annotated[tuple[Advice, ...], Field(max_length=16), ListMap("reason")] | None = None
-    """What could be better, with figures. Nothing in the operator follows it."""
+    """What could be better, with figures. The operator does not act on it."""
     budget: Count | None = None
     """Connections that all pools may hold together."""
     allocated: Count | None = None
-    """Connections that pools are charged with now."""
+    """Connections of the budget that pools hold or may open now."""
     pools: Count | None = None
-    """Number of pools that hold a share or wait for one."""
+    """Number of pools that have an allocation or wait for one."""
     seq: Count | None = None
-    """The latest round; it only grows."""
+    """The latest round of allocation. It only grows."""
     allocations: Annotated[tuple[Allocation, ...], Field(max_length=2000), ListMap("pool")] | None = None
-    """What each pool may hold. The operator decides by it; whoever changes it by hand changes the sum."""
+    """What each pool may hold. The operator reads it: a change by hand changes the sum."""
 
 
 def parse(body: Mapping[str, Any]) -> PostgresServer:
-    """Read a PostgresServer: the whole object, as JSON values. Raises InvalidSpec with every fault."""
+    """Read a PostgresServer from the whole object, as JSON values. Raises InvalidSpec with every problem."""
     try:
         return PostgresServer.model_validate(body)
     except ValidationError as error:
-        found = problems(error)
-    raise found
+        invalid = problems(error)
+    raise invalid
 
 
 def previous(status: Mapping[str, Any]) -> ServerStatus:
-    """Read a status. Raises ValidationError: what was shared out is then unknown, never nothing."""
+    """Read a status. Raises ValidationError; the allocations are then unknown, which is not the same as none."""
     return ServerStatus.model_validate(status)

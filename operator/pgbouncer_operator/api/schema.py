@@ -1,6 +1,6 @@
-"""Models → structural schema: the subset of OpenAPI that a CustomResourceDefinition may carry.
+"""The structural schema of a model: the subset of OpenAPI that a CustomResourceDefinition may have.
 
-What pydantic writes and Kubernetes refuses is undone here: references, titles, unions with null, `const`,
+It replaces what pydantic writes and Kubernetes refuses: references, titles, unions with null, `const`,
 `propertyNames`, `patternProperties`. https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
 """
 
@@ -13,7 +13,7 @@ from pydantic_core import core_schema
 
 Schema = dict[str, Any]
 
-# Kubernetes has no words for these, or gives them another meaning.
+# Kubernetes does not allow these, or gives them another meaning.
 _DROPPED = frozenset({"title", "$defs", "propertyNames", "additionalProperties", "patternProperties", "const"})
 
 
@@ -25,7 +25,7 @@ class _WithoutNull(GenerateJsonSchema):
 
 
 def structural(model: type[BaseModel], *, defaults: bool = True) -> Schema:
-    """Return the model's structural schema. `defaults=False` leaves defaults out, as status wants it."""
+    """The structural schema of a model. defaults: False leaves defaults out, which a status must not have."""
     document = model.model_json_schema(by_alias=True, schema_generator=_WithoutNull)
     return _node(document, document.get("$defs", {}), defaults)
 
@@ -51,7 +51,7 @@ def _node(raw: Mapping[str, Any], definitions: Mapping[str, Any], defaults: bool
 
 
 def _map_value(source: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the schema of a map's values; keys with a pattern make pydantic write it as `patternProperties`."""
+    """The schema of a map's values. For keys with a pattern pydantic writes it as `patternProperties`."""
     for value in source.get("patternProperties", {}).values():
         return dict(value)
     value = source.get("additionalProperties")
@@ -59,7 +59,7 @@ def _map_value(source: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _inlined(raw: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
-    """Replace a reference by what it means; words written beside the reference win."""
+    """The schema with its reference replaced. Keys beside the reference override those of its target."""
     if "$ref" not in raw:
         return dict(raw)
     beside = {key: value for key, value in raw.items() if key != "$ref"}
@@ -67,7 +67,7 @@ def _inlined(raw: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
 
 
 def _minimal(default: Any, node: Mapping[str, Any]) -> Any:
-    """Leave out of an object's default what its fields' own defaults say, and what is null."""
+    """An object's default without nulls and without the values that are the defaults of its fields."""
     if not isinstance(default, dict) or "properties" not in node:
         return default
     fields = node["properties"]

@@ -11,7 +11,7 @@ from pgbouncer_operator.naming import PGBOUNCER_PORT
 
 
 class ServiceType(StrEnum):
-    """How far a Service reaches."""
+    """Types of Services that a pool may have."""
 
     CLUSTER_IP = "ClusterIP"
     NODE_PORT = "NodePort"
@@ -26,8 +26,8 @@ LoadBalancerClass = Annotated[
 
 
 def _misplaced(service: "Service") -> str | None:
-    given = service.load_balancer_class or service.load_balancer_source_ranges is not None
-    return "" if given and service.type is not ServiceType.LOAD_BALANCER else None
+    is_set = service.load_balancer_class or service.load_balancer_source_ranges is not None
+    return "" if is_set and service.type is not ServiceType.LOAD_BALANCER else None
 
 
 class Service(Model):
@@ -46,17 +46,17 @@ class Service(Model):
     change is applied at once."""
     port: Annotated[Integer, Field(ge=1, le=65535)] = PGBOUNCER_PORT
     """TCP port of the Service. Default: 6432. The pods always listen on 6432. A change is applied at once and cuts
-    nothing, but applications must follow."""
+    no connection, but applications must use the new port."""
     annotations: Annotations | None = None
     """Annotations for the Service, at most 64. Default: none. A change is applied at once."""
     labels: Labels | None = None
     """Labels for the Service besides the operator's own, at most 64. Default: none. A change is applied at once."""
     external_host: Host | None = None
-    """Host that connection Secrets name instead of the Service, for applications that reach the pool by another way.
-    Default: the Service's DNS name. A change is applied at once."""
+    """Host that connection Secrets have instead of the Service's, for applications outside the cluster. Default: the
+    Service's DNS name. A change is applied at once."""
     load_balancer_class: LoadBalancerClass | None = None
-    """Which load balancer, for type LoadBalancer. Default: the cluster's. Applied at once; Kubernetes lets it change
-    only together with type."""
+    """Class of the load balancer, for type LoadBalancer. Default: the cluster's. Applied at once; Kubernetes lets it
+    change only together with type."""
     load_balancer_source_ranges: Annotated[tuple[Cidr, ...], Field(max_length=64)] | None = None
     """Networks that may connect, such as 10.0.0.0/8, at most 64, for type LoadBalancer. Default: every network. A
     change is applied at once."""

@@ -1,4 +1,4 @@
-"""`spec` of a ConnectionPool: the whole of what a user can ask for."""
+"""`spec` of a ConnectionPool."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -23,7 +23,7 @@ class Traffic(StrEnum):
 
 
 class UpgradePolicy(StrEnum):
-    """Who starts the roll to a newer operator's pods."""
+    """Who starts the roll to the pod template of a newer operator."""
 
     MANUAL = "Manual"
     AUTOMATIC = "Automatic"
@@ -45,8 +45,8 @@ def _unprotected(spec: "PoolSpec") -> str | None:
 
 
 def _lookup_elsewhere(spec: "PoolSpec") -> str | None:
-    wanted = spec.auth_query.database if spec.auth_query else None
-    return None if wanted is None or any(each.name == wanted for each in spec.databases) else wanted
+    database = spec.auth_query.database if spec.auth_query else None
+    return None if database is None or any(each.name == database for each in spec.databases) else database
 
 
 def _nobody_to_follow(spec: "PoolSpec") -> str | None:
@@ -57,7 +57,7 @@ def _nobody_to_follow(spec: "PoolSpec") -> str | None:
 class PoolSpec(Model):
     """What the pool should be."""
 
-    # Nothing here may mention replicas: an autoscaler writes it, would be refused, and would stay where it is.
+    # No rule may depend on replicas: an autoscaler writes them, would be refused, and could not scale.
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="!has(self.connectionSecrets) || "
@@ -113,8 +113,8 @@ class PoolSpec(Model):
     drain of their pod."""
     auth_query: AuthQuery | None = None
     """Looks up logins that are not in spec.users with a function in PostgreSQL. Default: none. A new reference rolls
-    the pods; anything else is reloaded. A login that was in a Secret of spec.users is refused by every pod that has
-    known it there, and looked up by newer ones; removal from spec.users rolls the pods."""
+    the pods; anything else is reloaded. A pod refuses a login that it has had in spec.users and that was removed from
+    there; newer pods look it up, and removal from spec.users rolls the pods."""
     pool_mode: PoolMode = PoolMode.TRANSACTION
     """When a server connection goes back to the pool: session, transaction or statement. Default: transaction.
     PgBouncer's pool_mode. A change is reloaded, then every server connection is renewed."""
@@ -122,12 +122,12 @@ class PoolSpec(Model):
     """How many connections to the PostgreSQL server the pool may hold. Required without backend.serverRef.
     A change is reloaded."""
     clients: Clients = Clients()
-    """Limits on the side of the clients. Default: 2000 clients for each pod. A change is reloaded."""
+    """Limits of clients, their certificate and workloads. Default: 2000 clients for each pod. A change is reloaded."""
     timeouts: Timeouts = Timeouts()
-    """How long anything may take, in whole seconds. Default: see each field. A change is reloaded."""
+    """Timeouts in whole seconds. Default: see each field. A change is reloaded."""
     replicas: Annotated[Integer, Field(ge=0, json_schema_extra={"format": "int32"})] = 2
-    """Pods wanted; 0 stops the pool. Default: 2. Autoscalers write it through the scale subresource. What does not fit
-    in serverConnections.max is clamped, and status says so. A change first moves limits, then pods."""
+    """Pods wanted; 0 stops the pool. Default: 2. Autoscalers write it through the scale subresource. If fewer pods fit
+    in serverConnections.max, fewer run, and status says so. A change first moves limits, then pods."""
     drain: Drain = Drain()
     """How a pod leaves without cutting a transaction. Default: 120 s for clients, then 60 s for transactions. A change
     rolls the pods."""
@@ -135,19 +135,20 @@ class PoolSpec(Model):
     """Paused lets running transactions end and makes other queries wait, for pauseTimeoutSeconds at most. Default:
     Flowing. PgBouncer's PAUSE. A change takes effect at once, without reload."""
     pause_timeout_seconds: Annotated[Integer, Field(ge=1, le=3600)] = 20
-    """Seconds from the start of a pause until queries flow again by themselves; counted for all pods at once. Default:
-    20. A change takes effect with the next pause."""
+    """Seconds from the start of a pause until queries flow again, the same moment for all pods. Default: 20. A change
+    takes effect with the next pause."""
     upgrade_policy: UpgradePolicy = UpgradePolicy.MANUAL
-    """Manual: condition UpdateAvailable says that a newer operator has other pods to offer, and the next roll brings
-    them. Automatic rolls the pods at once. Default: Manual."""
+    """Manual: the condition UpdateAvailable says that a newer operator has another pod template; the next roll uses it.
+    Automatic: the operator rolls the pods at once. Default: Manual."""
     parameters: Annotated[dict[LongText, SettingValue], Field(max_length=64)] | None = None
     """Other settings of PgBouncer by their own names, integer or string, at most 64. Default: none. Names and values
-    are checked; what has a field of its own is refused here. A change is reloaded or roll, by setting."""
+    are checked; a setting with a field of its own is refused. A change is reloaded or rolls the pods, see each
+    setting."""
     service: Service = Service()
-    """The Service that applications connect to, named like the pool. Default: a ClusterIP on port 6432. A change is
-    applied at once."""
+    """The Service that applications connect to, with the name of the pool. Default: a ClusterIP on port 6432. A change
+    is applied at once."""
     pod: Pod = Pod()
-    """What may be shaped of the pods. Default: see each field. A change rolls the pods."""
+    """Resources, placement and metadata of the pods. Default: see each field. A change rolls the pods."""
     connection_secrets: Annotated[tuple[ConnectionSecret, ...], Field(max_length=64), ListMap("name")] | None = None
-    """Secrets that the operator writes for applications, at most 64, merged by name. Default: with one database and
-    one user <pool>-connection and <pool>-direct, otherwise none; an empty list writes none. Applied at once."""
+    """Secrets that the operator writes for applications, at most 64, merged by name. Default: <pool>-connection and
+    <pool>-direct with one database and one user, otherwise none; an empty list means none. Applied at once."""

@@ -1,7 +1,7 @@
-"""`status` of a ConnectionPool: what the operator saw. Every field may be absent; absent means not known.
+"""`status` of a ConnectionPool: what the operator observes. Every field may be absent, which means unknown.
 
-Figures are for people and dashboards; nothing in the operator decides by them, except `connectionSecrets`
-(what to prune) and the conditions' transition times.
+Figures are for people and dashboards. The operator itself reads only `connectionSecrets`, to delete those that are no
+longer wanted, and the transition times of conditions.
 """
 
 from collections.abc import Mapping
@@ -29,12 +29,12 @@ class How(StrEnum):
 
 
 class Summary(Model):
-    """The columns of `kubectl get` that are made of two numbers."""
+    """The columns of `kubectl get` that consist of two numbers."""
 
     pods: Text | None = None
     """Pods ready and pods running, such as 2/2."""
     connections: Text | None = None
-    """Server connections open and the most allowed, such as 7/25."""
+    """Server connections that are open and that are allowed, such as 7/25."""
 
 
 class Binding(Model):
@@ -48,9 +48,9 @@ class Configuration(Model):
     """Which configuration the pods run."""
 
     hash: Hash | None = None
-    """Hash of the configuration that this spec asks for."""
+    """Hash of the configuration that follows from this spec."""
     applied: Text | None = None
-    """Pods that loaded and confirmed it, of all that should, such as 2/2."""
+    """Pods that loaded and confirmed it, and pods that should, such as 2/2."""
     pods_applied: Count | None = None
     """Number of pods that loaded and confirmed it."""
     pods_total: Count | None = None
@@ -63,7 +63,7 @@ class ServerConnectionsStatus(Model):
     max: Count | None = None
     """Most connections that the pool may hold; spec.serverConnections.max."""
     size: Count | None = None
-    """Connections that the pool is to hold now, by its sizing: max at most. Its PostgresServer may give it fewer."""
+    """Connections that sizing asks for: max at most. A PostgresServer may allocate fewer."""
     allocated: Count | None = None
     """Connections granted to pods, terminating ones included."""
     open: Count | None = None
@@ -71,7 +71,7 @@ class ServerConnectionsStatus(Model):
     busy: Count | None = None
     """Open connections that a client is using now."""
     waiting: Count | None = None
-    """Clients that wait for a server connection now. For long more than 0: the pool is too small."""
+    """Clients that wait for a server connection now. If it stays above 0, the pool is too small."""
 
 
 class ClientsStatus(Model):
@@ -84,23 +84,23 @@ class ClientsStatus(Model):
 
 
 class Recommendation(Model):
-    """How many server connections would do, by the same arithmetic as sizing, whatever the mode."""
+    """The recommended number of server connections, from the arithmetic of sizing, in every mode."""
 
     value: Count
-    """Connections that would do. Modes Workloads and Demand follow it, Fixed does not."""
+    """Recommended connections. Modes Workloads and Demand follow it, Fixed does not."""
     reason: Word
-    """Why this many, in one word, such as Enough, Grown or Shrunk."""
+    """The reason of the number, in one word, such as Enough, Grown or Shrunk."""
     inputs: LongText = ""
-    """The figures that it is made of, in a sentence."""
+    """The figures that the number follows from, in a sentence."""
 
 
 class Advice(Model):
     """Something that could be better, with figures."""
 
     reason: Word
-    """What it is about, in one word, such as OverSized or Starving."""
+    """The subject, in one word, such as OverSized or Starving."""
     message: LongText = ""
-    """What was seen, and what to do."""
+    """What the operator observed, and what to do."""
 
 
 class LastChange(Model):
@@ -113,18 +113,18 @@ class LastChange(Model):
     seconds: Annotated[Integer, Field(ge=0)]
     """Whole seconds until the last pod confirmed it."""
     pods: Count
-    """Number of pods that it reached."""
+    """Number of pods that confirmed it."""
     at: Moment
     """When the last pod confirmed it, in UTC."""
 
 
 class PoolStatus(Model):
-    """What the operator saw of the pool."""
+    """What the operator observed of the pool."""
 
     observed_generation: Count | None = None
     """Generation of the spec that this status is about."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] | None = None
-    """Observations by type. Ready is the summary; Stalled means that somebody has to act."""
+    """Conditions by type. Ready is the summary; Stalled means that a user has to act."""
     replicas: Annotated[Integer, Field(ge=0, json_schema_extra={"format": "int32"})] | None = None
     """Pods that run or start now; terminating ones are not counted. The scale subresource reads it."""
     ready_replicas: Count | None = None
@@ -144,32 +144,32 @@ class PoolStatus(Model):
     clients: ClientsStatus | None = None
     """Connections of clients, over all pods."""
     recommendation: Recommendation | None = None
-    """How many server connections would do, and why; for people in mode Fixed."""
+    """The recommended number of server connections, and why. In mode Fixed it is for people."""
     advice: Annotated[tuple[Advice, ...], Field(max_length=16), ListMap("reason")] | None = None
-    """What could be better, with figures. Empty when there is nothing to say."""
+    """What could be better, with figures. Absent if there is no advice."""
     summary: Summary | None = None
-    """What kubectl get shows of two numbers at once."""
+    """Columns of kubectl get that consist of two numbers."""
     last_change: LastChange | None = None
     """The latest change that reached the pods: what, how and how quickly."""
     connection_secrets: Annotated[tuple[Name, ...], Field(max_length=64)] | None = None
-    """Names of the connection Secrets that the operator made, so that it can remove what is no longer wanted."""
+    """Names of the connection Secrets that the operator created, so that it can delete those no longer wanted."""
 
 
 def ratio(part: int | None, whole: int | None) -> str | None:
-    """Return "7/25" for a column, or None while either number is unknown."""
+    """Two numbers as a column, such as 7/25; None if either is unknown."""
     return None if part is None or whole is None else f"{part}/{whole}"
 
 
 def previous(body: Mapping[str, Any]) -> PoolStatus:
-    """Read the status of an object from the API server; one that does not parse (another version wrote it) is empty.
+    """The status of an object of the API server.
 
-    So is the CRD's default, which stands until an operator tells something.
+    It is empty if the status does not parse, as one of another version may, and for the CRD's default status.
     """
     try:
-        found = PoolStatus.model_validate(body.get("status") or {})
+        status = PoolStatus.model_validate(body.get("status") or {})
     except ValidationError:
         return PoolStatus()
-    if found.observed_generation is None:
+    if status.observed_generation is None:
         return PoolStatus()
-    # The API server merges the list by type and may give it back in another order, which is no news.
-    return found.model_copy(update={"conditions": ordered(found.conditions)}) if found.conditions else found
+    # The API server merges the list by type and may return it in another order, which is not a change.
+    return status.model_copy(update={"conditions": ordered(status.conditions)}) if status.conditions else status

@@ -1,7 +1,7 @@
-"""Strings and maps that users write, with their bounds and the sentence a user sees when one does not fit.
+"""Strings and maps of the spec, with their bounds and the message for a value that breaks one.
 
-No string may carry a control character: PgBouncer's files are made of lines, and a newline would start a setting.
-Every bound also keeps the API server's estimate of the cost of our CEL rules small.
+No string may hold a control character: PgBouncer's files consist of lines, and a line break would start a new setting.
+Every value has a bound, also because the API server refuses CEL rules whose estimated cost is too high.
 """
 
 import ipaddress
@@ -22,7 +22,7 @@ QUALIFIED_NAME = r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]*
 
 
 def _bad_host(host: str) -> str | None:
-    """Answer None for one DNS name or one IP address, as Kubernetes' CEL function isIP understands addresses."""
+    """None for one DNS name or one IP address, as Kubernetes' CEL function isIP defines addresses."""
     if ":" in host or re.fullmatch(r"[0-9.]+", host):
         try:
             address = ipaddress.ip_address(host)
@@ -34,7 +34,7 @@ def _bad_host(host: str) -> str | None:
 
 
 def _bad_cidr(text: str) -> str | None:
-    """Answer None for a network such as 10.0.0.0/8, as Kubernetes' CEL function isCIDR understands it."""
+    """None for a network such as 10.0.0.0/8, as Kubernetes' CEL function isCIDR defines it."""
     address, slash, length = text.partition("/")
     if not slash or not re.fullmatch("0|[1-9][0-9]{0,2}", length) or _bad_host(address) is not None:
         return ""
@@ -74,7 +74,7 @@ OURS = Rule(
 
 Host = Annotated[str, StringConstraints(min_length=1, max_length=253), Holds((HOST,))]
 Cidr = Annotated[str, StringConstraints(max_length=43, pattern="^[0-9A-Fa-f.:/]+$"), Holds((CIDR,))]
-_UNQUOTED = matches(  # PgBouncer's ini knows no escape for a quote in a name
+_UNQUOTED = matches(  # PgBouncer's ini has no escape for a quote in a name
     r"[^\x00-\x1f\x7f-\x9f']+", "must not contain quotes (') or control characters such as line breaks: remove them"
 )
 DatabaseName = Annotated[
@@ -105,7 +105,7 @@ KeyName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern
 ServerName = Annotated[str, StringConstraints(max_length=253, pattern="^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
 Namespace = Annotated[str, StringConstraints(max_length=63, pattern=f"^{LABEL}$")]
 
-# What Kubernetes checks itself once it is in a pod or Service gets a pattern, not a sentence: fewer bytes in the CRD.
+# Kubernetes checks these itself in a pod or Service. A pattern without a message of its own keeps the CRD small.
 Text = Annotated[str, StringConstraints(max_length=253, pattern=f"^{PLAIN}$")]
 LongText = Annotated[str, StringConstraints(max_length=1024, pattern=f"^{PLAIN}$")]
 LabelKey = Annotated[str, StringConstraints(max_length=317, pattern=f"^{QUALIFIED_NAME}$")]

@@ -1,4 +1,4 @@
-"""The numbers of a pool: how many connections, how long anything may take, how patiently a pod leaves."""
+"""`spec.serverConnections`, `spec.timeouts` and `spec.drain`."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -15,7 +15,7 @@ AtLeastASecond = Annotated[Integer, Field(ge=1, le=86_400)]
 
 
 class SizingMode(StrEnum):
-    """What the number of server connections follows."""
+    """What decides how many server connections a pool may hold."""
 
     FIXED = "Fixed"
     WORKLOADS = "Workloads"
@@ -36,14 +36,14 @@ class Sizing(Model):
     )
 
     mode: SizingMode = SizingMode.FIXED
-    """Fixed: max. Workloads: perClientReplica for each replica that spec.clients.workloads are to have. Demand: what is
-    measured. Default: Fixed. A change is reloaded."""
+    """Fixed: max. Workloads: perClientReplica for each replica that spec.clients.workloads should have. Demand: what
+    the clients use, as measured. Default: Fixed. A change is reloaded."""
     min: ConnectionCount | None = None
-    """Least connections that the pool may hold; none is opened ahead. Default: what its pods need, one for each
-    database. A change is reloaded."""
+    """Fewest connections that the pool may hold; none is opened in advance. Default: one for each database in each pod.
+    A change is reloaded."""
     per_client_replica: ConnectionCount | None = None
-    """Connections for one pod of the client workloads. Required in mode Workloads. Default: none. A
-    change is reloaded."""
+    """Connections for one replica of the client workloads. Required in mode Workloads. Default: none. A change is
+    reloaded."""
 
 
 def _min_above_max(connections: "ServerConnections") -> str | None:
@@ -52,7 +52,7 @@ def _min_above_max(connections: "ServerConnections") -> str | None:
 
 
 class ServerConnections(Model):
-    """The pool's share of what PostgreSQL can carry."""
+    """How many connections to the PostgreSQL server the pool may hold."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -68,38 +68,38 @@ class ServerConnections(Model):
     without backend.serverRef. Default: the share's max. Split over pods and databases as PgBouncer's
     max_db_connections. A change is reloaded: pods shrink and confirm before others grow."""
     sizing: Sizing = Sizing()
-    """How many of max the pool may hold at a time. Default: mode Fixed, all of max. status.recommendation tells in
-    every mode what would do. A change is reloaded."""
+    """How many of max the pool may hold at a time. Default: mode Fixed, all of max. status.recommendation shows the
+    recommended number in every mode. A change is reloaded."""
 
     @property
     def most(self) -> int:
-        """The maximum; a pool with a serverRef has one once it is resolved."""
+        """The maximum. Raises ValueError if backend.serverRef is not resolved yet."""
         if self.max is None:
             raise ValueError("backend.serverRef is not resolved")
         return self.max
 
 
 class Timeouts(Model):
-    """How long anything may take, in whole seconds."""
+    """Timeouts, in whole seconds."""
 
     query_wait_seconds: UpToADay = 30
-    """Seconds a query may wait for a server connection before the client gets an error; 0 waits for ever. Default: 30.
+    """Seconds a query may wait for a server connection before the client gets an error; 0 means no limit. Default: 30.
     PgBouncer's query_wait_timeout. A change is reloaded."""
     server_idle_seconds: Seconds = 600
-    """Seconds after which an unused server connection is closed; 0 never closes. Default: 600. PgBouncer's
+    """Seconds after which an unused server connection is closed; 0 means never. Default: 600. PgBouncer's
     server_idle_timeout. A change is reloaded."""
     server_lifetime_seconds: Seconds = 3600
-    """Seconds after which a server connection is renewed once it is free; 0 uses every connection once. Default: 3600.
+    """Seconds after which a free server connection is renewed; 0 means after one use. Default: 3600.
     PgBouncer's server_lifetime. A change is reloaded."""
     client_idle_seconds: Seconds = 0
-    """Seconds after which an idle client is disconnected; 0 never. Default: 0. PgBouncer's client_idle_timeout. A
+    """Seconds after which an idle client is disconnected; 0 means never. Default: 0. PgBouncer's client_idle_timeout. A
     change is reloaded."""
     idle_transaction_seconds: Seconds = 0
-    """Seconds a client may idle inside a transaction before it is disconnected; 0 is unlimited. Default: 0.
+    """Seconds a client may idle inside a transaction before it is disconnected; 0 means never. Default: 0.
     PgBouncer's idle_transaction_timeout. A change is reloaded."""
     query_seconds: Seconds = 0
-    """Seconds a query may run before it is cancelled and its client disconnected; 0 is unlimited. Default: 0. Better
-    set statement_timeout in PostgreSQL. PgBouncer's query_timeout. A change is reloaded."""
+    """Seconds a query may run before it is cancelled and its client disconnected; 0 means never. Default: 0. Prefer
+    statement_timeout in PostgreSQL. PgBouncer's query_timeout. A change is reloaded."""
     server_connect_seconds: AtLeastASecond = 15
     """Seconds that connecting and logging in to the PostgreSQL server may take. Default: 15. PgBouncer's
     server_connect_timeout. A change is reloaded."""
@@ -109,7 +109,7 @@ class Drain(Model):
     """How a pod leaves without cutting a transaction."""
 
     timeout_seconds: UpToADay = 120
-    """Seconds a leaving pod waits for its clients to leave by themselves. Default: 120. A change rolls the pods."""
+    """Seconds a leaving pod waits for its clients to disconnect. Default: 120. A change rolls the pods."""
     transaction_seconds: UpToADay = 60
-    """Seconds that transactions still running after timeoutSeconds get to finish; clients are then closed between two
-    transactions. Default: 60. In session mode the deadline cuts. A change rolls the pods."""
+    """Seconds after timeoutSeconds in which running transactions may end; clients are disconnected between two
+    transactions. Default: 60. In session mode, sessions are cut at the deadline. A change rolls the pods."""

@@ -137,7 +137,7 @@ def test_half_an_object_is_refused_like_any_other_fault(body: Object) -> None:
 def test_a_key_that_kubernetes_would_refuse_is_named() -> None:
     (fault,) = judge(pool(put(pod={"labels": {"two words": "x"}})))
     assert fault.field == "spec.pod.labels.two words"
-    assert fault.message.startswith("is no key that Kubernetes takes")
+    assert fault.message.startswith("is not a valid key: use letters")
 
 
 def test_writing_a_parsed_spec_gives_what_was_read() -> None:
