@@ -74,7 +74,7 @@ MISTAKES = (
         "a server without TLS",
         {"backend": {"host": "plain"}},
         "BackendWithoutTls",
-        ("plain:5432 speaks no TLS", "backend.tls.mode"),
+        ("plain:5432 offers no TLS", "backend.tls.mode"),
     ),
     Mistake(
         "a database that does not exist",

@@ -40,7 +40,7 @@ def test_the_drain_has_the_figures_of_the_code() -> None:
     assert f"chart value ({defaults['--endpoint-delay']} s by default)" in text
     assert f"`drain.timeoutSeconds` ({defaults['--timeout']} s)" in text
     assert f"`drain.transactionSeconds` ({defaults['--transaction']} s)" in text
-    assert f"nobody has logged in for {drain.STILL_SECONDS:.0f} seconds" in text
+    assert f"nobody has logged in for {drain.QUIET_SECONDS:.0f} seconds" in text
 
 
 def test_sizing_has_the_modes_and_the_paces_of_the_code() -> None:

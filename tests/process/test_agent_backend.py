@@ -178,7 +178,7 @@ def test_a_pool_at_work_is_not_taken_for_a_dead_server(pod: Pod, postgres: Postg
     pod.mount_grant(1)
     wanted = intent(postgres.port)
     assert verdict(pod, wanted)["ok"] is True
-    test = backend.Test((), (backend.Pair("shop", "shop", "shop", PASSWORD),), str(pod.run), pod.port)
+    test = backend.TestPlan((), (backend.DatabaseLogin("shop", "shop", "shop", PASSWORD),), str(pod.run), pod.port)
     with pod.connect("shop", "shop", PASSWORD) as client:
         client.execute("begin; select 1")
         assert backend.run(test, lambda _: True).backend.ok is True
@@ -198,7 +198,9 @@ def test_a_server_that_takes_no_more_writes_is_told_until_one_does_even_after_a_
         with Load(pod, clients=2):  # a pool in use is looked at now and then
             found = eventually("it is told", lambda: not (b := pod.state()["backend"])["ok"] and b, 30)
             assert found["reason"] == "BackendReadOnly"
-            assert found["message"].startswith("database shop, user shop: the server is in recovery or ")
+            assert found["message"].startswith(
+                "database shop, user shop: the server accepts no writes and did so before"
+            )
             pod.kill_worker()
             eventually("a new worker knows it too", lambda: pod.state()["backend"]["reason"] == "BackendReadOnly")
             eventually("who comes now may not write", lambda: not writes(pod))

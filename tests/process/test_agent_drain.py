@@ -11,7 +11,7 @@ from tests.process import agentdb, agentpod, rootfs, servers
 from tests.process.agentpod import Pod, eventually
 from tests.process.servers import Postgres
 
-from pgbouncer_operator.agent.drain import STILL_SECONDS
+from pgbouncer_operator.agent.drain import QUIET_SECONDS
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls, UserIntent
 
 pytestmark = [
@@ -120,7 +120,7 @@ def test_whoever_still_comes_has_a_connection_beside_one_that_is_held(postgres: 
         came = time.monotonic()
         until, pause = came + 5, 0.0  # the longest in which nobody came: this machine may stand still
         while time.monotonic() < until:
-            assert pod.logs_in("shop", "shop", PASSWORD) or pause >= STILL_SECONDS
+            assert pod.logs_in("shop", "shop", PASSWORD) or pause >= QUIET_SECONDS
             pause, came = max(pause, time.monotonic() - came), time.monotonic()
         assert pod.state()["phase"] == "draining"
         eventually("the rest is given back", lambda: pod.state()["cap"] == 1)
@@ -135,7 +135,7 @@ def told(pod: Pod) -> str:
     def line() -> str:
         return next((each for each in pod.logs().splitlines() if each.startswith("drained in ")), "")
 
-    return str(eventually("the result is in the log", line)).partition(" s: ")[2]
+    return str(eventually("the result is in the log", line)).partition(" s; ")[2]
 
 
 def figures(pod: Pod) -> dict[str, float]:
@@ -152,7 +152,7 @@ def test_a_session_that_never_ends_is_cut_at_the_deadline_and_counted(postgres: 
     with running(postgres, "session") as pod, contextlib.closing(pod.connect("shop", "shop", PASSWORD)) as client:
         client.execute("select 1")  # in session mode an idle client holds its connection
         assert drain(pod, timeout="0.2", transaction="0.5").wait(30) == 1
-        assert told(pod) == "0 clients left by themselves, 0 closed at a transaction boundary, 1 cut"
+        assert told(pod) == "clients that left by themselves: 0, closed at a transaction boundary: 0, cut: 1"
         assert figures(pod) == {"left": 0.0, "closed": 0.0, "cut": 1.0}
 
 
@@ -166,7 +166,7 @@ def test_idle_clients_are_closed_between_transactions_and_counted(postgres: Post
         eventually("the agent knows", lambda: pod.state()["phase"] == "draining")
         first.close()
         assert draining.wait(30) == 0
-        assert told(pod) == "1 clients left by themselves, 2 closed at a transaction boundary, 0 cut"
+        assert told(pod) == "clients that left by themselves: 1, closed at a transaction boundary: 2, cut: 0"
         assert figures(pod) == {"left": 1.0, "closed": 2.0, "cut": 0.0}
         second.close()
         third.close()

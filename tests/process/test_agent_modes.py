@@ -135,7 +135,7 @@ def test_a_drain_returns_when_clients_of_any_mode_have_left(pod: Pod, postgres: 
         assert draining.poll() is None
     assert draining.wait(30) == 0
     # The agent's own test of the server may have been one of them.
-    told = re.compile(rf"({CLIENTS}|{CLIENTS + 1}) clients left by themselves")
+    told = re.compile(rf"clients that left by themselves: ({CLIENTS}|{CLIENTS + 1}),")
     eventually("it is told", lambda: told.search(pod.logs()), on_failure=pod.logs)
 
 

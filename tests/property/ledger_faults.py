@@ -45,8 +45,8 @@ def allocation(mutant: ledger_mutants.Plant, size: Size = TWO) -> Fault:
 
 
 def accept_a_lower_sequence(patch: pytest.MonkeyPatch) -> None:
-    honest = grant.hold
-    patch.setattr(grant, "hold", lambda mounts, seen, *rest: honest(mounts, replace(seen, seq=0), *rest))
+    honest = grant.accept
+    patch.setattr(grant, "accept", lambda mounts, seen, *rest: honest(mounts, replace(seen, seq=0), *rest))
 
 
 def confirm_by_address_without_the_uid(patch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pgbouncer_operator.agent import grant
-from pgbouncer_operator.agent.grant import Seen
+from pgbouncer_operator.agent.grant import AcceptedGrant
 from pgbouncer_operator.agent.mounts import Mounts
 from pgbouncer_operator.protocol.grants import Grant, Grants
 
@@ -106,7 +106,7 @@ def read(pod: Pod, waited: float) -> Pod:
     assert pod.mounted is not None
     seq, static, cap = pod.mounted
     mounts = Mounts(uid="me", grants=Grants(seq, static, {"me": Grant(cap, seq, cap)} if cap else {}))
-    seen = grant.hold(mounts, Seen(pod.seq, pod.cap), waited, STATIC_AFTER).seen
+    seen = grant.accept(mounts, AcceptedGrant(pod.seq, pod.cap), waited, STATIC_AFTER).grant
     return pod._replace(seq=seen.seq, cap=seen.cap, holds=max(pod.holds, seen.cap))
 
 

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 from tests.property.ledger_model import Violation
 
 from pgbouncer_operator.agent import candidate, install, share_steps
-from pgbouncer_operator.agent.candidate import Candidate, Fresh, Identity
-from pgbouncer_operator.agent.console import DatabaseRow, Figures, Look
-from pgbouncer_operator.agent.grant import Seen
+from pgbouncer_operator.agent.candidate import Candidate, CandidateInputs, Identity
+from pgbouncer_operator.agent.console import DatabaseRow, Figures, Observation
+from pgbouncer_operator.agent.grant import AcceptedGrant
 from pgbouncer_operator.agent.mounts import Credential, MountedUser, Mounts
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls, UserIntent
 
-FRESH = Fresh(Identity("probe_1", b"key"), AgentSettings())
+FRESH = CandidateInputs(Identity("probe_1", b"key"), AgentSettings())
 USERS = {"shop": MountedUser(Credential("shop", "s3cret"), "", "..1")}
 NAMES = ("blog", "shop")
 Shares = tuple[int, ...]
@@ -85,7 +85,7 @@ class Space:
             databases = tuple(DatabaseIntent(name, "pg", max=most) for name, most in zip(NAMES, maxima, strict=True))
             intent = Intent("ns/shop", {}, databases, (UserIntent("shop", "shop"),), ServerTls("disable"))
             mounts = Mounts(intent=intent, users=USERS, uid="uid-1")
-            self._known[wish] = candidate.candidate(mounts, Seen(wish + 1, cap, wish + 1), FRESH)
+            self._known[wish] = candidate.candidate(mounts, AcceptedGrant(wish + 1, cap, wish + 1), FRESH)
         found: Candidate = self._known[wish]
         return found
 
@@ -145,8 +145,8 @@ class Space:
         rows = zip(NAMES, now.loaded.shares, now.holds, strict=True)
         databases = {name: DatabaseRow(most, 0 if idle and has <= most else has, False) for name, most, has in rows}
         loaded = self.candidate(now.loaded)
-        verdict = install.verify(self.candidate(files), Look(databases, Figures(), loaded.marker, "1"))
-        over = verdict.known
+        verdict = install.verify(self.candidate(files), Observation(databases, Figures(), loaded.marker, "1"))
+        over = verdict.known_over
         if not verdict.read:
             yield "look, reload again", self._loaded(now._replace(over=over))
             yield "look", now._replace(over=over)

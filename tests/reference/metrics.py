@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.reference.markdown import code, table
 
 from pgbouncer_operator.agent import metrics as agent
-from pgbouncer_operator.agent.draining import Drained
+from pgbouncer_operator.agent.draining import DrainResult
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.kube.transport import Call
 from pgbouncer_operator.metrics import Metrics
@@ -56,7 +56,7 @@ def pod() -> Iterable[Metric]:
         backend=BackendTest(BackendReason.OK),
         reload=Reload("hash", 0.1, ReloadKind.RELOAD),
     )
-    drained = Drained(left=1, closed=0, cut=0, seconds=1.0, done=True)
+    drained = DrainResult(left=1, closed=0, cut=0, seconds=1.0, done=True)
     # A scrape without PgBouncer: what the agent knows, and that the console is silent.
     yield from text_string_to_metric_families(agent.render(AgentSettings(run_dir=NOWHERE), state, drained))
     yield from agent.of_pools(

@@ -1,1 +1,1 @@
-"""What runs beside PgBouncer in every pod: mounts → candidate → prove → install → verify; drain; state; metrics."""
+"""What runs beside PgBouncer in every pod: mounts → candidate → prove → install → verify; drain; /state; metrics."""

@@ -1,12 +1,12 @@
-"""Whether a login to PostgreSQL works, found out without a session beside the budget.
+"""Whether a login to PostgreSQL works, tested without a session outside the budget.
 
-First what comes before any session: the name, the port, the answer to SSLRequest, the certificate. PostgreSQL gives a
-connection its place among max_connections only after the startup packet, which is never sent here.
-Then a login through our own PgBouncer: it uses a pooled connection inside the cap, and PostgreSQL's words come back.
+The test first checks what comes before a session: the name, the port, the answer to SSLRequest, the certificate.
+PostgreSQL counts a connection against max_connections after the startup packet, which this part never sends.
+Then it logs in through the pod's own PgBouncer: on a pooled connection within the cap, with PostgreSQL's own messages.
 
-That login also asks whether the server takes writes. A pool may stand before a replica for good reasons, so read-only
-alone is no fault; it is one where this pod has seen the same login write to the same server's name before: then a
-failover has left us on the wrong side (watch.py remembers who could write).
+The login also asks whether the server accepts writes. A pool of a replica is read-only on purpose, so read-only alone
+is no failure. It is one where the same login could write to the same host before: after a failover the connections
+lead to the old primary (backend_schedule.py remembers which logins could write).
 """
 
 import contextlib
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 5.0
 NOT_SERVED = f"no server connection within {TIMEOUT_SECONDS:g} s"
-# The reset value is the server's. The setting itself is what PgBouncer has kept of it for clients that come, and sets
-# for them: since 1.26 it does so with default_transaction_read_only, until all server connections have been renewed.
+# reset_val is the server's value. setting is the value that PgBouncer keeps and sets for new clients: since 1.26 it
+# tracks default_transaction_read_only, and keeps the old value until all server connections are renewed.
 WRITES = (
     "select not pg_catalog.pg_is_in_recovery() and not reset_val::bool, setting <> reset_val"
     " from pg_catalog.pg_settings where name = 'default_transaction_read_only'"
@@ -39,76 +39,79 @@ _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 @dataclass(frozen=True, slots=True)
 class BackendAddress:
-    """Where PostgreSQL is said to be, and what its TLS must be. ca: a file, or None."""
+    """A PostgreSQL server."""
 
     host: str
     port: int
     mode: str
+    """backend.tls.mode."""
     ca: Path | None
+    """The CA that signs the server's certificate; None when the certificate is not verified."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """One login to one database through the pool. handle: users[].name."""
+class DatabaseLogin:
+    """One login to one database through the pool."""
 
     database: str
     handle: str
+    """users[].name."""
     login: str
     password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
-    """Everything one test of the backend does."""
+class TestPlan:
+    """What one test of the backend covers."""
 
     servers: tuple[BackendAddress, ...]
-    pairs: tuple[Pair, ...]
+    logins: tuple[DatabaseLogin, ...]
     socket_dir: str
     port: int
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a login came to. refused: PostgreSQL's words, empty when it works. writes: None when nobody could ask.
-
-    outdated: whether PgBouncer gives new clients another read-only setting than the server's.
-    """
+class LoginAnswer:
+    """The result of one login."""
 
     refused: str = ""
+    """PostgreSQL's error message; empty when the login works."""
     writes: bool | None = None
+    """Whether the server accepts writes; None when the login failed before the question."""
     outdated: bool = False
+    """Whether PgBouncer gives new clients another default_transaction_read_only than the server's."""
 
 
 @dataclass(frozen=True, slots=True)
-class LoginTest:
-    """One test's result, and which (database, handle) can write, and which can only read.
-
-    outdated: databases whose server connections must be renewed, so that clients get the server's settings.
-    """
+class TestResult:
+    """The result of one test."""
 
     backend: BackendTest
     writing: frozenset[tuple[str, str]] = frozenset()
+    """(database, handle) that can write."""
     reading: tuple[tuple[str, str], ...] = ()
+    """(database, handle) that can only read."""
     outdated: tuple[str, ...] = ()
+    """Databases whose server connections must be renewed, so that clients get the server's settings."""
 
 
-def run(test: Test, serves: Callable[[str], bool]) -> LoginTest:
-    """Test servers, then logins, one after the other; the first failure, or Ok. Takes 5 s for each at most.
+def run(test: TestPlan, serves: Callable[[str], bool]) -> TestResult:
+    """Test servers, then logins, one after the other, until the first failure. Takes at most 5 s for each.
 
-    serves: whether PgBouncer holds server connections of that database. A test that waits behind a busy pool's clients
-    says nothing against the backend.
+    serves: whether PgBouncer has busy server connections of a database. Then a login that gets no answer waits behind
+    the clients of a busy pool, and is no failure of the backend.
     """
     for server in test.servers:
-        if found := reach(server):
-            return LoginTest(found)
-    answers: dict[tuple[str, str], Answer] = {}
-    for pair in test.pairs:
+        if failure := reach(server):
+            return TestResult(failure)
+    answers: dict[tuple[str, str], LoginAnswer] = {}
+    for pair in test.logins:
         answer = login(test, pair)
         refused = answer.refused
         if refused and not (refused == NOT_SERVED and serves(pair.database)):
-            return LoginTest(BackendTest(reason(refused), f"database {pair.database}, user {pair.handle}: {refused}"))
+            return TestResult(BackendTest(reason(refused), f"database {pair.database}, user {pair.handle}: {refused}"))
         answers[pair.database, pair.handle] = answer
-    return LoginTest(
+    return TestResult(
         BackendTest(BackendReason.OK),
         frozenset(each for each, answer in answers.items() if answer.writes),
         tuple(each for each, answer in answers.items() if answer.writes is False),
@@ -117,18 +120,20 @@ def run(test: Test, serves: Callable[[str], bool]) -> LoginTest:
 
 
 def read_only(database: str, handle: str) -> BackendTest:
-    """The verdict on a server that takes no more writes from a login that could write before."""
+    """The failure of a login that could write before and cannot any more."""
     return BackendTest(
         BackendReason.READ_ONLY,
-        f"database {database}, user {handle}: the server is in recovery or default_transaction_read_only is on, and "
-        "it took writes before. Connections are renewed until they reach a server that does; "
-        "correct backend.host if it names a replica.",
+        f"database {database}, user {handle}: the server accepts no writes and did so before. It is in recovery, or "
+        "default_transaction_read_only is on. The agent renews server connections until they reach a server that "
+        "accepts writes; correct backend.host if it names a replica.",
     )
 
 
 def reason(refused: str) -> BackendReason:
-    """Why, in one word. PgBouncer hands PostgreSQL's words on without their SQLSTATE; other languages than English
-    stay refused logins."""
+    """The reason of an error message. PgBouncer forwards PostgreSQL's messages without their SQLSTATE.
+
+    A message in another language than English counts as a refused login.
+    """
     if refused == NOT_SERVED:
         return BackendReason.UNREACHABLE
     if re.search(r'^database ".*" does not exist', refused):
@@ -138,31 +143,33 @@ def reason(refused: str) -> BackendReason:
     return BackendReason.REFUSED_LOGIN
 
 
-def pairs(databases: Iterable[str], logins: Iterable[tuple[str, str, str]]) -> tuple[Pair, ...]:
-    """Which logins to try: every database once, every user once, no more. logins: (handle, login, password)."""
+def covering_logins(databases: Iterable[str], logins: Iterable[tuple[str, str, str]]) -> tuple[DatabaseLogin, ...]:
+    """The fewest logins that cover every database and every user. logins: (handle, login, password)."""
     names, users = list(databases), list(logins)
     if not names or not users:
         return ()
     return tuple(
-        Pair(names[index % len(names)], *users[index % len(users)]) for index in range(max(len(names), len(users)))
+        DatabaseLogin(names[index % len(names)], *users[index % len(users)])
+        for index in range(max(len(names), len(users)))
     )
 
 
 def reach(server: BackendAddress) -> BackendTest | None:
-    """What stands between us and a session on this server, or None."""
+    """Why no session on this server is possible; None when one is."""
     where = f"{server.host}:{server.port}"
     try:
         socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     except OSError as error:
-        words = error.strerror or str(error)
-        return BackendTest(BackendReason.HOST_NOT_RESOLVED, f"{server.host}: {words}. Correct backend.host.")
+        message = error.strerror or str(error)
+        return BackendTest(BackendReason.HOST_NOT_RESOLVED, f"{server.host}: {message}. Correct backend.host.")
     try:
         with socket.create_connection((server.host, server.port), TIMEOUT_SECONDS) as connection:
             return None if server.mode == "disable" else _secured(server, connection, where)
     except OSError as error:
-        words = error.strerror or str(error)
+        message = error.strerror or str(error)
         return BackendTest(
-            BackendReason.UNREACHABLE, f"{where}: {words}. Start PostgreSQL, or correct backend.host and backend.port."
+            BackendReason.UNREACHABLE,
+            f"{where}: {message}. Start PostgreSQL, or correct backend.host and backend.port.",
         )
 
 
@@ -172,7 +179,7 @@ def _secured(server: BackendAddress, connection: socket.socket, where: str) -> B
     if answer != b"S":
         return BackendTest(
             BackendReason.WITHOUT_TLS,
-            f"{where} speaks no TLS, and backend.tls.mode is {server.mode}. "
+            f"{where} offers no TLS, but backend.tls.mode is {server.mode}. "
             "Turn TLS on in PostgreSQL (ssl = on), or set backend.tls.mode to disable.",
         )
     if server.ca is None:
@@ -184,16 +191,16 @@ def _secured(server: BackendAddress, connection: socket.socket, where: str) -> B
         with context.wrap_socket(connection, server_hostname=server.host):
             return None
     except ssl.SSLError as error:
-        words = getattr(error, "verify_message", "") or error.reason or str(error)
+        message = getattr(error, "verify_message", "") or error.reason or str(error)
         return BackendTest(
             BackendReason.CERTIFICATE_INVALID,
-            f"{where}: {words}. Correct backend.tls.ca, or the certificate of PostgreSQL.",
+            f"{where}: {message}. Correct backend.tls.ca, or the certificate of PostgreSQL.",
         )
 
 
-def login(test: Test, pair: Pair) -> Answer:
-    """Whether a query through the pool works, and whether the server takes writes."""
-    import psycopg  # as late as possible: the first configuration does not wait for it
+def login(test: TestPlan, pair: DatabaseLogin) -> LoginAnswer:
+    """Whether a query through the pool works, and whether the server accepts writes."""
+    import psycopg  # imported late: the first configuration does not wait for it
 
     until = time.monotonic() + TIMEOUT_SECONDS
     try:
@@ -210,30 +217,30 @@ def login(test: Test, pair: Pair) -> Answer:
         with contextlib.closing(connection):
             return _select(connection.pgconn, until)
     except psycopg.errors.ConnectionTimeout:
-        return Answer(NOT_SERVED)
+        return LoginAnswer(NOT_SERVED)
     except psycopg.Error as error:
-        return Answer(said(str(error)))
+        return LoginAnswer(server_message(str(error)))
 
 
-def _select(connection: "pq.abc.PGconn", until: float) -> Answer:
-    """As `connection.execute`, but with an end: a query may wait in the pool's queue for long."""
+def _select(connection: "pq.abc.PGconn", until: float) -> LoginAnswer:
+    """As `connection.execute`, but only until `until` (monotonic): a query may wait long in the pool's queue."""
     connection.send_query(WRITES.encode())
     refused, writes, outdated = "", None, False
     while True:
         while connection.is_busy():
             left = until - time.monotonic()
             if left <= 0 or not select.select([connection.socket], [], [], left)[0]:
-                return Answer(NOT_SERVED)
+                return LoginAnswer(NOT_SERVED)
             connection.consume_input()
         if (result := connection.get_result()) is None:
-            return Answer(refused, writes, outdated)
-        refused = refused or said(result.error_message.decode(errors="replace"))
+            return LoginAnswer(refused, writes, outdated)
+        refused = refused or server_message(result.error_message.decode(errors="replace"))
         if result.ntuples:
             writes, outdated = (result.get_value(0, column) == b"t" for column in (0, 1))
 
 
-def said(text: str) -> str:
-    """The server's own sentence in a driver's message: without the socket's path, PgBouncer's preface and severity."""
+def server_message(text: str) -> str:
+    """PostgreSQL's message in a driver's error text: without socket path, PgBouncer's prefix and severity."""
     line = text.strip().split("\n")[0]
     for preface in ("failed: ", "server login failed: ", "cached error: "):
         line = line.rpartition(preface)[2] if preface in line else line

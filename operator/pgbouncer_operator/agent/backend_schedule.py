@@ -1,4 +1,4 @@
-"""When the backend is tested: after a start and each change, while something is wrong, now and then while in use."""
+"""When the agent tests the backend: after a start, after a change, while a test fails, and regularly while in use."""
 
 import contextlib
 import json
@@ -17,185 +17,189 @@ from pgbouncer_operator.protocol.state import BackendReason, BackendTest
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
-RETURN_PAUSE_SECONDS = 2.0  # for a server that is away: looking whether it is back costs it nothing
-USED_PAUSE_SECONDS = 10.0  # a failover may leave every connection working, and none able to write
-LATELY_SECONDS = 30.0  # after which connections that are gone may as well have been closed for being idle
+AWAY_PAUSE_SECONDS = 2.0  # for a server that is away, which a test does not burden
+USED_PAUSE_SECONDS = 10.0  # after a failover every connection may work and none may write
+LATELY_SECONDS = 30.0  # after that, PgBouncer may have closed the connections because they were idle
 WRITERS = "writers"
 UNTESTED = BackendTest()
-# PgBouncer's words for a login that it cut itself, which it hands to whoever comes next: PostgreSQL said nothing.
+# PgBouncer's messages for a login that it closed itself. It reports them to the next client; PostgreSQL did not refuse.
 _CUT = ("pause mode", "connect string changed")
 _AWAY = {BackendReason.HOST_NOT_RESOLVED, BackendReason.UNREACHABLE, BackendReason.READ_ONLY}
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
-    """The last test: of what, its result, when it ended (monotonic), and how long to wait before another."""
+class LastTest:
+    """The last test of the backend."""
 
     subject: str = ""
-    found: BackendTest = UNTESTED
+    """What was tested; see `subject`."""
+    result: BackendTest = UNTESTED
     ended: float = 0.0
+    """When the test ended; monotonic seconds."""
     pause: float = FIRST_PAUSE_SECONDS
+    """Seconds to wait before another test while this one's result is a failure."""
 
 
-def due(last: Last, subject: str, figures: Figures, now: float, used: float) -> bool:
-    """Whether to test now. Never at rest: a server that works and is idle is left alone.
+def due(last: LastTest, subject: str, figures: Figures, now: float, used: float) -> bool:
+    """Whether to test now. A server that works and is idle is not tested.
 
-    used: when transactions were last seen to be done. A pool that was used since the last test and holds no connection
-    at all has lost them: clients whose logins fail at once are never seen to wait.
+    now, used: monotonic seconds; used is when PgBouncer last counted a new transaction. A pool that was used since the
+    last test and has no server connection has lost them: clients whose logins fail at once never show as waiting.
     """
     if subject != last.subject:
         return True
-    starved = figures.waiting > 0 and figures.busy == 0  # open ones may be logins that nobody answers
-    if not last.found.ok or starved:
+    starved = figures.waiting > 0 and figures.busy == 0  # open connections may be logins that get no answer
+    if not last.result.ok or starved:
         return now >= last.ended + last.pause
     lost = figures.open == 0 and used > last.ended and now < used + LATELY_SECONDS
     return (figures.busy > 0 or lost) and now >= last.ended + USED_PAUSE_SECONDS
 
 
-def after(last: Last, subject: str, found: BackendTest, now: float) -> Last:
-    """The record of a test that ended now; the pause doubles while the same thing stays wrong."""
-    if found.ok or subject != last.subject:
-        return Last(subject, found, now)
-    longest = RETURN_PAUSE_SECONDS if found.reason in _AWAY else LONGEST_PAUSE_SECONDS
-    return Last(subject, found, now, min(last.pause * 2, longest))
+def after(last: LastTest, subject: str, result: BackendTest, now: float) -> LastTest:
+    """The record of a test that ended now. The pause doubles while tests of the same subject fail."""
+    if result.ok or subject != last.subject:
+        return LastTest(subject, result, now)
+    longest = AWAY_PAUSE_SECONDS if result.reason in _AWAY else LONGEST_PAUSE_SECONDS
+    return LastTest(subject, result, now, min(last.pause * 2, longest))
 
 
 class BackendSchedule:
-    """Runs the tests in a thread of their own, one at a time."""
+    """Runs the tests in their own thread, one at a time."""
 
     def __init__(self, settings: AgentSettings) -> None:
-        """Nothing is known before the first test but who could write before, in this pod's life."""
+        """Read which logins could write earlier in this pod's life. Nothing is tested yet."""
         self._settings = settings
-        self._last = Last()
+        self._last = LastTest()
         self._thread: threading.Thread | None = None
-        self._doubted = False
-        self._done: int | None = None
+        self._requested = False
+        self._transactions: int | None = None
         self._used = float("-inf")
         self._writers = _writers(settings)
         self._credentials = ""
 
-    def found(self, running: Candidate | None) -> BackendTest:
-        """The last result for what runs: of another server, database or login it would say nothing about this one."""
+    def result(self, running: Candidate | None) -> BackendTest:
+        """The last result, when it is of the servers, databases and logins of `running`; else untested."""
         last = self._last
-        return last.found if running is not None and last.subject == subject(running) else UNTESTED
+        return last.result if running is not None and last.subject == subject(running) else UNTESTED
 
-    def owes(self, running: Candidate | None) -> bool:
-        """Whether what runs has not been tested and nothing is being tested, so that a test should begin at once."""
-        return running is not None and not self.testing and (self._doubted or self._last.subject != subject(running))
+    def needs_test(self, running: Candidate | None) -> bool:
+        """Whether a test should start at once: what runs has not been tested, and no test runs."""
+        return running is not None and not self.testing and (self._requested or self._last.subject != subject(running))
 
-    def doubt(self) -> None:
-        """Something has changed about the server: test once more, as soon as possible. The last result stands."""
-        self._doubted = True
+    def request_test(self) -> None:
+        """Test as soon as possible, because the server may have changed. The last result stays until then."""
+        self._requested = True
 
     @property
     def testing(self) -> bool:
-        """Whether a test runs: then one client of PgBouncer is ours."""
+        """Whether a test runs. Then one client of PgBouncer is the agent's."""
         return self._thread is not None and self._thread.is_alive()
 
-    def look(self, running: Candidate, mounts: Mounts, figures: Figures) -> None:
-        """Start a test when one is due and none runs."""
+    def start_if_due(self, running: Candidate, mounts: Mounts, figures: Figures) -> None:
+        """Start a test when one is due and none runs. figures: PgBouncer's connections now."""
         if self.testing:
-            self._done = None
+            self._transactions = None
             return
         about = subject(running)
         self._count(figures)
-        if not self._doubted and not due(self._last, about, figures, time.monotonic(), self._used):
+        if not self._requested and not due(self._last, about, figures, time.monotonic(), self._used):
             return
-        self._doubted, self._done = False, None
-        # An open connection says nothing of a new password. Without clients nobody misses it, so a new one is made;
-        # with clients it stays: it serves them whichever of Secret and role was changed first.
+        self._requested, self._transactions = False, None
+        # An open connection does not test a new password, so without clients the test renews it. With clients it stays:
+        # it serves them, whether the Secret or the role was changed first.
         rotated = running.composition.credentials != self._credentials
         fresh = tuple(running.shares) if rotated and self._credentials and not figures.clients else ()
         self._credentials = running.composition.credentials
-        test, places = plan(running, mounts, self._settings), _places(running, mounts)
-        self._thread = threading.Thread(
-            target=self._run, args=(about, test, places, fresh), name="backend", daemon=True
-        )
+        test, role = plan(running, mounts, self._settings), _roles(running, mounts)
+        self._thread = threading.Thread(target=self._run, args=(about, test, role, fresh), name="backend", daemon=True)
         self._thread.start()
 
     def _count(self, figures: Figures) -> None:
-        """Notice transactions; a test's own are not counted, since what was done before it is forgotten with it."""
-        done = figures.totals.transactions if figures.totals else None
-        if done is not None and self._done is not None and done > self._done:
+        """Note when PgBouncer counts a new transaction. A test resets the count, so that its own is not noted."""
+        transactions = figures.totals.transactions if figures.totals else None
+        if transactions is not None and self._transactions is not None and transactions > self._transactions:
             self._used = time.monotonic()
-        self._done = done
+        self._transactions = transactions
 
-    def _run(self, about: str, test: backend.Test, places: Callable[[str, str], str], fresh: tuple[str, ...]) -> None:
+    def _run(self, about: str, test: backend.TestPlan, role: Callable[[str, str], str], fresh: tuple[str, ...]) -> None:
         with contextlib.suppress(Unreachable, CommandRefused):
             console.command(self._settings, *console.reconnect(fresh))
-        finding = backend.run(test, self._serves)
-        if finding.backend.message.endswith(_CUT):
-            self._doubted = True
+        result = backend.run(test, self._serves)
+        if result.backend.message.endswith(_CUT):
+            self._requested = True
             return
         if self._paused():
-            return  # a test waits behind a pause as everybody does, which says nothing of the server
-        found = self._judged(finding, places)
-        self._last = after(self._last, about, found, time.monotonic())
+            return  # a test waits during a pause as every client does; its result does not concern the server
+        self._last = after(self._last, about, self._judged(result, role), time.monotonic())
 
-    def _judged(self, finding: backend.LoginTest, places: Callable[[str, str], str]) -> BackendTest:
-        """The result, with logins that could write and cannot any more told, and their connections renewed.
+    def _judged(self, result: backend.TestResult, role: Callable[[str, str], str]) -> BackendTest:
+        """The result; read-only is a failure for a login that could write before.
 
-        So are those whose clients get settings of before.
+        Renews the connections of such logins, and those of databases whose clients get outdated settings.
         """
-        writers = self._writers | {places(*each) for each in finding.writing}
+        writers = self._writers | {role(*each) for each in result.writing}
         if writers != self._writers:
             self._writers = writers
             files.write({str(self._settings.run_dir / WRITERS): json.dumps(sorted(writers)).encode()})
-        lost = [each for each in finding.reading if places(*each) in writers]
-        renewed = dict.fromkeys((*finding.outdated, *(database for database, _ in lost)))
+        lost = [each for each in result.reading if role(*each) in writers]
+        renewed = dict.fromkeys((*result.outdated, *(database for database, _ in lost)))
         if renewed:
-            with contextlib.suppress(Unreachable, CommandRefused):  # the next test asks again
+            with contextlib.suppress(Unreachable, CommandRefused):  # the next test tries again
                 console.command(self._settings, *console.reconnect(renewed))
-        return backend.read_only(*lost[0]) if lost else finding.backend
+        return backend.read_only(*lost[0]) if lost else result.backend
 
     def _serves(self, database: str) -> bool:
         try:
-            seen = console.look(self._settings)
+            observation = console.observe(self._settings)
         except (Unreachable, CommandRefused):
             return False
-        found = seen.databases.get(database)
-        return found is not None and found.open > 0 and seen.figures.busy > 0  # not merely logging in
+        row = observation.databases.get(database)
+        return row is not None and row.open > 0 and observation.figures.busy > 0  # busy: not only logins
 
     def _paused(self) -> bool:
         try:
-            return any(each.paused for each in console.look(self._settings).databases.values())
+            return any(each.paused for each in console.observe(self._settings).databases.values())
         except (Unreachable, CommandRefused):
             return False
 
 
 def subject(running: Candidate) -> str:
-    """What a test is about: servers, databases, logins, TLS; never how long a client may wait. No secret is in it."""
+    """What a test covers: servers, databases, logins, TLS. Another value needs another test. No secret is in it."""
     intent = running.composition.intent
     tls = sorted(item for item in intent.settings.items() if item[0].startswith("server_tls"))
     return repr((intent.databases, intent.users, intent.server_tls, tls, running.composition.credentials))
 
 
-def plan(running: Candidate, mounts: Mounts, settings: AgentSettings) -> backend.Test:
+def plan(running: Candidate, mounts: Mounts, settings: AgentSettings) -> backend.TestPlan:
     """The test of what runs."""
     composition = running.composition
     tls = composition.intent.server_tls
     ca = {"": None, SYSTEM_CA: settings.system_ca}.get(tls.ca, settings.run_dir / "ca" / tls.ca)
     verified = ca if tls.mode.startswith("verify-") else None
     servers = {(each.host, each.port): None for each in composition.intent.databases}
-    logins = [
+    credentials = [
         (handle, user.credential.login, user.credential.password)
         for handle, user in mounts.users.items()
         if user.credential is not None
     ]
-    users = [each for each in logins if each[0] != AUTH_QUERY]
-    pairs = backend.pairs([each.name for each in composition.intent.databases], users)
+    users = [each for each in credentials if each[0] != AUTH_QUERY]
+    logins = backend.covering_logins([each.name for each in composition.intent.databases], users)
     if query := composition.intent.auth_query:
-        pairs += tuple(backend.Pair(query.database, *each) for each in logins if each[0] == AUTH_QUERY)
-    return backend.Test(
+        lookups = [each for each in credentials if each[0] == AUTH_QUERY]
+        logins += tuple(backend.DatabaseLogin(query.database, *each) for each in lookups)
+    return backend.TestPlan(
         servers=tuple(backend.BackendAddress(host, port, tls.mode, verified) for host, port in servers),
-        pairs=pairs,
+        logins=logins,
         socket_dir=str(settings.run_dir),
         port=settings.port,
     )
 
 
-def _places(running: Candidate, mounts: Mounts) -> Callable[[str, str], str]:
-    """How a login to a database is remembered: by server, database there and role. Another one is a new start."""
+def _roles(running: Candidate, mounts: Mounts) -> Callable[[str, str], str]:
+    """A function from database and handle to the name under which the agent remembers that the login could write.
+
+    The name holds role, server and PostgreSQL's database: for another one nothing is remembered.
+    """
     servers = {each.name: f"{each.host}:{each.port}/{each.dbname}" for each in running.composition.intent.databases}
     roles = {handle: user.credential.login for handle, user in mounts.users.items() if user.credential is not None}
     return lambda database, handle: f"{roles[handle]}@{servers[database]}"

@@ -1,4 +1,4 @@
-"""What this pod's PgBouncer should run, from the mounts, the grant and what it runs now. Pure."""
+"""The configuration that this pod's PgBouncer should run, from the mounts, the grant and what it runs now. Pure."""
 
 import hashlib
 import hmac
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.agent.grant import Seen
+from pgbouncer_operator.agent.grant import AcceptedGrant
 from pgbouncer_operator.agent.mounts import AUTH_QUERY, Mounts
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer import hba, ini, parameters, userlist
@@ -18,44 +18,50 @@ from pgbouncer_operator.protocol.state import AgentProblem, ProblemReason
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a pod keeps for its life. stats_user: the name probes log in with. secret: makes retired passwords."""
+    """What a pod keeps for its life."""
 
     stats_user: str
+    """The login of the probes; random."""
     secret: bytes = field(repr=False)
+    """The key that passwords of retired logins are made with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A configuration for this pod: the composition of its ini, and the other files.
+    """A configuration for this pod: its pgbouncer.ini and the files that it refers to.
 
-    seq, cap: the ledger it was made under; the shares' sum is lower where databases have maxima of their own.
-    ca, certificate, key: bytes of the CA file and of the pair for clients, empty for none. They are copied, because an
-    emptied mount must not break a start.
-    marker: what SHOW CONFIG says once PgBouncer has read this whole configuration.
+    Certificates are copied into the run directory, because an emptied mount must not break a start of PgBouncer.
     """
 
     composition: ini.Composition
     seq: int
+    """Sequence of the ledger that it was made under."""
     cap: int
+    """The pod's grant; the shares' sum is lower where databases have a `max`."""
     ca: bytes = b""
+    """The CA of PostgreSQL in PEM; empty for none."""
     certificate: bytes = b""
+    """The certificate for clients in PEM; empty for none."""
     key: bytes = field(default=b"", repr=False)
+    """The key of `certificate`."""
     marker: str = field(init=False)
+    """The value that SHOW CONFIG shows when PgBouncer has read this configuration to its last line."""
 
     def __post_init__(self) -> None:
-        """Render once; CompositionError when that cannot be done."""
+        """Compute the marker. Raises CompositionError when the composition cannot be rendered."""
         object.__setattr__(self, "marker", ini.marker(self.composition))
 
     @property
     def shares(self) -> Mapping[str, int]:
-        """Most server connections of each database in this pod."""
+        """The most server connections of each database in this pod."""
         return self.composition.shares
 
     def files(self) -> dict[str, bytes]:
-        """Path to content, the ini last: while it is not there, nothing refers to the others."""
+        """Content by path. pgbouncer.ini is the last, since it refers to the others."""
         paths = self.composition.paths
         logins = [(each.login, each.password) for each in self.composition.logins]
-        # Even where trusted a user must be listed. Its name is random and stays in this pod, so its hash is a secret.
+        # PgBouncer wants even a trusted user in the userlist. The name is random and stays in this pod, so its hash can
+        # serve as the password.
         prober = self.composition.stats_user
         logins.append((prober, hashlib.sha256(prober.encode()).hexdigest()))
         files = {
@@ -70,52 +76,53 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Fresh:
-    """What a new composition takes besides the mounts. retired: every login this PgBouncer has ever known.
-
-    lingering: databases on their way out, whose clients have not left yet.
-    """
+class CandidateInputs:
+    """What a candidate is made of besides the mounts and the grant."""
 
     identity: Identity
     settings: AgentSettings
     retired: frozenset[str] = frozenset()
+    """Every login that was in the userlist in this pod's life."""
     lingering: tuple[DatabaseIntent, ...] = ()
+    """Databases that are removed and still have clients."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to run, if anything can be, and what stands between the pod and its full wish."""
+    """What to run."""
 
     candidate: Candidate | None
+    """None while the pod cannot run anything."""
     problems: tuple[AgentProblem, ...] = ()
+    """Why it is not the mounted configuration; empty when it is."""
 
 
 def peer_id(uid: str) -> int:
-    """This pod's number among its peers, 1..16383: the same for the same uid, whatever else changes."""
+    """The peer_id of a pod, 1..16383: a hash of its uid."""
     return int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4], "big") % parameters.MAX_PEER_ID + 1
 
 
 def paths(settings: AgentSettings) -> ini.Paths:
-    """Where PgBouncer finds its files: everything is in the run directory, nothing on a mount that may be emptied."""
+    """The paths of PgBouncer's files: all in the run directory, since a mount may be emptied."""
     run = str(settings.run_dir)
     return ini.Paths(run=run, ca=f"{run}/ca", system_ca=str(settings.system_ca))
 
 
-def target(mounts: Mounts, seen: Seen, running: Candidate | None, fresh: Fresh) -> Target:
-    """The configuration to come to. Without a usable intent the running one goes on, under the present grant."""
-    if seen.cap == 0:
+def target(mounts: Mounts, grant: AcceptedGrant, running: Candidate | None, inputs: CandidateInputs) -> Target:
+    """The configuration to run. Without a usable intent the running one goes on, under the present grant."""
+    if grant.cap == 0:
         return Target(None)
-    problem = gate(mounts)
+    problem = mount_problem(mounts)
     if problem is None:
         try:
-            return Target(candidate(mounts, seen, fresh))
+            return Target(candidate(mounts, grant, inputs))
         except (ini.CompositionError, userlist.UserlistError, grants.GrantsError) as error:
             problem = AgentProblem(ProblemReason.CANDIDATE_REFUSED, str(error))
-    return Target(regranted(running, seen) if running else None, (problem,))
+    return Target(regranted(running, grant) if running else None, (problem,))
 
 
-def gate(mounts: Mounts) -> AgentProblem | None:
-    """Why the mounted configuration is not the one to run, or None. A half-delivered change waits."""
+def mount_problem(mounts: Mounts) -> AgentProblem | None:
+    """Why the mounted configuration must not run yet; None when it may."""
     if mounts.intent is None:
         absent = "not in " in mounts.intent_error
         reason = ProblemReason.HALF_DELIVERED if absent else ProblemReason.CANDIDATE_REFUSED
@@ -126,7 +133,7 @@ def gate(mounts: Mounts) -> AgentProblem | None:
     if wanted and wanted != mounts.intent.digest:
         return AgentProblem(
             ProblemReason.HALF_DELIVERED,
-            f"the pod's annotation names configuration {wanted}, mounted is {mounts.intent.digest}",
+            f"the pod's annotation names configuration {wanted}, but {mounts.intent.digest} is mounted",
         )
     if mounts.intent.server_tls.ca not in {"", SYSTEM_CA} and not mounts.ca:
         return AgentProblem(
@@ -143,56 +150,59 @@ def gate(mounts: Mounts) -> AgentProblem | None:
     return None
 
 
-def candidate(mounts: Mounts, seen: Seen, fresh: Fresh) -> Candidate:
-    """The mounted intent under the grant. CompositionError, UserlistError or GrantsError says what does not fit."""
+def candidate(mounts: Mounts, grant: AcceptedGrant, inputs: CandidateInputs) -> Candidate:
+    """The mounted intent under the grant.
+
+    Raises CompositionError, UserlistError or GrantsError for what does not fit.
+    """
     intent = mounts.intent
-    assert intent is not None, "gate() lets no absent intent pass"
-    kept = lingering(intent, fresh.lingering, seen.cap)
+    assert intent is not None, "mount_problem reports an absent intent"
+    removed = lingering(intent, inputs.lingering, grant.cap)
     lookup = mounts.users.get(AUTH_QUERY)
     return Candidate(
         ini.Composition(
             intent=intent,
-            shares=_shares(intent, kept, seen.cap),
-            seq=seen.since,
-            logins=_logins(mounts, intent, fresh),
+            shares=_shares(intent, removed, grant.cap),
+            seq=grant.since,
+            logins=_logins(mounts, intent, inputs),
             credentials=_credentials(mounts),
-            stats_user=fresh.identity.stats_user,
-            paths=paths(fresh.settings),
-            port=fresh.settings.port,
+            stats_user=inputs.identity.stats_user,
+            paths=paths(inputs.settings),
+            port=inputs.settings.port,
             peer_id=peer_id(mounts.uid),
             peers=_peers(mounts.grants),
-            lingering=kept,
+            lingering=removed,
             lookup=lookup.credential.login if lookup and lookup.credential else "",
         ),
-        seen.seq,
-        seen.cap,
+        grant.seq,
+        grant.cap,
         mounts.ca,
         mounts.certificate,
         mounts.key,
     )
 
 
-def lingering(intent: Intent, leaving: Iterable[DatabaseIntent], cap: int) -> tuple[DatabaseIntent, ...]:
-    """Those of the leaving databases that the pod's cap still has a connection for, beside those that stay."""
+def lingering(intent: Intent, removed: Iterable[DatabaseIntent], cap: int) -> tuple[DatabaseIntent, ...]:
+    """The removed databases for which the pod's cap has a connection, besides those of the intent."""
     staying = {each.name for each in intent.databases}
     room = max(0, cap - len(entries(intent)))
-    return tuple(each for each in leaving if each.name not in staying)[:room]
+    return tuple(each for each in removed if each.name not in staying)[:room]
 
 
-def regranted(running: Candidate, seen: Seen) -> Candidate:
-    """What runs, under another grant; as it is when the cap cannot be shared by its databases."""
+def regranted(running: Candidate, grant: AcceptedGrant) -> Candidate:
+    """What runs, under another grant. Unchanged when the cap is too small for its databases."""
     try:
-        shares = _shares(running.composition.intent, running.composition.lingering, seen.cap)
+        shares = _shares(running.composition.intent, running.composition.lingering, grant.cap)
     except grants.GrantsError:
         return running
-    composition = replace(running.composition, shares=shares, seq=seen.since)
-    return replace(running, seq=seen.seq, cap=seen.cap, composition=composition)
+    composition = replace(running.composition, shares=shares, seq=grant.since)
+    return replace(running, seq=grant.seq, cap=grant.cap, composition=composition)
 
 
 def shrunk(running: Candidate, clients: Mapping[str, int]) -> Candidate:
-    """A draining pod's next shares: what the clients of each database can use, at least 1, never more than before.
+    """What a draining pod runs: each database's share is at most its number of clients, at least 1. It never rises.
 
-    clients: by database; one that is not in it keeps its share.
+    clients: by database. A database that is not in it keeps its share.
     """
     shares = {name: min(share, max(1, clients.get(name, share))) for name, share in running.shares.items()}
     cap = sum(shares.values())
@@ -201,35 +211,36 @@ def shrunk(running: Candidate, clients: Mapping[str, int]) -> Candidate:
     return replace(running, cap=cap, composition=replace(running.composition, shares=shares))
 
 
-def _shares(intent: Intent, leaving: tuple[DatabaseIntent, ...], cap: int) -> dict[str, int]:
-    """Those on their way out keep what they hold, where the others can spare it; each of all gets at least one."""
+def _shares(intent: Intent, removed: tuple[DatabaseIntent, ...], cap: int) -> dict[str, int]:
+    """Removed databases keep their share where the cap has room for it. Every database gets at least 1."""
     staying = [(each.name, each.max) for each in entries(intent)]
-    spare, kept = cap - len(staying) - len(leaving), {}
-    for each in leaving:
+    spare, kept = cap - len(staying) - len(removed), {}
+    for each in removed:
         extra = max(0, min(spare, (each.max or 1) - 1))
         kept[each.name], spare = 1 + extra, spare - extra
     return grants.split(cap - sum(kept.values()), staying) | kept
 
 
 def _peers(ledger: grants.Grants | None) -> tuple[ini.Peer, ...]:
-    """Every pod of the pool that has an address, this one too. Of two with one number the smaller uid is reachable."""
-    known = dict(sorted(ledger.peers.items(), reverse=True)) if ledger else {}
-    by_number = {peer_id(uid): address for uid, address in known.items()}
+    """Every pod of the pool that has an address, this one too. Of two pods with one peer_id the smaller uid counts."""
+    addresses = dict(sorted(ledger.peers.items(), reverse=True)) if ledger else {}
+    by_number = {peer_id(uid): address for uid, address in addresses.items()}
     return tuple(ini.Peer(number, address) for number, address in sorted(by_number.items()))
 
 
-def _logins(mounts: Mounts, intent: Intent, fresh: Fresh) -> tuple[ini.UserEntry, ...]:
+def _logins(mounts: Mounts, intent: Intent, inputs: CandidateInputs) -> tuple[ini.UserEntry, ...]:
     caps = {each.name: each.max for each in intent.users}
-    known = [(handle, user.credential) for handle, user in mounts.users.items() if user.credential is not None]
-    users = {each.login for handle, each in known if handle != AUTH_QUERY}
+    usable = [(handle, user.credential) for handle, user in mounts.users.items() if user.credential is not None]
+    users = {each.login for handle, each in usable if handle != AUTH_QUERY}
     present = [
         ini.UserEntry(each.login, each.password, caps.get(handle))
-        for handle, each in known
-        if handle != AUTH_QUERY or each.login not in users  # a user may be the one who looks up as well
+        for handle, each in usable
+        if handle != AUTH_QUERY or each.login not in users  # a user may also be the role that looks up logins
     ]
-    # PgBouncer goes on to accept the old password of a login that left the file, so it stays with one nobody knows.
-    gone = fresh.retired - {each.login for each in present} - {fresh.identity.stats_user}
-    return (*present, *(ini.UserEntry(login, _unknown_password(fresh.identity, login)) for login in sorted(gone)))
+    # PgBouncer goes on accepting the cached password of a login that is no longer in the userlist. So the login stays
+    # there, with a password that no client has.
+    gone = inputs.retired - {each.login for each in present} - {inputs.identity.stats_user}
+    return (*present, *(ini.UserEntry(login, _unknown_password(inputs.identity, login)) for login in sorted(gone)))
 
 
 def _unknown_password(identity: Identity, login: str) -> str:
@@ -238,6 +249,6 @@ def _unknown_password(identity: Identity, login: str) -> str:
 
 def _credentials(mounts: Mounts) -> str:
     generations = [f"{handle}={user.generation}" for handle, user in sorted(mounts.users.items())]
-    # A certificate names its key, so that nothing of the key is needed to see a change.
+    # The certificate holds its public key, so its hash changes with the pair.
     hashes = (hashlib.sha256(each).hexdigest() for each in (mounts.ca, mounts.certificate))
     return " ".join([*generations, *hashes])

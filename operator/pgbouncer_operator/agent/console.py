@@ -1,4 +1,8 @@
-"""The running PgBouncer as its console shows it, and the commands given to it. Every session is short."""
+"""The running PgBouncer as its console shows it, and the commands that the agent sends. Every session is short.
+
+An open console session counts as a client, and a SHUTDOWN would wait for it.
+Console: https://www.pgbouncer.org/usage.html#admin-console
+"""
 
 import contextlib
 import time
@@ -11,45 +15,46 @@ from pgbouncer_operator.pgbouncer import ini
 from pgbouncer_operator.protocol.state import Totals
 
 ANSWER_SECONDS = 2.0
-CALM_SECONDS = 1.0  # a server that does not answer logins at all is not waited for any longer
-NOBODY = (0, 0)
+LOGIN_WAIT_SECONDS = 1.0  # for logins under way; a server that is away does not answer them at all
+NO_PROCESS = (0, 0)  # of `process`
 CONSOLE = "pgbouncer"  # the console's own database
 _RENEW = "RECONNECT"
-_CALM_LOOK_SECONDS = 0.002
+_LOGIN_POLL_SECONDS = 0.002
 _SERVERS = ("sv_active", "sv_idle", "sv_used", "sv_tested", "sv_active_cancel", "sv_being_canceled")
 
 
 class Unreachable(Exception):
-    """The console does not answer. gone: no process listens at all, so no server connection is open either."""
+    """The console does not answer. gone: no process listens, so no server connection is open either."""
 
     def __init__(self, message: str, gone: bool) -> None:
-        """Say what happened, and whether a process is there."""
+        """message: what happened. gone: whether no process listens."""
         super().__init__(message)
         self.gone = gone
 
 
 class CommandRefused(Exception):
-    """PgBouncer refused a command; the message is its own."""
+    """PgBouncer refused a command. The message is its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseRow:
-    """One row of SHOW DATABASES: the limit in force and the server connections now; and the clients of SHOW POOLS.
-
-    busy: server connections that a client holds.
-    """
+    """One database of SHOW DATABASES, with its clients of SHOW POOLS."""
 
     limit: int
+    """max_db_connections in force."""
     open: int
+    """Server connections."""
     paused: bool
     disabled: bool = False
     clients: int = 0
+    """Clients that are connected, waiting ones included."""
     busy: int = 0
+    """Server connections that a client holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Connections of this PgBouncer now; `AgentState` says what each counts."""
+    """Connections of this PgBouncer now. `AgentState` says what each field counts."""
 
     open: int = 0
     busy: int = 0
@@ -59,32 +64,33 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one session saw. marker and version are empty unless asked for."""
+class Observation:
+    """What PgBouncer showed in one session."""
 
     databases: Mapping[str, DatabaseRow]
+    """By name, without the console's own."""
     figures: Figures
     marker: str = ""
+    """Marker of the configuration that PgBouncer has read; empty unless asked for."""
     version: str = ""
+    """Version of PgBouncer; empty unless asked for."""
 
 
-def look(settings: AgentSettings, whole: bool = False, totals: bool = False) -> Look:
-    """Connections and limits now; with `whole` also which configuration was read, and the version.
+def observe(settings: AgentSettings, whole: bool = False, totals: bool = False) -> Observation:
+    """Read connections and limits. whole: also marker and version. totals: also SHOW STATS.
 
-    totals: also what was done since PgBouncer started.
-
-    Unreachable when nobody answers, CommandRefused with PgBouncer's words.
+    Raises Unreachable when the console does not answer, CommandRefused with PgBouncer's message.
     """
     with session(settings) as console:
         shown = console.query("SHOW DATABASES")
         pools = console.query("SHOW POOLS")
         databases = {row["name"]: _database(row, pools) for row in shown if row["name"] != CONSOLE}
-        done = totals_of(console.query("SHOW STATS")) if totals else None
-        seen = Look(databases, replace(figures(databases, pools), totals=done))
+        counted = totals_of(console.query("SHOW STATS")) if totals else None
+        observation = Observation(databases, replace(figures(databases, pools), totals=counted))
         if not whole:
-            return seen
+            return observation
         version = next(iter(console.query("SHOW VERSION")[0].values())).removeprefix("PgBouncer ")
-        return replace(seen, marker=marker(console.query("SHOW CONFIG")), version=version)
+        return replace(observation, marker=marker(console.query("SHOW CONFIG")), version=version)
 
 
 def _database(row: wire.Row, pools: list[wire.Row]) -> DatabaseRow:
@@ -100,17 +106,20 @@ def _database(row: wire.Row, pools: list[wire.Row]) -> DatabaseRow:
 
 
 def totals_of(stats: list[wire.Row]) -> Totals:
-    """Sums over every database but the console's."""
+    """Sums of SHOW STATS over every database but the console's."""
     columns = ("total_xact_count", "total_xact_time", "total_wait_time")
     return Totals(*(sum(int(row[column]) for row in stats if row["database"] != CONSOLE) for column in columns))
 
 
-def command(settings: AgentSettings, *texts: str, seconds: float = ANSWER_SECONDS, calm: float = CALM_SECONDS) -> None:
-    """Give commands in one session. CommandRefused with PgBouncer's words, Unreachable without one in `seconds`.
+def command(
+    settings: AgentSettings, *texts: str, seconds: float = ANSWER_SECONDS, login_wait: float = LOGIN_WAIT_SECONDS
+) -> None:
+    """Run commands in one session. Raises CommandRefused with PgBouncer's message.
 
-    Commands that renew server connections wait until no connection is being made: PgBouncer would cut it, take that
-    for a failed login, and hand the failure to every client that finds no other connection. They wait for `calm`
-    seconds at most: where they are given because the server has gone, its logins hang.
+    Raises Unreachable when an answer takes longer than `seconds`.
+    A RECONNECT waits until no login to the server is under way. PgBouncer would close such a login, count it as
+    failed, and report the failure to every client that has no other server connection. It waits at most `login_wait`
+    seconds: when the server is away, its logins hang.
     """
     if not any(text.startswith(_RENEW) for text in texts):
         with session(settings, seconds) as console:
@@ -120,54 +129,64 @@ def command(settings: AgentSettings, *texts: str, seconds: float = ANSWER_SECOND
     try:
         with session(settings, seconds) as console:
             for text in texts:
-                _calm_down(console, calm)  # each time: a RELOAD takes the bound away
+                _wait_for_logins(console, login_wait)  # before each command: a RELOAD resets the limit
                 console.query(text)
     finally:
-        unbound(settings)
+        lift_user_limit(settings)
 
 
-def _calm_down(console: wire.Session, seconds: float) -> None:
-    """Let no login be under way. While max_user_connections is 1, nobody who has a connection gets another."""
+def _wait_for_logins(console: wire.Session, seconds: float) -> None:
+    """Wait until no login to a server is under way.
+
+    While max_user_connections is 1, PgBouncer opens no further connection for a user that has one.
+    """
     until = time.monotonic() + seconds
     console.query("SET max_user_connections = 1")
-    while not is_calm(console.query("SHOW POOLS")) and time.monotonic() < until:
-        time.sleep(_CALM_LOOK_SECONDS)
+    while not no_login_pending(console.query("SHOW POOLS")) and time.monotonic() < until:
+        time.sleep(_LOGIN_POLL_SECONDS)
 
 
-def is_calm(pools: list[wire.Row]) -> bool:
-    """Whether no server connection is being made, nor will be at once for a user who waits and has none. Pure."""
+def no_login_pending(pools: list[wire.Row]) -> bool:
+    """Whether no login is under way, and none is about to start for a user that waits and has no connection. Pure."""
     own = [row for row in pools if row["database"] != CONSOLE]
     served = {row["user"] for row in own if any(row[column] != "0" for column in _SERVERS)}
     return not any(row["sv_login"] != "0" or (row["cl_waiting"] != "0" and row["user"] not in served) for row in own)
 
 
-def order(settings: AgentSettings, *texts: str) -> None:
-    """Give commands without waiting for their answers, each in a session of its own. Unreachable without a console."""
+def send(settings: AgentSettings, *texts: str) -> None:
+    """Send commands without waiting for their answers, each in its own session.
+
+    Raises Unreachable when the console does not answer.
+    """
     for text in texts:
         with session(settings) as console:
             console.send(text)
 
 
 def pause(settings: AgentSettings, names: Iterable[str]) -> None:
-    """PAUSE databases without waiting for the answers, which come only when all their transactions have ended.
+    """Send PAUSE for databases without waiting for the answers, which come when all their transactions have ended.
 
-    A PAUSE cuts a server that logs in just as a renewal does (see `command`), and clients that come after RESUME would
-    be told of that failed login. Call `unbound` when this was interrupted. Unreachable without a console.
+    PAUSE closes a login under way as RECONNECT does (see `command`), and PgBouncer would report it as failed to clients
+    that connect after RESUME. Call `lift_user_limit` when this was interrupted.
+    Raises Unreachable when the console does not answer.
     """
     with session(settings) as console:
-        _calm_down(console, CALM_SECONDS)
-    order(settings, *(f"PAUSE {quoted(name)}" for name in names))
-    unbound(settings)
+        _wait_for_logins(console, LOGIN_WAIT_SECONDS)
+    send(settings, *(f"PAUSE {quoted(name)}" for name in names))
+    lift_user_limit(settings)
 
 
-def unbound(settings: AgentSettings) -> None:
-    """Take back the bound that `pause` sets for a moment: grants bound each database, and nothing each user."""
+def lift_user_limit(settings: AgentSettings) -> None:
+    """Reset the limit that `pause` and `command` set for a moment. Grants limit databases; no user has a limit."""
     command(settings, "SET max_user_connections = 0")
 
 
 @contextlib.contextmanager
 def session(settings: AgentSettings, seconds: float = ANSWER_SECONDS) -> Iterator[wire.Session]:
-    """A short console session. Unreachable when nobody answers, CommandRefused with PgBouncer's words."""
+    """A short console session. seconds: for each answer.
+
+    Raises Unreachable when the console does not answer, CommandRefused with PgBouncer's message.
+    """
     try:
         with wire.console(str(settings.console), seconds) as console:
             yield console
@@ -185,29 +204,29 @@ def marker(config: list[wire.Row]) -> str:
 
 
 def process(settings: AgentSettings) -> tuple[int, int]:
-    """Which process has made the console's socket, NOBODY when there is none. Every PgBouncer makes its own.
+    """Identifies the process that listens on the console's socket; NO_PROCESS when there is none.
 
-    The time of its making is part of it, since a file system may use an inode's number again.
+    Every PgBouncer creates its own socket. Inode and time of creation: a file system may use an inode number again.
     """
     try:
         status = settings.console.stat()
     except OSError:
-        return NOBODY
+        return NO_PROCESS
     return (status.st_ino, status.st_mtime_ns)
 
 
 def reconnect(databases: Iterable[str]) -> list[str]:
-    """The commands that renew the server connections of these databases, each between two transactions."""
+    """The commands that renew the server connections of these databases, each connection between two transactions."""
     return [f"{_RENEW} {quoted(name)}" for name in databases]
 
 
 def quoted(name: str) -> str:
-    """A database's name as the console reads it."""
+    """A database's name, quoted for the console."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def figures(databases: Mapping[str, DatabaseRow], pools: list[wire.Row]) -> Figures:
-    """Sums over every pool but the console's. A server connection that is not idle is busy."""
+    """Sums of SHOW POOLS over every pool but the console's."""
     own = [row for row in pools if row["database"] != CONSOLE]
 
     def total(*columns: str) -> int:

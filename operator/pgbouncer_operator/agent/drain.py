@@ -1,18 +1,20 @@
-"""What the pgbouncer container does before it stops (preStop): let clients leave, then let transactions end.
+"""The preStop hook of the pgbouncer container: clients leave, then transactions end, then PgBouncer stops.
 
-Run as `python3 -IS drain.py --endpoint-delay 5 --timeout 120 --transaction 60 [--run-dir …] [--port …]`; standard
-library only, since it runs in PgBouncer's cgroup. The ladder, for every pool mode:
+Run as `python3 -IS drain.py --endpoint-delay 5 --timeout 120 --transaction 60 [--run-dir …] [--port …]`. It uses the
+standard library only, since it runs in PgBouncer's cgroup. The steps, for every pool mode:
 
-1. tell the agent through <run dir>/draining; let databases that are paused flow, or their clients would wait until they
-   are cut (the agent does so too, but it may be dead);
-2. the listener stays open; wait until only console sessions are left and nobody has come for as long as an endpoint may
-   take to be gone, since whoever comes was still sent here; then return: kubelet's SIGTERM ends PgBouncer. The agent is
-   told whether newcomers are to be expected: if not, it gives back what those who are left cannot use;
-3. at the timeout SHUTDOWN WAIT_FOR_SERVERS (transactions finish) and wait until PgBouncer has gone. SIGTERM on top of
-   that is a second shutdown signal, which PgBouncer takes as "exit now": so this returns only when it is due.
+1. Write <run dir>/draining for the agent. Resume paused databases: their clients would wait until they are closed. The
+   agent resumes them too, but it may not run.
+2. The listener stays open. Wait until only console sessions are left and no client has connected for the endpoint
+   delay: a client that connects was still routed to this pod. Then return, and kubelet's SIGTERM ends PgBouncer. The
+   file says whether new clients may come. When none may, the agent gives back the connections that the rest cannot use.
+3. At the timeout send SHUTDOWN WAIT_FOR_SERVERS, so that transactions end, and wait until PgBouncer has exited. A
+   SIGTERM after it is a second shutdown signal, at which PgBouncer exits at once. So this waits until the transactions
+   have ended or their time is over.
 
-What became of the clients is kept in <run dir>/drained at every step, since this process ends with PgBouncer's
-container; the agent tells it in its log and its metrics.
+Every step writes what became of the clients to <run dir>/drained, since this process ends with PgBouncer's container.
+The agent reports it in its log and its metrics.
+Signals: https://www.pgbouncer.org/usage.html#signals
 """
 
 import os
@@ -25,8 +27,8 @@ import time
 import wire  # type: ignore[import-not-found, unused-ignore]  # a sibling script here, not a package's module
 
 POLL_SECONDS = 0.25
-# Nobody has come for so long: most likely nobody will. Others wait for what this pod has and may not need.
-STILL_SECONDS = 2.0
+# After so long without a new client most likely none comes, and other pods wait for this pod's connections.
+QUIET_SECONDS = 2.0
 ANSWER_SECONDS = 2.0
 _OPTIONS = {
     "--endpoint-delay": "5",
@@ -39,34 +41,35 @@ _SHUTDOWN = "SHUTDOWN WAIT_FOR_SERVERS"
 
 
 class Count:
-    """One look at PgBouncer. clients: without the console's. busy: in a transaction, or in a session that is theirs.
-
-    logins: of clients, since PgBouncer started.
-    """
+    """The clients of PgBouncer at one moment."""
 
     def __init__(self, clients: int = 0, busy: int = 0, logins: int = 0) -> None:
-        """Nobody, unless said otherwise: what is to be seen of a process that is gone."""
+        """The defaults are those of a process that has exited.
+
+        clients: without console sessions. busy: clients in a transaction or, in session mode, with a server connection.
+        logins: of clients, since PgBouncer started.
+        """
         self.clients, self.busy, self.logins = clients, busy, logins
 
 
 class Report:
-    """What the agent is told, in two files: that the pod drains, and what became of the clients so far."""
+    """Two files for the agent: that the pod drains, and what became of the clients so far."""
 
     def __init__(self, run_dir: str) -> None:
-        """The clock runs from now."""
+        """The drain begins now."""
         self._flag = os.path.join(run_dir, "draining")
         self._result = os.path.join(run_dir, "drained")
         self._begun = time.monotonic()
         self._expected: bool | None = None
 
     def expect(self, newcomers: bool) -> None:
-        """Whether clients may still be sent to this pod."""
+        """Write whether new clients may still come to this pod."""
         if newcomers is not self._expected:
             _write(self._flag, f'{{"newcomers": {"true" if newcomers else "false"}}}')
         self._expected = newcomers
 
     def keep(self, done: bool, left: int, closed: int = 0, cut: int = 0) -> None:
-        """left: went by themselves. closed: by us, between two transactions. cut: in the middle of one."""
+        """Write the number of clients that left by themselves, were closed between two transactions, or cut in one."""
         seconds = time.monotonic() - self._begun
         _write(
             self._result,
@@ -76,7 +79,7 @@ class Report:
 
 
 def main(arguments: list[str]) -> int:
-    """Drain. 0 when no transaction was cut by us, 1 when some still ran at the very end, 2 for bad arguments."""
+    """Drain. Returns 0 when no transaction is cut, 1 when some still run at the end, 2 for bad arguments."""
     options = dict(_OPTIONS)
     if len(arguments) % 2 or not set(arguments[::2]) <= options.keys():
         print(f"usage: drain.py {' '.join(f'[{key} {value}]' for key, value in options.items())}", file=sys.stderr)
@@ -84,7 +87,7 @@ def main(arguments: list[str]) -> int:
     options |= dict(zip(arguments[::2], arguments[1::2], strict=True))
     console = os.path.join(options["--run-dir"], f".s.PGSQL.{options['--port']}")
     delay, timeout, transaction = (float(options[key]) for key in ("--endpoint-delay", "--timeout", "--transaction"))
-    first = _look(console) or Count()  # before anybody is told: who is here now is who the drain is about
+    first = _count(console) or Count()  # before step 1: these are the clients that the drain is about
     return _drain(console, first, Report(options["--run-dir"]), (delay, timeout, transaction))
 
 
@@ -92,55 +95,55 @@ def _drain(console: str, first: Count, report: Report, times: tuple[float, float
     delay, timeout, transaction = times
     report.expect(newcomers=True)
     _resume(console)
-    rest = _leave(console, first.logins, report, (delay, delay + timeout))
+    rest = _wait_for_clients(console, first.logins, report, (delay, delay + timeout))
     if rest is not None and not rest.clients:
-        # A process that is gone has taken its count of logins along.
+        # A process that has exited has no count of logins any more.
         report.keep(True, gone(first, rest) if rest.logins else first.clients)
         return 0
     left = gone(first, rest) if rest is not None else 0
     clients = rest.clients if rest is not None else first.clients
-    if not _ask(console, _SHUTDOWN):
-        print(f"PgBouncer did not take {_SHUTDOWN}: it is stopped as it is", file=sys.stderr)
+    if not _run(console, _SHUTDOWN):
+        print(f"PgBouncer refused {_SHUTDOWN}: kubelet stops it now, and its transactions are cut", file=sys.stderr)
         report.keep(True, left, 0, clients)
         return 1
     report.keep(False, left, clients)
-    busy = _finish(console, transaction, rest.busy if rest is not None else clients)
+    busy = _wait_for_exit(console, transaction, rest.busy if rest is not None else clients)
     cut = min(busy, clients)
     report.keep(True, left, clients - cut, cut)
     return 1 if busy else 0
 
 
 def gone(first: Count, last: Count) -> int:
-    """Clients that were there at `first` or came after, and were gone at `last`."""
+    """Clients that were connected at `first` or connected later, and were not connected at `last`."""
     return max(0, first.clients + last.logins - first.logins - last.clients)
 
 
-def _leave(console: str, logins: int, report: Report, times: tuple[float, float]) -> Count | None:
-    """Wait until no client is left and none has come for a while; the last look, None without an answer.
+def _wait_for_clients(console: str, logins: int, report: Report, times: tuple[float, float]) -> Count | None:
+    """Wait until no client is left and none has connected for a while. Returns the last count, None without an answer.
 
-    logins: how many there had been when the drain began. times: how long nobody must have come, and how long to wait
-    at most. The clock is read before a look and after it: this process may stand still in between, and clients come.
+    logins: their number when the drain began. times: seconds without a new client, and the most seconds to wait. The
+    clock is read before each count and after it, because this process may stop in between while clients connect.
     """
     quiet, seconds = times
-    begun = came = time.monotonic()
+    begun = last_login = time.monotonic()
     while True:
-        now, seen = time.monotonic(), _look(console)
-        if seen is not None and seen.logins > logins:
-            came, logins = time.monotonic(), seen.logins
-        report.expect(newcomers=seen is None or now - came < min(quiet, STILL_SECONDS))
-        left = seen is not None and not seen.clients and now - came >= quiet
+        now, count = time.monotonic(), _count(console)
+        if count is not None and count.logins > logins:
+            last_login, logins = time.monotonic(), count.logins
+        report.expect(newcomers=count is None or now - last_login < min(quiet, QUIET_SECONDS))
+        left = count is not None and not count.clients and now - last_login >= quiet
         if left or now - begun >= seconds:
-            return seen
+            return count
         time.sleep(POLL_SECONDS)
 
 
-def _finish(console: str, seconds: float, busy: int) -> int:
-    """Wait until PgBouncer has gone; how many clients were busy when it had not after `seconds`, at least 1."""
+def _wait_for_exit(console: str, seconds: float, busy: int) -> int:
+    """Wait until PgBouncer has exited. When it has not after `seconds`, returns how many clients are busy, or 1."""
     until = time.monotonic() + seconds
-    while _is_there(console):
+    while _listens(console):
         if time.monotonic() >= until:
-            seen = _look(console)
-            return max(1, seen.busy if seen is not None else busy)
+            count = _count(console)
+            return max(1, count.busy if count is not None else busy)
         time.sleep(POLL_SECONDS)
     return 0
 
@@ -151,8 +154,8 @@ def _write(path: str, text: str) -> None:
     os.replace(path + ".new", path)
 
 
-def _look(console: str) -> Count | None:
-    """Who is connected but console sessions: nobody to a process that is gone, None for one that hangs."""
+def _count(console: str) -> Count | None:
+    """The clients that are connected: none when the process has exited, None when it does not answer."""
     try:
         with wire.console(console, ANSWER_SECONDS) as session:
             pools, lists, stats = (session.query(f"SHOW {each}") for each in ("POOLS", "LISTS", "STATS"))
@@ -164,7 +167,7 @@ def _look(console: str) -> Count | None:
 
 
 def counted(pools: list[wire.Row], lists: list[wire.Row], stats: list[wire.Row]) -> Count:
-    """Clients of SHOW POOLS without the console's, those still logging in, and cancel requests on their way."""
+    """The clients of SHOW POOLS without the console's, with cancel requests, and the clients that log in just now."""
     columns = ("cl_active", "cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req")
     own = [pool for pool in pools if pool["database"] != "pgbouncer"]
     clients = sum(int(pool[column]) for pool in own for column in columns)
@@ -181,10 +184,10 @@ def _resume(console: str) -> None:
                 if row["paused"] == "1":
                     session.query('RESUME "' + row["name"].replace('"', '""') + '"')
     except (OSError, wire.WireError):
-        return  # it is gone, or hangs: nobody waits behind a pause then
+        return  # it has exited or does not answer: no client waits for a RESUME
 
 
-def _is_there(console: str) -> bool:
+def _listens(console: str) -> bool:
     try:
         wire.unix(console, ANSWER_SECONDS).close()
     except (ConnectionRefusedError, FileNotFoundError):
@@ -194,13 +197,13 @@ def _is_there(console: str) -> bool:
     return True
 
 
-def _ask(console: str, command: str) -> bool:
-    """Whether PgBouncer took the command. With nothing left to wait for it is gone before it has answered."""
+def _run(console: str, command: str) -> bool:
+    """True when PgBouncer accepts the command. Without a busy client it may exit before it answers."""
     try:
         with wire.console(console, ANSWER_SECONDS) as session:
             session.query(command)
     except (OSError, wire.WireError) as error:
-        if _is_there(console):
+        if _listens(console):
             print(f"{command}: {error}", file=sys.stderr)
             return False
     return True

@@ -1,51 +1,55 @@
-"""The agent's part in a drain: it acts alone, since a terminating pod gets no grant and no configuration."""
+"""The agent's part in a drain. It acts alone: a terminating pod gets no grant and no configuration any more."""
 
 import json
 from dataclasses import dataclass, replace
 
 from pgbouncer_operator.agent import candidate, console
 from pgbouncer_operator.agent.candidate import Candidate
-from pgbouncer_operator.agent.console import CommandRefused, Look, Unreachable
+from pgbouncer_operator.agent.console import CommandRefused, Observation, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
 
 FLAG = "draining"  # written by drain.py
-RESULT = "drained"  # likewise
+RESULT = "drained"  # written by drain.py
 
 
 @dataclass(frozen=True, slots=True)
-class Drained:
-    """What became of the clients of a pod that drains: see drain.py."""
+class DrainResult:
+    """What became of the clients of a pod that drains. The fields are the keys that drain.py writes."""
 
     left: int
+    """Clients that left by themselves."""
     closed: int
+    """Clients that PgBouncer closed between two transactions."""
     cut: int
+    """Clients that were closed in the middle of a transaction."""
     seconds: float
+    """Since the drain began."""
     done: bool
     """Whether drain.py has ended: the numbers are final."""
 
     def __str__(self) -> str:
         """The line of the log."""
         return (
-            f"drained in {self.seconds:.1f} s: {self.left} clients left by themselves, "
-            f"{self.closed} closed at a transaction boundary, {self.cut} cut"
+            f"drained in {self.seconds:.1f} s; clients that left by themselves: {self.left}, "
+            f"closed at a transaction boundary: {self.closed}, cut: {self.cut}"
         )
 
 
-class Drainage:
-    """Knows whether the pod drains, and what it should run then."""
+class Draining:
+    """Knows whether the pod drains, and what PgBouncer should run then."""
 
     def __init__(self, settings: AgentSettings) -> None:
-        """Nothing is known before the first `due`."""
+        """Read nothing before the first `update`."""
         self.begun = False
         self._settings = settings
-        self._process = console.NOBODY
-        self._told = False
+        self._process = console.NO_PROCESS
+        self._logged = False
 
-    def due(self) -> bool:
-        """Whether the pod drains now.
+    def update(self) -> bool:
+        """Read whether the pod drains now, and resume its databases when a drain begins.
 
-        kubelet calls preStop also before it restarts an unhealthy container: a PgBouncer that came up after the drain
-        began serves again, and the drain is over.
+        kubelet runs preStop also before it restarts a container that fails its liveness probe. A PgBouncer that
+        started after the drain began serves again, and the drain is over.
         """
         flag = self._settings.run_dir / FLAG
         process = console.process(self._settings)
@@ -54,55 +58,60 @@ class Drainage:
         elif not self.begun:
             self.begun, self._process = True, process
             self._resume()
-        elif process not in {console.NOBODY, self._process}:
+        elif process not in {console.NO_PROCESS, self._process}:
             flag.unlink()
             (self._settings.run_dir / RESULT).unlink(missing_ok=True)
-            self.begun = self._told = False
+            self.begun = self._logged = False
         return self.begun
 
     @property
     def asked(self) -> bool:
-        """Whether the pod is to drain, known before the next `due`."""
+        """Whether the pod should drain, before the next `update` has read it."""
         return self.begun or (self._settings.run_dir / FLAG).exists()
 
     @property
-    def result(self) -> Drained | None:
-        """What became of the clients so far; None before the first of them was counted, and after the drain is over."""
+    def result(self) -> DrainResult | None:
+        """What became of the clients so far. None before drain.py has written it, and after the drain is over."""
         if not self.asked:
             return None
         try:
-            found = json.loads((self._settings.run_dir / RESULT).read_bytes())
+            document = json.loads((self._settings.run_dir / RESULT).read_bytes())
         except (FileNotFoundError, ValueError):
             return None
-        drained = Drained(**found)
-        # The container ends with PgBouncer, and drain.py with it: then nobody was left to say that it is done.
-        return replace(drained, done=drained.done or console.process(self._settings) == console.NOBODY)
+        result = DrainResult(**document)
+        # drain.py ends with PgBouncer's container and may not have written that it is done.
+        return replace(result, done=result.done or console.process(self._settings) == console.NO_PROCESS)
 
-    def line(self) -> str:
-        """What to write into the log, once; empty before the drain is done, and after."""
+    def log_line(self) -> str:
+        """The line for the log, once: empty before the drain is done, and at every later call."""
         result = self.result
-        if self._told or result is None or not result.done:
+        if self._logged or result is None or not result.done:
             return ""
-        self._told = True
+        self._logged = True
         return str(result)
 
-    def next(self, running: Candidate, seen: Look) -> Candidate:
-        """What to run for the clients that are left, once no more are sent here: nothing given back is had again."""
-        if self._expects():
-            return running
-        return candidate.shrunk(running, {name: each.clients for name, each in seen.databases.items()})
+    def next_candidate(self, running: Candidate, observation: Observation) -> Candidate:
+        """What PgBouncer should run for the clients that are left.
 
-    def _expects(self) -> bool:
-        """Whether newcomers are to be expected; so it is as long as nobody said that they are not."""
+        While new clients may come it is what runs. After that the shares follow the clients down and never rise.
+        """
+        if self._expects_clients():
+            return running
+        clients = {name: each.clients for name, each in observation.databases.items()}
+        return candidate.shrunk(running, clients)
+
+    def _expects_clients(self) -> bool:
+        """Whether new clients may still come: yes, until drain.py says no."""
         try:
             return bool(json.loads((self._settings.run_dir / FLAG).read_bytes())["newcomers"])
         except (FileNotFoundError, ValueError):
             return True
 
     def _resume(self) -> None:
-        """Clients of a paused database would wait until they are cut."""
+        """Clients of a paused database would wait until the drain closes them."""
         try:
-            paused = [name for name, each in console.look(self._settings).databases.items() if each.paused]
+            databases = console.observe(self._settings).databases
+            paused = [name for name, each in databases.items() if each.paused]
             console.command(self._settings, *(f"RESUME {console.quoted(name)}" for name in paused))
         except (Unreachable, CommandRefused):
-            pass  # it stops already: nobody waits any more
+            pass  # PgBouncer stops already: no client waits any more

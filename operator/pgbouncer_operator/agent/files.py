@@ -1,4 +1,4 @@
-"""Files in the run directory: whole or not at all, for our own uid only."""
+"""Files in the run directory. A reader sees the old content or the new, and only the agent's uid may read them."""
 
 import os
 import secrets
@@ -9,7 +9,7 @@ _MODE = 0o600
 
 
 def write(files: Mapping[str, bytes]) -> None:
-    """Write every file, in order, by a temporary one and a rename: readers see the old content or the new."""
+    """Write every file in order, each by a temporary file and a rename."""
     for path, content in files.items():
         target = Path(path)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -21,7 +21,7 @@ def write(files: Mapping[str, bytes]) -> None:
 
 
 def kept(path: Path, make: bytes) -> bytes:
-    """The content of `path`, or `make` written there when there is none: what a pod keeps for its life."""
+    """The content of `path`. When it does not exist, write `make` there first: a pod keeps it for its life."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

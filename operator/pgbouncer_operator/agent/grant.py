@@ -1,4 +1,4 @@
-"""Which cap of the ledger this pod may act on. Pure; memory and the time waited are arguments."""
+"""Which grant of the ledger this pod may use. Pure; the grant before and the time waited are arguments."""
 
 from dataclasses import dataclass, replace
 
@@ -6,50 +6,56 @@ from pgbouncer_operator.agent.mounts import Mounts
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What this pod has accepted, across restarts of the agent. seq: of the ledger.
-
-    cap: server connections, 0 before any grant. since: the ledger's sequence when this cap was set; it grows with each
-    word about this pod, so 5 → 10 → 5 is never taken for one 5, and other pods' grants are no change for this one.
-    """
+class AcceptedGrant:
+    """The grant that this pod uses. It outlives a restart of the agent."""
 
     seq: int = 0
+    """Highest sequence of the ledger that this pod has read."""
     cap: int = 0
+    """The most server connections of this pod; 0 before the first grant."""
     since: int = 0
+    """Sequence of the ledger that set `cap`.
+
+    It grows with each change of this pod's grant, so that a grant of 5, then 10, then 5 are three grants. Grants of
+    other pods do not change it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """The right this pod acts on; `complaint` says why it is not the mounted ledger's, or is empty."""
+class Acceptance:
+    """The grant to use from now on."""
 
-    seen: Seen
-    complaint: str = ""
+    grant: AcceptedGrant
+    problem: str = ""
+    """Why it is not the grant of the mounted ledger; empty when it is."""
 
 
-def hold(mounts: Mounts, seen: Seen, waited: float, static_after: float) -> Held:
-    """The cap to act on now; its cap is 0 while there is none.
+def accept(mounts: Mounts, grant: AcceptedGrant, waited: float, static_after: float) -> Acceptance:
+    """The grant to use after `grant`; its cap is 0 while the pod has none.
 
-    waited: seconds since the agent began to look. A pod that has once held a cap keeps it when its entry is gone: only
-    the operator takes a cap back, and it charges the pod until this has happened. An older ledger than one seen is the
-    late write of somebody who no longer leads, so it is refused.
+    waited: seconds since the agent started. static_after: seconds after which a pod without a grant uses the static
+    share. A pod that has a grant keeps it when its entry is gone from the ledger: only the operator takes connections
+    back, and it charges the pod until the pod has confirmed. A ledger with a lower sequence is the late write of an
+    operator that does not lead any more, so the pod refuses it.
     """
     grants = mounts.grants
     if grants is None:
-        return Held(seen, mounts.grants_error)
-    if grants.seq < seen.seq:
-        return Held(seen, f"the ledger went back from sequence {seen.seq} to {grants.seq}: the older one is refused")
+        return Acceptance(grant, mounts.grants_error)
+    if grants.seq < grant.seq:
+        return Acceptance(
+            grant, f"the ledger went back from sequence {grant.seq} to {grants.seq}: the agent refuses the older one"
+        )
     entry = grants.pods.get(mounts.uid)
     if entry is not None and entry.cap > 0:
-        return Held(Seen(grants.seq, entry.cap, entry.seq))
-    if seen.cap:
-        return Held(replace(seen, seq=grants.seq))
+        return Acceptance(AcceptedGrant(grants.seq, entry.cap, entry.seq))
+    if grant.cap:
+        return Acceptance(replace(grant, seq=grants.seq))
     if waited >= static_after and grants.static > 0:
-        return Held(Seen(grants.seq, grants.static, grants.seq))
-    return Held(Seen(grants.seq), _lacking(mounts, grants.static, static_after))
+        return Acceptance(AcceptedGrant(grants.seq, grants.static, grants.seq))
+    return Acceptance(AcceptedGrant(grants.seq), _no_grant(mounts, grants.static, static_after))
 
 
-def _lacking(mounts: Mounts, static: int, static_after: float) -> str:
-    rest = (
-        f"it takes the static share of {static} after {static_after:g} s" if static > 0 else "there is no static share"
-    )
-    return f"the ledger holds no grant for pod {mounts.uid or '(uid not mounted yet)'}; {rest}"
+def _no_grant(mounts: Mounts, static: int, static_after: float) -> str:
+    pod = mounts.uid or "(uid not mounted yet)"
+    share = f"after {static_after:g} s the pod uses the static share of {static}" if static > 0 else "no static share"
+    return f"the ledger holds no grant for pod {pod}; {share}"

@@ -1,4 +1,4 @@
-"""Sleep until a volume or the run directory changes: inotify, because even idle polling costs CPU in every pod."""
+"""Sleep until a volume or the run directory changes. inotify, because even idle polling costs CPU in every pod."""
 
 import contextlib
 import ctypes
@@ -7,15 +7,14 @@ import os
 import select
 from collections.abc import Iterable
 
-_CREATED_OR_MOVED_IN = (
-    0x100 | 0x80
-)  # IN_CREATE | IN_MOVED_TO: a new `..data` link, PgBouncer's socket, the drain's flag
+# IN_CREATE | IN_MOVED_TO: a new `..data` link, PgBouncer's socket, drain.py's file. See inotify(7).
+_CREATED_OR_MOVED_IN = 0x100 | 0x80
 
 
-class Notice:
-    """Wakes its one waiter. Without inotify (a limit of the node) it degrades to short sleeps: nothing is ever missed.
+class Inotify:
+    """Wakes one waiter. Without inotify (a node has a limit of watches) it sleeps shortly instead: no change is missed.
 
-    kubelet renames on the node's side of the mount; inotify follows the inode, so it is seen inside as well.
+    kubelet renames files on the node's side of the mount. inotify watches the inode, so the container sees it too.
     """
 
     def __init__(self, fallback: float) -> None:
@@ -27,7 +26,7 @@ class Notice:
         self._complete = False
 
     def watch(self, directories: Iterable[str]) -> None:
-        """Watch these directories besides those watched already; one that is not there is not missed."""
+        """Watch these directories besides those watched already. A directory that does not exist is left out."""
         self._complete = self._inotify >= 0
         for directory in directories:
             added = self._libc.inotify_add_watch(self._inotify, os.fsencode(directory), _CREATED_OR_MOVED_IN)
@@ -35,7 +34,7 @@ class Notice:
                 self._complete = False
 
     def wait(self, seconds: float) -> bool:
-        """Return at a change, a signal, or after `seconds`; whether there was one of the first two."""
+        """Return at a change, at a signal, or after `seconds`. True for a change or a signal."""
         sources = [self._wake] + ([self._inotify] if self._inotify >= 0 else [])
         longest = seconds if self._complete else min(seconds, self._fallback)
         ready = select.select(sources, [], [], longest)[0]

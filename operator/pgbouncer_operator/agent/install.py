@@ -1,15 +1,15 @@
-"""Bring a configuration into force: files, RELOAD, RECONNECT; and prove afterwards that it is."""
+"""Bring a configuration into force (files, RELOAD, RECONNECT), and verify afterwards that it is in force."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pgbouncer_operator.agent import console, files
 from pgbouncer_operator.agent.candidate import Candidate
-from pgbouncer_operator.agent.console import CommandRefused, Look, Unreachable
+from pgbouncer_operator.agent.console import CommandRefused, Observation, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.state import AgentProblem, ProblemReason
 
-QUIET_SECONDS = 5.0
+PAUSE_SECONDS = 5.0  # for the last transactions of a database that is removed
 
 
 def write(candidate: Candidate) -> None:
@@ -17,15 +17,15 @@ def write(candidate: Candidate) -> None:
     files.write(candidate.files())
 
 
-def quiet(settings: AgentSettings, databases: Iterable[str]) -> None:
-    """Let transactions of databases that go away end, for a moment: a RELOAD without them cuts their clients at once.
+def pause_removed(settings: AgentSettings, databases: Iterable[str]) -> None:
+    """Pause databases before a RELOAD removes them: it closes their clients at once, in the middle of a transaction.
 
-    PAUSE answers when the last server connection is given back. Who holds on for longer than QUIET_SECONDS is cut.
+    PAUSE answers when the last server connection is idle. A transaction that lasts longer than PAUSE_SECONDS is cut.
     """
     for name in databases:
         try:
             console.command(settings, f"DISABLE {console.quoted(name)}")
-            console.command(settings, f"PAUSE {console.quoted(name)}", seconds=QUIET_SECONDS)
+            console.command(settings, f"PAUSE {console.quoted(name)}", seconds=PAUSE_SECONDS)
         except (Unreachable, CommandRefused):
             continue
 
@@ -43,38 +43,40 @@ def load(settings: AgentSettings, renewed: Iterable[str]) -> AgentProblem | None
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What verification found. read: the configuration was read to its last line and its limits are in force.
-
-    over: databases that still hold more server connections than they may.
-    """
+    """The result of comparing what PgBouncer shows with what it should run."""
 
     read: bool
+    """PgBouncer has read the configuration to its last line, and its limits are in force."""
     over: tuple[str, ...]
-    complaint: str = ""
+    """Databases that hold more server connections than their shares."""
+    message: str = ""
+    """Why the configuration is not in force; empty when it is."""
 
     @property
-    def known(self) -> tuple[str, ...] | None:
-        """`over`, None where its limits are not in force: who holds little may yet take much."""
+    def known_over(self) -> tuple[str, ...] | None:
+        """`over`; None while the limits are not in force: a database that holds few connections may still open more."""
         return self.over if self.read else None
 
 
-def verify(candidate: Candidate, seen: Look) -> Verification:
+def verify(candidate: Candidate, observation: Observation) -> Verification:
     """Compare what PgBouncer shows with what it should run. Pure."""
-    over = passed(candidate, seen)
-    if seen.marker != candidate.marker:
+    over = over_limit(candidate, observation)
+    if observation.marker != candidate.marker:
         return Verification(
-            False, over, f"PgBouncer runs configuration {seen.marker or '(none)'}, not {candidate.marker}"
+            False, over, f"PgBouncer runs configuration {observation.marker or '(none)'}, not {candidate.marker}"
         )
     for name, share in sorted(candidate.shares.items()):
-        found = seen.databases.get(name)
-        if found is None:
+        row = observation.databases.get(name)
+        if row is None:
             return Verification(False, over, f"PgBouncer does not know database {name}")
-        if found.limit != share:
-            return Verification(False, over, f"PgBouncer allows database {name} {found.limit} connections, not {share}")
+        if row.limit != share:
+            message = f"PgBouncer allows database {name} {row.limit} server connections, not {share}"
+            return Verification(False, over, message)
     return Verification(True, over)
 
 
-def passed(candidate: Candidate, seen: Look) -> tuple[str, ...]:
+def over_limit(candidate: Candidate, observation: Observation) -> tuple[str, ...]:
     """The databases that hold more server connections than their shares. Pure."""
     shares = sorted(candidate.shares.items())
-    return tuple(name for name, share in shares if name in seen.databases and seen.databases[name].open > share)
+    rows = observation.databases
+    return tuple(name for name, share in shares if name in rows and rows[name].open > share)

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the pod, read from the console at each scrape."""
+"""Prometheus metrics of the pod. Each scrape reads PgBouncer's console."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 
 from pgbouncer_operator.agent import console, wire
 from pgbouncer_operator.agent.console import CommandRefused, Unreachable
-from pgbouncer_operator.agent.draining import Drained
+from pgbouncer_operator.agent.draining import DrainResult
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.state import AgentState, ProblemReason
 
@@ -45,15 +45,15 @@ STATS = {
 }
 
 
-def render(settings: AgentSettings, state: AgentState, drained: Drained | None) -> str:
-    """The text of a scrape. While the console is silent, the agent's own metrics only, and pgbouncer_up is 0."""
+def render(settings: AgentSettings, state: AgentState, drained: DrainResult | None) -> str:
+    """The text of a scrape. When the console does not answer, pgbouncer_up is 0 and its metrics are left out."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Scrape(settings, state, drained))
     return generate_latest(registry).decode()
 
 
 class _Scrape:
-    def __init__(self, settings: AgentSettings, state: AgentState, drained: Drained | None) -> None:
+    def __init__(self, settings: AgentSettings, state: AgentState, drained: DrainResult | None) -> None:
         self._settings = settings
         self._state = state
         self._drained = drained
@@ -102,7 +102,7 @@ def of_stats(rows: list[wire.Row]) -> Iterator[Metric]:
 
 
 def of_agent(state: AgentState) -> Iterator[Metric]:
-    """What the agent knows: the same as /state."""
+    """What the agent reports: the same as /state."""
     for name, text, value in (
         ("server_connections", "Server connections of this pod.", state.open),
         ("server_connections_busy", "Server connections at work for a client.", state.busy),
@@ -126,8 +126,8 @@ def of_agent(state: AgentState) -> Iterator[Metric]:
     yield InfoMetricFamily("pgbouncer_operator_agent_configuration", "What the pod runs.", value=facts)
 
 
-def of_drain(drained: Drained | None) -> Iterator[Metric]:
-    """What became of the clients of a drain; nothing while the pod does not drain."""
+def of_drain(drained: DrainResult | None) -> Iterator[Metric]:
+    """What became of the clients of a drain; no metric while the pod does not drain."""
     if drained is None:
         return
     clients = GaugeMetricFamily(

@@ -1,7 +1,8 @@
-"""What kubelet mounted, read into one frozen value. Nothing is decided here but whether a user's Secret can be used.
+"""The volumes that kubelet mounts, read into one frozen value. The only decision here: can a user's Secret be used?
 
-kubelet replaces a volume's content by moving its `..data` link to a new directory: the link's target is the content's
-generation, and files of one generation belong together.
+kubelet replaces the content of a volume by moving its `..data` link to a new directory. The link's target is called
+the generation of the content here; files of one generation belong together.
+https://pkg.go.dev/k8s.io/kubernetes/pkg/volume/util#AtomicWriter
 """
 
 import os
@@ -17,14 +18,14 @@ from pgbouncer_operator.protocol.grants import Grants, GrantsError
 from pgbouncer_operator.protocol.intent import SYSTEM_CA, AuthQueryIntent, Intent, IntentError, UserIntent
 from pgbouncer_operator.protocol.traffic import paused_until
 
-AUTH_QUERY = "authQuery"  # the handle of the role that looks up logins; a user's handle has no capital
+AUTH_QUERY = "authQuery"  # the handle of the role that looks up logins; a user's handle has no capital letter
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))")
 _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A login and its password, which no representation shows."""
+    """A login and its password. `repr` hides the password."""
 
     login: str
     password: str = field(repr=False)
@@ -32,67 +33,72 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class MountedUser:
-    """One user's Secret. credential: None when it cannot be used. message: what is wrong and what to do, or empty.
-
-    generation: target of the volume's `..data` link; it changes when the Secret does and holds nothing of it.
-    """
+    """One user's Secret."""
 
     credential: Credential | None
+    """None when the Secret cannot be used."""
     message: str = ""
+    """What is wrong and what to do about it; empty when nothing is."""
     generation: str = ""
+    """Target of the volume's `..data` link. It changes with the Secret and tells nothing of its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mounts:
-    """One look at every mount. A document that is absent or wrong is None with a message.
-
-    intent: the candidate where the pod's annotation names it, else the current one.
-    users: by handle (users[].name), in the intent's order, last the role that looks up logins under AUTH_QUERY.
-    ca, certificate, key: bytes of the CA and of the pair for clients, empty when there is none.
-    generations: of the volumes that hold them, by ca and tls, where they are mounted; see MountedUser.
-    pause_until: unix seconds until which traffic is asked to be held back, None when it is to flow.
-    """
+    """The content of every volume."""
 
     intent: Intent | None = None
+    """The candidate when the pod's annotation names it, else the current one. None when it cannot be read."""
     intent_error: str = ""
+    """Why `intent` is None."""
     grants: Grants | None = None
+    """None when it cannot be read."""
     grants_error: str = ""
+    """Why `grants` is None."""
     users: Mapping[str, MountedUser] = field(default_factory=dict)
+    """By handle (users[].name) in the intent's order; the last is the role that looks up logins, as AUTH_QUERY."""
     ca: bytes = b""
+    """The CA of PostgreSQL in PEM; empty for none."""
     certificate: bytes = b""
+    """The certificate for clients in PEM; empty for none."""
     key: bytes = field(default=b"", repr=False)
+    """The key of `certificate`."""
     generations: Mapping[str, str] = field(default_factory=dict)
+    """Generations of the volumes of CA and certificate, by `ca` and `tls`, where they are mounted."""
     uid: str = ""
+    """The pod's uid; empty before the downward API's volume is mounted."""
     annotations: Mapping[str, str] = field(default_factory=dict)
+    """The pod's annotations."""
     pause_until: int | None = None
+    """Unix seconds until which queries are held back; None when they flow."""
 
 
 def volumes(settings: AgentSettings) -> list[str]:
     """The directories of every volume that is mounted."""
     users = str(settings.users_dir)
-    found = [settings.config_dir, settings.grants_dir, settings.pod_dir, settings.ca_dir, settings.tls_dir]
+    fixed = [settings.config_dir, settings.grants_dir, settings.pod_dir, settings.ca_dir, settings.tls_dir]
     try:
         mounted = sorted(os.listdir(users))
     except OSError:
-        mounted = []  # no users directory: no users, which reading will tell
-    return [*(str(each) for each in found), *(f"{users}/{each}" for each in mounted)]
+        mounted = []  # no users directory: `read` reports the Secrets that are absent
+    return [*(str(each) for each in fixed), *(f"{users}/{each}" for each in mounted)]
 
 
 def fingerprint(volumes: Sequence[str]) -> tuple[str, ...]:
-    """The generation of every volume: equal means nothing changed. Cheap enough to ask many times a second."""
+    """The generation of every volume. It changes when a volume does, and costs one readlink for each."""
     return tuple(_generation(each) for each in volumes)
 
 
 def read(settings: AgentSettings, last: Mapping[str, Credential]) -> Mounts:
-    """Read every mount. `last`: the credentials that worked last by handle, kept for Secrets that became unusable.
+    """Read every volume. last: by handle, the last usable credentials; they stay for a Secret that became unusable.
 
-    Read again when a volume was replaced meanwhile: the one that went away looked empty, as if nothing were asked for.
+    Reads again when kubelet replaced a volume meanwhile: the old generation looked empty while it was removed.
     """
     while True:
         before = fingerprint(volumes(settings))
-        found = _read(settings, last)
+        mounts = _read(settings, last)
         if fingerprint(volumes(settings)) == before:
-            return found
+            return mounts
 
 
 def _read(settings: AgentSettings, last: Mapping[str, Credential]) -> Mounts:
@@ -113,23 +119,23 @@ def _read(settings: AgentSettings, last: Mapping[str, Credential]) -> Mounts:
     name = mounts.intent.server_tls.ca
     ca = _ca(settings, name) if name not in {"", SYSTEM_CA} else b""
     certificate, key = _pair(settings) if mounts.intent.client_tls else (b"", b"")
-    found = {"ca": _generation(str(settings.ca_dir)), "tls": _generation(str(settings.tls_dir))}
-    generations = {volume: generation for volume, generation in found.items() if generation}
+    mounted = {"ca": _generation(str(settings.ca_dir)), "tls": _generation(str(settings.tls_dir))}
+    generations = {volume: generation for volume, generation in mounted.items() if generation}
     return replace(mounts, users=users, ca=ca, certificate=certificate, key=key, generations=generations)
 
 
 def _ca(settings: AgentSettings, name: str) -> bytes:
-    """The CA's certificates. While what backend.tls.ca refers to is emptied or deleted, those installed last serve."""
+    """The CA of PostgreSQL. When the mounted one is emptied or deleted, the installed one stays."""
     mounted = _volume(settings.ca_dir).get(name, b"")
-    installed = settings.run_dir / "ca" / name  # as compose.paths has it
+    installed = settings.run_dir / "ca" / name  # as candidate.paths says
     return mounted if mounted or not installed.is_file() else installed.read_bytes()
 
 
 def _pair(settings: AgentSettings) -> tuple[bytes, bytes]:
-    """The certificate and key for clients. While the Secret is emptied or deleted, those installed last serve on."""
+    """The certificate and key for clients. When the Secret is emptied or deleted, the installed pair stays."""
     mounted = _volume(settings.tls_dir)
     if not any(mounted.get(each) for each in naming.TLS_KEYS):
-        installed = settings.run_dir / "tls"  # as composition.Paths has it
+        installed = settings.run_dir / "tls"  # as composition.Paths says
         mounted = {each: (installed / each).read_bytes() for each in naming.TLS_KEYS if (installed / each).is_file()}
     certificate, key = (mounted.get(each, b"") for each in naming.TLS_KEYS)
     return certificate, key
@@ -140,7 +146,7 @@ def _lookup_user(query: AuthQueryIntent) -> UserIntent:
 
 
 def _documents(settings: AgentSettings, wanted: str) -> Mounts:
-    """wanted: the hash that the pod's annotation names, empty for none: then a candidate is not for this pod."""
+    """Intent and grants. wanted: the hash in the pod's annotation; empty for none, then the candidate is not read."""
     grants, grants_error = None, ""
     intent, intent_error = _intent(settings, naming.INTENT_KEY)
     if wanted and (intent is None or intent.digest != wanted):
@@ -164,7 +170,7 @@ def _intent(settings: AgentSettings, key: str) -> tuple[Intent | None, str]:
 
 
 class _Absent(Exception):
-    """A mount has not the file that is looked for."""
+    """A volume does not hold the file."""
 
 
 def _document(directory: Path, key: str) -> str:
@@ -177,16 +183,16 @@ def _document(directory: Path, key: str) -> str:
 def _user(settings: AgentSettings, user: UserIntent, last: Credential | None) -> MountedUser:
     directory = settings.users_dir / user.mount
     generation, files = _contents(directory)
-    found = credential(user, files)
-    if isinstance(found, Credential):
-        return MountedUser(found, "", generation)
+    result = credential(user, files)
+    if isinstance(result, Credential):
+        return MountedUser(result, "", generation)
     if last is None:
-        return MountedUser(None, found, generation)
-    return MountedUser(last, f"{found} The credentials read before stay in use.", generation)
+        return MountedUser(None, result, generation)
+    return MountedUser(last, f"{result} The credentials read before stay in use.", generation)
 
 
 def credential(user: UserIntent, files: Mapping[str, bytes]) -> Credential | str:
-    """The login and password in a Secret's files, or what is wrong with them. Never a value in the message."""
+    """The login and password in a Secret's files, or what is wrong with them. The message holds no value."""
     whose, place = f"user {user.name}", f"users[{user.name}]"
     if user.name == AUTH_QUERY:
         whose = place = AUTH_QUERY
@@ -196,10 +202,10 @@ def credential(user: UserIntent, files: Mapping[str, bytes]) -> Credential | str
     values = []
     for name, setting in ((key, "usernameKey"), (user.password_key, "passwordKey")):
         if name not in files:
-            found = ", ".join(sorted(files))
-            return f"The Secret of {whose} has no key {name}; found: {found}. Set {place}.{setting}."
-        if complaint := _complaint(files[name]):
-            return f"Key {name} in the Secret of {whose} {complaint}."
+            keys = ", ".join(sorted(files))
+            return f"The Secret of {whose} has no key {name}; found: {keys}. Set {place}.{setting}."
+        if defect := _defect(files[name]):
+            return f"Key {name} in the Secret of {whose} {defect}."
         values.append(files[name].decode())
     login, password = values
     if problem := userlist.check(login, password):
@@ -207,8 +213,8 @@ def credential(user: UserIntent, files: Mapping[str, bytes]) -> Credential | str
     return Credential(login, password)
 
 
-def _complaint(value: bytes) -> str:
-    """Why PgBouncer could not use this value, or nothing."""
+def _defect(value: bytes) -> str:
+    """Why PgBouncer cannot use this value; empty when it can."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -217,7 +223,7 @@ def _complaint(value: bytes) -> str:
 
 
 def parse_annotations(text: str) -> dict[str, str]:
-    """A downward API file of annotations: one `key="value"` a line, the value quoted as Go quotes strings."""
+    """Read the downward API's file of annotations: one `key="value"` a line, the value quoted by Go's strconv.Quote."""
     annotations = {}
     for line in text.split("\n"):
         key, _, quoted = line.partition("=")
@@ -240,12 +246,15 @@ def _generation(directory: str) -> str:
 
 
 def _volume(directory: Path) -> dict[str, bytes]:
-    """The files of a volume's present generation; none when nothing is mounted or it changes at this very moment."""
+    """The files of a volume; none when nothing is mounted or kubelet replaces the volume just now."""
     return _contents(directory)[1]
 
 
 def _contents(directory: Path) -> tuple[str, dict[str, bytes]]:
-    """A generation and its files. They are looked up once: content under a newer name would pass for the new one."""
+    """The generation of a volume and its files.
+
+    The link is read once, so that files of the old generation never count as those of a new one.
+    """
     generation = _generation(str(directory))
     if not generation:
         return "", {}
@@ -255,7 +264,7 @@ def _contents(directory: Path) -> tuple[str, dict[str, bytes]]:
             if path.is_file():
                 files[path.name] = path.read_bytes()
     except OSError:
-        return generation, {}  # replaced while it was read, so everything is read again
+        return generation, {}  # replaced meanwhile: `read` reads everything again
     return generation, files
 
 

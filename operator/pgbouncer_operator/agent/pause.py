@@ -1,69 +1,71 @@
-"""Hold every database's traffic back until a deadline, and let it flow again: PAUSE and RESUME of this PgBouncer.
+"""PAUSE and RESUME of this PgBouncer: hold the queries of every database back until a deadline, then let them flow.
 
-The agent keeps the deadline alone, so traffic flows again whether or not anybody is there to say so. PAUSE is given
-without waiting for its answer, which comes only when the transactions of every paused database have ended: one long
-transaction would hold the others back. Whether a database rests is seen in SHOW POOLS instead.
-A database that somebody else paused by hand is none of ours, so a file remembers that the pause is.
+The agent keeps the deadline alone, so queries flow again without an operator. It sends PAUSE without waiting for the
+answer: PgBouncer answers when all transactions of the database have ended, and one long transaction would delay the
+PAUSE of the other databases. SHOW POOLS shows instead whether a database is idle.
+The agent resumes only what it has paused: a file remembers that the pause is its own and not an administrator's.
+PAUSE: https://www.pgbouncer.org/usage.html#process-controlling-commands
 """
 
 import time
 
 from pgbouncer_operator.agent import console, files
-from pgbouncer_operator.agent.console import CommandRefused, Look, Unreachable
+from pgbouncer_operator.agent.console import CommandRefused, Observation, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.state import AgentProblem, Flow, ProblemReason
 
-HELD = "paused-by-agent"
-HURRY_SECONDS = 5.0  # how long transactions are watched closely; a longer one is looked at once in a beat
+PAUSED_BY_AGENT = "paused-by-agent"
+WATCH_SECONDS = 5.0  # the agent watches the last transactions closely for so long; after that once in a beat
 
 
-def flow(seen: Look) -> Flow:
-    """Paused only when every database is, and none of their transactions runs any more. Pure."""
-    rests = bool(seen.databases) and all(each.paused for each in seen.databases.values()) and not seen.figures.busy
-    return Flow.PAUSED if rests else Flow.FLOWING
+def flow(observation: Observation) -> Flow:
+    """Paused when every database is paused and no transaction runs. Pure."""
+    databases = observation.databases.values()
+    paused = bool(databases) and all(each.paused for each in databases) and not observation.figures.busy
+    return Flow.PAUSED if paused else Flow.FLOWING
 
 
 def holds(until: int | None, now: float, draining: bool) -> bool:
-    """Whether traffic is to be held back at `now` (unix time). A draining pod's clients must be able to leave. Pure."""
+    """Whether queries are held back at `now` (Unix seconds). Clients of a draining pod must be able to leave. Pure."""
     return until is not None and now < until and not draining
 
 
 class TrafficControl:
-    """Brings PgBouncer to what is asked. One thread uses it."""
+    """Brings PgBouncer to the traffic that is asked for. One thread uses it."""
 
     def __init__(self, settings: AgentSettings) -> None:
-        """An earlier worker may have paused: its mark is in the run directory."""
-        self.asked = False  # whether traffic is held back now
+        """A file in the run directory shows a pause of an earlier worker."""
+        self.asked = False  # whether queries are held back now
         self._settings = settings
-        self._mark = settings.run_dir / HELD
+        self._mark = settings.run_dir / PAUSED_BY_AGENT
         self._until: int | None = None
         self._begun = 0.0
-        self._rests = True
+        self._settled = True  # PgBouncer does what is asked
 
     @property
     def pause(self) -> float:
-        """Seconds until there is something to do again."""
+        """Seconds until the next `step` is due."""
         left = max(0.0, self._until - time.time()) if self.asked and self._until is not None else float("inf")
-        hurried = not self._rests and time.monotonic() < self._begun + HURRY_SECONDS
-        return min(left, self._settings.poll) if hurried else left
+        watched = not self._settled and time.monotonic() < self._begun + WATCH_SECONDS
+        return min(left, self._settings.poll) if watched else left
 
     def step(self, until: int | None, draining: bool) -> bool:
-        """Pause or resume as asked; whether anything was changed. until: unix seconds, None for traffic that flows."""
+        """Pause or resume. True when it sent a command. until: Unix seconds, None for queries that flow."""
         asked = holds(until, time.time(), draining)
         if asked != self.asked:
-            self._begun, self._rests = time.monotonic(), False
+            self._begun, self._settled = time.monotonic(), False
         self.asked, self._until = asked, until
         if not asked and not self._mark.exists():
-            self._rests = True
+            self._settled = True
             return False
         try:
-            seen = console.look(self._settings)
-            return self._hold(seen) if asked else self._release(seen)
+            observation = console.observe(self._settings)
+            return self._hold(observation) if asked else self._release(observation)
         except (Unreachable, CommandRefused):
-            return False  # a PgBouncer that comes up again is paused then, or flows anyway
+            return False  # the next turn pauses a PgBouncer that has started again; without a pause it flows anyway
 
     def problem(self) -> AgentProblem | None:
-        """That a pause is still asked for and its time is over."""
+        """A problem while the pause is still asked for and its time is over."""
         if self._until is None or time.time() < self._until:
             return None
         return AgentProblem(
@@ -72,18 +74,18 @@ class TrafficControl:
             "set traffic to Flowing before you pause again, and raise pauseTimeoutSeconds if more time is needed",
         )
 
-    def _hold(self, seen: Look) -> bool:
-        flowing = [name for name, each in seen.databases.items() if not each.paused]
+    def _hold(self, observation: Observation) -> bool:
+        flowing = [name for name, each in observation.databases.items() if not each.paused]
         if flowing:
             files.kept(self._mark, b"")
             console.pause(self._settings, flowing)
-        self._rests = flow(seen) is Flow.PAUSED
+        self._settled = flow(observation) is Flow.PAUSED
         return bool(flowing)
 
-    def _release(self, seen: Look) -> bool:
-        paused = [name for name, each in seen.databases.items() if each.paused]
-        console.unbound(self._settings)  # a worker that was killed in the middle of a pause may have left it
+    def _release(self, observation: Observation) -> bool:
+        paused = [name for name, each in observation.databases.items() if each.paused]
+        console.lift_user_limit(self._settings)  # a worker that was killed in the middle of a pause may have left it
         console.command(self._settings, *(f"RESUME {console.quoted(name)}" for name in paused))
         self._mark.unlink(missing_ok=True)
-        self._rests = True
+        self._settled = True
         return bool(paused)

@@ -1,8 +1,8 @@
 """Readiness and liveness of the pgbouncer container: a login to the console over TCP. Exit 0 when it answers.
 
-A login knows a hung process, for which the kernel still accepts connections; and it stays well
-when PostgreSQL is down or max_client_conn is reached: the console is exempt.
-Run as `python3 -IS probe.py [run directory] [port]`; standard library only.
+A login fails when the process hangs; a TCP connection alone would not, since the kernel accepts it. A login to the
+console works when PostgreSQL is down and when max_client_conn is reached.
+Run as `python3 -IS probe.py [run directory] [port]`. It uses the standard library only.
 """
 
 import os
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _login(user: str, port: int) -> None:
-    """In plain text, or with TLS where PgBouncer lets nobody in without."""
+    """Log in without TLS, and with TLS where PgBouncer requires it."""
     try:
         with wire.Session(_connect(port)) as session:
             session.login(user, "pgbouncer")
@@ -49,14 +49,14 @@ def _connect(port: int) -> socket.socket:
 
 
 def _secured(port: int) -> socket.socket:
-    import ssl  # only where it is needed: a probe runs often
+    import ssl  # imported only where it is needed: a probe runs often
 
     connection = _connect(port)
     connection.sendall(struct.pack("!ii", 8, 80877103))  # SSLRequest
     if connection.recv(1) != b"S":
-        raise OSError("it asks for TLS and does not offer it")
+        raise OSError("it requires TLS and does not offer it")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False  # no certificate names 127.0.0.1, and nobody else can listen there
+    context.check_hostname = False  # no certificate names 127.0.0.1, and no other process can listen there
     context.verify_mode = ssl.CERT_NONE
     return context.wrap_socket(connection)
 

@@ -1,4 +1,4 @@
-"""Prove a configuration on a throw-away PgBouncer before anything that serves sees it: about 25 ms."""
+"""Prove a configuration on a PgBouncer without clients, before the running one reads it. It takes about 25 ms."""
 
 import contextlib
 import shutil
@@ -16,16 +16,19 @@ from pgbouncer_operator.agent.candidate import Candidate
 from pgbouncer_operator.agent.settings import AgentSettings
 
 START_SECONDS = 5.0
-_LOOK_SECONDS = 0.002
+_POLL_SECONDS = 0.002
 _PREFIX = "trial-"
 
 
-class Refused(Exception):
-    """PgBouncer does not take the configuration; the message is its own, without secrets."""
+class ConfigurationRefused(Exception):
+    """PgBouncer refuses the configuration. The message is its own, without secrets."""
 
 
 def prove(candidate: Candidate, settings: AgentSettings) -> None:
-    """Start PgBouncer on `candidate` without a TCP port, ask what it read, end it. Refused says why it cannot serve."""
+    """Start PgBouncer on `candidate` without a TCP port, read its marker, and end it.
+
+    Raises ConfigurationRefused when PgBouncer does not start or does not read the configuration to its last line.
+    """
     _check_ca(candidate)
     with _directory(settings) as directory:
         composition = candidate.composition
@@ -39,43 +42,47 @@ def prove(candidate: Candidate, settings: AgentSettings) -> None:
                 [*settings.pgbouncer, own.ini], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
             )
         try:
-            found = _marker(process, directory / settings.console.name)
+            marker = _marker(process, directory / settings.console.name)
         finally:
             process.kill()
             process.wait()
-        if found != trial.marker:
-            said = _complaint(log.read_text(errors="replace"))
-            raise Refused(scrub(said, candidate) if said else "PgBouncer stopped reading it without saying where")
+        if marker != trial.marker:
+            error = _first_error(log.read_text(errors="replace")) or "it was not read to its end, and the log is empty"
+            raise ConfigurationRefused(scrub(error, candidate))
 
 
 def clean(settings: AgentSettings) -> None:
-    """Take away what a worker that was killed in a proof has left."""
+    """Remove what a worker that was killed during a proof left."""
     for directory in settings.run_dir.glob(f"{_PREFIX}*"):
         shutil.rmtree(directory, ignore_errors=True)
 
 
 def _check_ca(candidate: Candidate) -> None:
-    """PgBouncer takes a CA file without a certificate in it, and fails at the first connection only."""
+    """PgBouncer accepts a CA file without a certificate, and fails at the first connection to the server."""
     if not candidate.ca:
         return
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=candidate.ca.decode("ascii"))
     except (ssl.SSLError, UnicodeDecodeError):
         name = candidate.composition.intent.server_tls.ca
-        raise Refused(f"{name} holds no certificate in PEM format: correct what backend.tls.ca refers to") from None
+        raise ConfigurationRefused(
+            f"{name} holds no certificate in PEM format: correct what backend.tls.ca refers to"
+        ) from None
 
 
 def _check_certificate(trial: Candidate) -> None:
-    """OpenSSL says what is wrong with the pair; PgBouncer would only say that TLS could not be set up."""
+    """OpenSSL says what is wrong with certificate and key; PgBouncer only logs that it cannot set up TLS."""
     if trial.composition.intent.client_tls is None:
         return
     paths = trial.composition.paths
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(paths.certificate, paths.key, password=lambda: b"")
     except OSError as error:
-        said = getattr(error, "reason", None) or "not in PEM format"
+        reason = getattr(error, "reason", None) or "not in PEM format"
         pair = " and ".join(naming.TLS_KEYS)
-        raise Refused(f"{pair} of clients.tls.secretName cannot be used: {said}. Correct the Secret") from None
+        raise ConfigurationRefused(
+            f"{pair} of clients.tls.secretName cannot be used: {reason}. Correct the Secret"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -83,21 +90,21 @@ def _startable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Refused(f"PgBouncer cannot be started: {error}") from None
+        raise ConfigurationRefused(f"PgBouncer cannot be started: {error}") from None
 
 
 def _marker(process: subprocess.Popen[bytes], socket: Path) -> str:
-    """What the process has read to the end; empty when it did not start."""
+    """The marker of the configuration that the process has read to its end; empty when it did not start."""
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
         with contextlib.suppress(OSError, wire.WireError), wire.console(str(socket), START_SECONDS) as session:
             return console.marker(session.query("SHOW CONFIG"))
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     return ""
 
 
-def _complaint(log: str) -> str:
-    """The first thing PgBouncer calls an error, without its time stamp and process number."""
+def _first_error(log: str) -> str:
+    """The first error in PgBouncer's log, without timestamp and process id; empty when the log is."""
     lines = [line.partition("] ")[2] or line for line in log.splitlines()]
     levels = ("ERROR", "FATAL", "WARNING")
     return next((line for level in levels for line in lines if line.startswith(level)), lines[0] if lines else "")

@@ -1,10 +1,10 @@
-"""Databases on their way out: no new logins, time for clients to leave, and an end for their transactions.
+"""Removed databases: they refuse new logins, and their clients get time to leave and to end their transactions.
 
-A RELOAD without a database cuts its clients wherever they are, so a removed one stays in the configuration, disabled,
-until its clients have left or the pool's drain timeout is over. Then it is paused, which lets transactions end, and
-taken out. In session mode a client gives nothing back, so the timeout cuts it.
-It keeps the server connections that are in use, and gives up each one that is not: a share that its clients cannot
-come below would hold back every database that is to have more.
+A RELOAD without a database closes its clients at once, in the middle of a transaction. So a removed database stays in
+the configuration, disabled, until its clients have left or the pool's drain timeout is over. Then the agent pauses it,
+so that transactions end, and takes it out. In session mode a client holds its connection, so the timeout cuts it.
+The share of a removed database falls with the connections that its clients use. Otherwise other databases could not
+get the connections that are free.
 """
 
 import contextlib
@@ -19,121 +19,128 @@ from pgbouncer_operator.agent.console import CommandRefused, DatabaseRow, Unreac
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent
 
-MEMORY = "lingering"
-TRANSACTION_SECONDS = 60.0  # that a paused database gets for its last transactions
-DEFAULT_SECONDS = 120  # for clients to leave, where an older operator did not say
+FILE = "lingering"  # in the run directory
+TRANSACTION_SECONDS = 60.0  # for the last transactions of a paused database
+DEFAULT_SECONDS = 120  # for clients to leave, when the intent of an older operator has no drain_seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
-    """A database that the pool serves no more. until: unix seconds at which its clients' time is over.
-
-    The database's max is what it may still hold in this pod; it only falls.
-    """
+class RemovedDatabase:
+    """A database that is no longer in the intent and still has clients."""
 
     database: DatabaseIntent
+    """Its `max` is its share in this pod, which only falls."""
     until: float
+    """When its clients' time is over; Unix seconds."""
 
 
-def leaving(known: Mapping[str, Leaving], running: Candidate | None, wanted: Intent, now: float) -> dict[str, Leaving]:
-    """What lingers under `wanted`: what did before, and what `running` still serves. One that came back stays. Pure."""
+def lingering(
+    before: Mapping[str, RemovedDatabase], running: Candidate | None, wanted: Intent, now: float
+) -> dict[str, RemovedDatabase]:
+    """The removed databases under `wanted`: those of `before`, and those that only `running` serves. Pure.
+
+    A database that `wanted` serves again is none. now: Unix seconds.
+    """
     staying = {each.name for each in wanted.databases}
-    found = {name: each for name, each in known.items() if name not in staying}
+    removed = {name: each for name, each in before.items() if name not in staying}
     seconds = DEFAULT_SECONDS if wanted.drain_seconds is None else wanted.drain_seconds
     for each in running.composition.intent.databases if running is not None else ():
         if running is not None and each.name not in staying:
             held = replace(each, max=running.shares[each.name])
-            found.setdefault(each.name, Leaving(held, now + seconds))
-    return found
+            removed.setdefault(each.name, RemovedDatabase(held, now + seconds))
+    return removed
 
 
-def shrunk(each: Leaving, seen: DatabaseRow, mode: str) -> Leaving:
-    """What it may hold from now on, at least 1. mode: the pool's own. In a session every client may hold one. Pure."""
-    used = seen.clients if (each.database.pool_mode or mode) == "session" else seen.busy
+def shrunk(each: RemovedDatabase, row: DatabaseRow, mode: str) -> RemovedDatabase:
+    """The database with its next share: the connections in use, at least 1. mode: the pool's own. Pure.
+
+    In session mode every client may hold a connection.
+    """
+    used = row.clients if (each.database.pool_mode or mode) == "session" else row.busy
     most = max(1, used if each.database.max is None else min(used, each.database.max))
     return replace(each, database=replace(each.database, max=most))
 
 
-def done(each: Leaving, seen: DatabaseRow | None, now: float) -> bool:
-    """Whether nothing more is to be waited for. Pure."""
-    if seen is None or (seen.disabled and not seen.clients):
+def done(each: RemovedDatabase, row: DatabaseRow | None, now: float) -> bool:
+    """Whether the database can be taken out. row: None when PgBouncer does not serve it. Pure."""
+    if row is None or (row.disabled and not row.clients):
         return True
-    rests = seen.paused and not seen.busy
-    return now >= each.until and (rests or now >= each.until + TRANSACTION_SECONDS)
+    idle = row.paused and not row.busy
+    return now >= each.until and (idle or now >= each.until + TRANSACTION_SECONDS)
 
 
-class Removal:
-    """Remembers what lingers across restarts of the worker, and leads it out. One thread uses it."""
+class RemovedDatabases:
+    """Removes databases step by step, and remembers them across restarts of the worker. One thread uses it."""
 
     def __init__(self, settings: AgentSettings) -> None:
-        """Take up what an earlier worker has left."""
+        """Read what an earlier worker left in the run directory."""
         self._settings = settings
-        self._known = _load(settings)
-        self._bound = bool(self._known)  # an earlier worker may have ended in the middle of a pause
+        self._databases = _load(settings)
+        self._limited = bool(self._databases)  # an earlier worker may have ended in the middle of `console.pause`
 
     @property
     def databases(self) -> tuple[DatabaseIntent, ...]:
-        """What is to be in the configuration besides the intent's own."""
-        return tuple(each.database for _, each in sorted(self._known.items()))
+        """The databases to serve besides those of the intent."""
+        return tuple(each.database for _, each in sorted(self._databases.items()))
 
-    def aim(self, running: Candidate | None, wanted: Intent) -> None:
-        """Take note of what the wanted configuration serves no more, and of what it serves again."""
-        back = [name for name in self._known if name in {each.name for each in wanted.databases}]
-        self._keep(leaving(self._known, running, wanted, time.time()))
-        self._order(*(f"{word} {console.quoted(name)}" for name in back for word in ("ENABLE", "RESUME")))
+    def update(self, running: Candidate | None, wanted: Intent) -> None:
+        """Add the databases that `wanted` does not serve any more, and enable those that it serves again."""
+        back = [name for name in self._databases if name in {each.name for each in wanted.databases}]
+        self._keep(lingering(self._databases, running, wanted, time.time()))
+        self._send(*(f"{command} {console.quoted(name)}" for name in back for command in ("ENABLE", "RESUME")))
 
     def step(self, running: Candidate) -> bool:
-        """Refuse newcomers, pause what is due; whether something has left, or needs less than it has now."""
-        if not self._known:
+        """Disable and pause what is due. True when a database can be taken out or its share falls."""
+        if not self._databases:
             return False
         try:
-            seen = console.look(self._settings).databases
+            rows = console.observe(self._settings).databases
         except (Unreachable, CommandRefused):
             return False
-        now, before = time.time(), self._known
+        now, before = time.time(), self._databases
         served = {each.name for each in running.composition.databases}
         loaded = {each.name: each for each in running.composition.lingering}
         here = {name: each for name, each in before.items() if name in loaded}
-        self._shut(here, seen, now)
+        self._shut(here, rows, now)
         mode = str(running.composition.intent.settings.get("pool_mode", ""))
-        shrinking = {name: shrunk(each, seen[name], mode) for name, each in here.items() if name in seen}
-        # One that nothing was spared for is served no more: its clients have gone with it.
+        shrinking = {name: shrunk(each, rows[name], mode) for name, each in here.items() if name in rows}
+        # The pod's cap had no connection for a database that is not served: its clients are gone.
         left = {name for name in before if name not in served}
-        left |= {name for name, each in here.items() if done(each, seen.get(name), now)}
+        left |= {name for name, each in here.items() if done(each, rows.get(name), now)}
         self._keep({name: shrinking.get(name, each) for name, each in before.items() if name not in left})
-        return self._known != before
+        return self._databases != before
 
-    def _shut(self, here: Mapping[str, Leaving], seen: Mapping[str, DatabaseRow], now: float) -> None:
-        """Nobody new; and nothing new for those whose time is over."""
-        known = {name: each for name, each in here.items() if name in seen}
-        self._order(*(f"DISABLE {console.quoted(name)}" for name in known if not seen[name].disabled))
-        due = [name for name, each in known.items() if now >= each.until and not seen[name].paused]
+    def _shut(self, here: Mapping[str, RemovedDatabase], rows: Mapping[str, DatabaseRow], now: float) -> None:
+        """Disable every removed database, and pause those whose time is over."""
+        served = {name: each for name, each in here.items() if name in rows}
+        self._send(*(f"DISABLE {console.quoted(name)}" for name in served if not rows[name].disabled))
+        due = [name for name, each in served.items() if now >= each.until and not rows[name].paused]
         with contextlib.suppress(Unreachable, CommandRefused):
             if due:
-                self._bound = True
+                self._limited = True
                 console.pause(self._settings, due)
-            elif self._bound:
-                console.unbound(self._settings)
-            self._bound = False
+            elif self._limited:
+                console.lift_user_limit(self._settings)
+            self._limited = False
 
-    def _order(self, *commands: str) -> None:
-        """One by one: a database that is not paused refuses RESUME, and one that waits for a transaction is slow."""
+    def _send(self, *commands: str) -> None:
+        """Send commands one by one: a database that is not paused refuses RESUME, and others need theirs."""
         for each in commands:
             try:
-                console.order(self._settings, each)
+                console.send(self._settings, each)
             except (Unreachable, CommandRefused):
                 continue
 
-    def _keep(self, known: dict[str, Leaving]) -> None:
-        if known != self._known:
-            self._known = known
-            document = {name: [asdict(each.database), each.until] for name, each in known.items()}
-            files.write({str(self._settings.run_dir / MEMORY): json.dumps(document).encode()})
+    def _keep(self, databases: dict[str, RemovedDatabase]) -> None:
+        if databases != self._databases:
+            self._databases = databases
+            document = {name: [asdict(each.database), each.until] for name, each in databases.items()}
+            files.write({str(self._settings.run_dir / FILE): json.dumps(document).encode()})
 
 
-def _load(settings: AgentSettings) -> dict[str, Leaving]:
+def _load(settings: AgentSettings) -> dict[str, RemovedDatabase]:
     try:
-        document = json.loads((settings.run_dir / MEMORY).read_bytes())
+        document = json.loads((settings.run_dir / FILE).read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
-    return {name: Leaving(DatabaseIntent(**database), until) for name, (database, until) in document.items()}
+    return {name: RemovedDatabase(DatabaseIntent(**database), until) for name, (database, until) in document.items()}

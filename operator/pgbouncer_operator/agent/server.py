@@ -1,4 +1,4 @@
-"""The agent's HTTP: /state for the operator, /metrics for Prometheus, /livez and /startupz for kubelet."""
+"""The agent's HTTP server: /state for the operator, /metrics for Prometheus, /livez and /startupz for kubelet."""
 
 import socket
 import threading
@@ -6,36 +6,36 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol
 
 from pgbouncer_operator.agent import metrics
-from pgbouncer_operator.agent.draining import Drained
+from pgbouncer_operator.agent.draining import DrainResult
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.state import AgentState
 
-_NEVER = 86400.0  # how often to look whether to shut down: the server ends with its process
+_POLL_SECONDS = 86400.0  # of serve_forever for a shutdown; the server ends with its process
 _TEXT = "text/plain; charset=utf-8"
 
 
 class Source(Protocol):
-    """What is served: the worker."""
+    """What the server reads: the worker."""
 
     settings: AgentSettings
 
     @property
     def ready(self) -> bool:
-        """Whether the first configuration is installed and a grant is held."""
+        """Whether the first configuration is installed."""
 
     @property
-    def drained(self) -> Drained | None:
+    def drained(self) -> DrainResult | None:
         """What became of the clients of a drain; None when the pod does not drain."""
 
     def state(self) -> AgentState:
-        """All that is known now."""
+        """The document of /state, with fresh figures."""
 
 
 def serve(source: Source) -> ThreadingHTTPServer:
-    """Serve on every address in threads of their own; returns at once. OSError when the port is taken."""
+    """Serve on every address in other threads; returns at once. Raises OSError when the port is taken."""
     handler = type("Handler", (_Handler,), {"source": source})
     server = _Server(("", source.settings.http_port), handler)
-    threading.Thread(target=server.serve_forever, args=(_NEVER,), name="http", daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), name="http", daemon=True).start()
     return server
 
 
@@ -44,7 +44,7 @@ class _Server(ThreadingHTTPServer):
     address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
 
     def server_bind(self) -> None:
-        """Bind for IPv4 and IPv6: a pod may have either alone."""
+        """Bind for IPv4 and IPv6: a pod may have only one of them."""
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
                 problems = "".join(f"{each.reason}: {each.message}\n" for each in self.source.state().problems)
                 self._answer(503, _TEXT, f"no configuration is installed yet\n{problems}")
             case _:
-                self._answer(404, _TEXT, "here are /state, /metrics, /livez and /startupz\n")
+                self._answer(404, _TEXT, "not found: the paths are /state, /metrics, /livez and /startupz\n")
 
     def _answer(self, status: int, kind: str, text: str) -> None:
         body = text.encode()
@@ -81,4 +81,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
-        """Log nothing: probes and scrapes come all the time."""
+        """Log nothing: kubelet and Prometheus ask every few seconds."""

@@ -1,4 +1,4 @@
-"""Where the agent finds and puts things, and its intervals: one frozen object, changed by environment variables."""
+"""The agent's directories, ports and intervals: one frozen object, changed by environment variables."""
 
 import shlex
 from collections.abc import Mapping
@@ -12,14 +12,7 @@ PREFIX = "PGBOUNCER_AGENT_"
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """Directories, ports and intervals in seconds.
-
-    pgbouncer: the command that starts PgBouncer, to which a configuration's path is added.
-    port: where PgBouncer listens; http_port: where the agent does. Both on every address.
-    poll: between looks while something is being changed. beat: between looks when nothing is.
-    static_after: how long a pod without a grant waits before it takes the static share.
-    tick: how long PgBouncer gets to come below a lowered cap by itself (its janitor runs every 0.333 s).
-    """
+    """Directories, ports and intervals in seconds."""
 
     config_dir: Path = Path(naming.CONFIG_DIR)
     grants_dir: Path = Path(naming.GRANTS_DIR)
@@ -30,16 +23,23 @@ class AgentSettings:
     run_dir: Path = Path(naming.RUN_DIR)
     system_ca: Path = Path(naming.SYSTEM_CA_FILE)
     pgbouncer: tuple[str, ...] = (naming.PGBOUNCER_BINARY,)
+    """The command that starts PgBouncer; the path of a configuration is added."""
     port: int = naming.PGBOUNCER_PORT
+    """Where PgBouncer listens, on every address."""
     http_port: int = naming.AGENT_PORT
+    """Where the agent listens, on every address."""
     poll: float = 0.05
+    """Between two observations while a change is under way."""
     beat: float = 1.0
+    """Between two observations when nothing changes."""
     static_after: float = 10.0
+    """How long a pod without a grant waits before it uses the static share."""
     tick: float = 0.35
+    """How long PgBouncer gets to come below a lowered limit by itself; its janitor runs every 0.333 s."""
 
     @staticmethod
     def from_environment(environment: Mapping[str, str]) -> "AgentSettings":
-        """Defaults, changed by PGBOUNCER_AGENT_<FIELD>. ValueError names the variable that cannot be read."""
+        """The defaults, changed by PGBOUNCER_AGENT_<FIELD>. ValueError names the variable that cannot be read."""
         changed: dict[str, object] = {}
         for field in fields(AgentSettings):
             name = PREFIX + field.name.upper()
@@ -53,7 +53,7 @@ class AgentSettings:
 
     @property
     def console(self) -> Path:
-        """PgBouncer's Unix socket, which trusts our uid with the console."""
+        """PgBouncer's Unix socket, whose console trusts the agent's uid."""
         return self.run_dir / f".s.PGSQL.{self.port}"
 
 

@@ -1,4 +1,4 @@
-"""From what a pod's PgBouncer runs to what it should run: which step is next, and what it asks of PgBouncer. Pure."""
+"""The steps from what a pod's PgBouncer runs to what it should run, and what each asks of PgBouncer. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -12,9 +12,9 @@ from pgbouncer_operator.protocol.state import ReloadKind
 def next_step(running: Candidate | None, wanted: Candidate, over: Collection[str] | None) -> Candidate | None:
     """The configuration to install now on the way to `wanted`; None to wait.
 
-    over: databases that hold more server connections than `running` allows; None while nobody has seen PgBouncer obey
-    `running`. What one database gains another must have given back first, or both together would pass the pod's cap:
-    lowered shares go first, confirmed, then the raised.
+    over: databases that hold more server connections than `running` allows; None while `running` is not verified.
+    A database may get what another has given back, and no earlier: both together would pass the pod's cap. So the
+    first step lowers shares, and the raised shares follow when PgBouncer keeps to the lowered ones.
     """
     if running is None or wanted.marker == running.marker:
         return wanted
@@ -26,7 +26,7 @@ def next_step(running: Candidate | None, wanted: Candidate, over: Collection[str
         return replace(running, composition=replace(running.composition, shares=lowered))
     if over is None:
         return None
-    # Who holds one more than it may gains nothing by being allowed that one; several together could take from another.
+    # The database that holds too many gets no more by being allowed what it holds; several together could.
     more = {name: new.get(name, share) if len(over) == 1 else share + 1 for name, share in old.items()}
     eased = {name: min(new.get(name, share), more[name]) if name in over else share for name, share in old.items()}
     if over and eased != old:
@@ -35,9 +35,9 @@ def next_step(running: Candidate | None, wanted: Candidate, over: Collection[str
 
 
 def taken_up(wanted: Candidate, limits: Mapping[str, int]) -> Candidate:
-    """The first to install beside a PgBouncer that was started before: nothing is raised above what it allows.
+    """The first configuration to install beside a PgBouncer that runs already: no share is above its present limit.
 
-    limits: by database, as it shows them. One that it does not know begins with 1.
+    limits: by database, as PgBouncer shows them. A database that it does not serve starts with 1.
     """
     if all(share <= limits.get(name, 1) for name, share in wanted.shares.items()):
         return wanted
@@ -46,14 +46,14 @@ def taken_up(wanted: Candidate, limits: Mapping[str, int]) -> Candidate:
 
 
 def kind(running: Candidate | None, wanted: Candidate) -> ReloadKind:
-    """Whether `wanted` asks for new server connections besides a RELOAD.
+    """Whether `wanted` needs new server connections besides a RELOAD.
 
-    A lowered share is not in here: a RECONNECT follows where connections are still over it after a moment.
+    A lowered share alone does not: `Reloader` renews later, where a database still holds too many connections.
     """
     if running is None:
         return ReloadKind.START
     before, after = running.composition, wanted.composition
-    # New certificates for clients are read by the RELOAD alone, for new connections.
+    # A RELOAD alone reads new certificates for clients; new connections use them.
     renewed = running.ca != wanted.ca or before.intent.server_tls != after.intent.server_tls
     if renewed or _databases_changed(before.databases, after.databases) or _settings_renew(before.intent, after.intent):
         return ReloadKind.RECONNECT
@@ -61,17 +61,20 @@ def kind(running: Candidate | None, wanted: Candidate) -> ReloadKind:
 
 
 def _databases_changed(before: Iterable[DatabaseIntent], after: Iterable[DatabaseIntent]) -> bool:
-    """Of every entry, the lookup's too: a RELOAD with another address cuts logins that are under way there."""
+    """Whether an entry has changed, that of the lookup included.
+
+    A RELOAD with another address closes logins to the server that are under way.
+    """
     old = {each.name: replace(each, max=None) for each in before}
     return any(replace(each, max=None) != old.get(each.name, replace(each, max=None)) for each in after)
 
 
 def _settings_renew(before: Intent, after: Intent) -> bool:
     changed = {key for key, _ in before.settings.items() ^ after.settings.items()}
-    known = (parameters.lookup(key) for key in changed)
-    return any(each is not None and each.change is parameters.ChangeClass.RELOAD_RECONNECT for each in known)
+    entries = (parameters.lookup(key) for key in changed)
+    return any(each is not None and each.change is parameters.ChangeClass.RELOAD_RECONNECT for each in entries)
 
 
 def removed(running: Candidate | None, wanted: Candidate) -> tuple[str, ...]:
-    """The databases that `wanted` serves no more."""
+    """The databases of `running` that `wanted` does not serve."""
     return () if running is None else tuple(sorted(running.shares.keys() - wanted.shares.keys()))

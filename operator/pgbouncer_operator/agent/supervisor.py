@@ -1,7 +1,7 @@
-"""PID 1 of the agent's container: starts the worker again when it dies, reaps orphans, passes SIGTERM on.
+"""PID 1 of the agent's container: restarts the worker when it ends, reaps orphans, forwards SIGTERM.
 
-A sidecar that is not running makes its pod NotReady, and the endpoints would go with it: so the container never ends
-because of a fault in the agent. Small on purpose: it imports nothing that could fail.
+A sidecar that does not run makes its pod NotReady, and Services would drop the pod. So the container does not end
+because of a fault in the agent. The module is small on purpose: it imports nothing that could fail.
 """
 
 import os
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
-SETTLED_SECONDS = 10.0  # a worker that lived this long starts again without a pause to speak of
+SETTLED_SECONDS = 10.0  # after a worker that ran so long the pause is the first one again
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Run until SIGTERM or SIGINT; `arguments` go to the worker. Returns the exit code of the container."""
+    """Run until SIGTERM or SIGINT. `arguments` go to the worker. Returns the exit code of the container."""
     return _Supervisor([sys.executable, "-m", "pgbouncer_operator.agent.worker", *arguments]).run()
 
 
@@ -38,7 +38,9 @@ class _Supervisor:
             if time.monotonic() - started > SETTLED_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             print(
-                f"the agent's worker ended with status {status}; next one in {pause:g} s", file=sys.stderr, flush=True
+                f"the agent's worker ended with status {status}; it is restarted in {pause:g} s",
+                file=sys.stderr,
+                flush=True,
             )
             self._sleep(pause)
             if self._stopping:
@@ -46,9 +48,9 @@ class _Supervisor:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _live(self) -> int:
-        """Start one worker and reap whatever ends until the worker has; its exit code."""
+        """Start a worker and reap children until it ends. Returns its exit code."""
         self._worker = worker = os.posix_spawn(self._command[0], self._command, os.environ, setpgroup=0)
-        if self._stopping:  # the signal came while there was no worker to pass it to
+        if self._stopping:  # the signal arrived while there was no worker
             os.kill(self._worker, signal.SIGTERM)
         while True:
             pid, status = os.waitpid(-1, 0)
@@ -60,7 +62,7 @@ class _Supervisor:
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self._stopping and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, 0.1))  # a handler does not end a sleep, so it is cut in pieces
+            time.sleep(min(left, 0.1))  # a signal handler does not end a sleep, so the sleep is cut into pieces
 
     def _stop(self, number: int, _frame: object) -> None:
         self._stopping = True
@@ -69,11 +71,11 @@ class _Supervisor:
 
 
 def _end_group(worker: int) -> None:
-    """A worker that was killed leaves the PgBouncer behind on which it proved a configuration."""
+    """End the PgBouncer on which a killed worker was proving a configuration."""
     try:
         os.killpg(worker, signal.SIGKILL)
     except ProcessLookupError:
-        return  # nobody was left
+        return  # no process is left
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ Row = dict[str, str]
 
 
 class WireError(Exception):
-    """The server refused, or did not speak the protocol; the message is the server's own."""
+    """The server refused, or did not follow the protocol. The message is the server's own."""
 
 
 class Session:
-    """One connection that is logged in. Not safe for threads; close it, an open one counts as a client of PgBouncer."""
+    """One connection. Not safe for threads. Close it: an open one counts as a client of PgBouncer."""
 
     def __init__(self, connection: socket.socket) -> None:
         """Take over `connection`, whose timeout bounds every read."""
@@ -35,7 +35,7 @@ class Session:
         self.close()
 
     def login(self, user: str, database: str) -> None:
-        """Log in without a password. WireError when refused or asked for one."""
+        """Log in without a password. Raises WireError when the server refuses or asks for one."""
         pairs = f"user\0{user}\0database\0{database}\0application_name\0pgbouncer-operator\0\0".encode()
         body = struct.pack("!i", _PROTOCOL_3) + pairs
         self._connection.sendall(struct.pack("!i", len(body) + 4) + body)
@@ -49,12 +49,12 @@ class Session:
                 raise WireError("the server asks for a password where none is expected")
 
     def send(self, text: str) -> None:
-        """Give one command and leave its answer unread: nothing but `close` may follow."""
+        """Send one command and leave its answer unread: only `close` may follow."""
         body = text.encode() + b"\0"
         self._connection.sendall(b"Q" + struct.pack("!i", len(body) + 4) + body)
 
     def query(self, text: str) -> list[Row]:
-        """Run one command; its rows by column name, NULL as an empty string. WireError with the server's words."""
+        """Run one command. Returns its rows by column name, NULL as an empty string. Raises WireError."""
         self.send(text)
         columns: list[str] = []
         rows: list[Row] = []
@@ -74,12 +74,12 @@ class Session:
                     return rows
 
     def close(self) -> None:
-        """Say goodbye and close."""
+        """Send Terminate and close."""
         # Not contextlib.suppress: its import would cost a probe more than everything else here.
         try:  # noqa: SIM105
             self._connection.sendall(b"X\0\0\0\4")
         except OSError:
-            pass  # it is gone, which is what was wanted
+            pass  # the connection is closed already
         self._connection.close()
 
     def _message(self) -> tuple[bytes, bytes]:
@@ -97,7 +97,7 @@ class Session:
 
 
 def unix(path: str, timeout: float) -> socket.socket:
-    """A connected Unix socket. OSError when nobody listens."""
+    """A connected Unix socket. Raises OSError when no process listens."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(timeout)
     try:
@@ -109,9 +109,9 @@ def unix(path: str, timeout: float) -> socket.socket:
 
 
 def console(path: str, timeout: float) -> Session:
-    """PgBouncer's console by its Unix socket, for its own uid. Use it in a `with` block: none must stay open.
+    """A session with PgBouncer's console on its Unix socket. Use it in a `with` block: no session may stay open.
 
-    OSError when it cannot be reached in `timeout` seconds, WireError when it refuses.
+    Raises OSError when it cannot be reached in `timeout` seconds, WireError when it refuses. It accepts its own uid.
     """
     session = Session(unix(path, timeout))
     try:

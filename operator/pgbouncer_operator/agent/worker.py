@@ -1,4 +1,4 @@
-"""The agent's worker: looks at the mounts and at PgBouncer, climbs the ladder, tells what it knows."""
+"""The agent's worker: reads the mounts, brings PgBouncer to what they say, and reports its state."""
 
 import os
 import signal
@@ -12,15 +12,15 @@ import pgbouncer_operator
 from pgbouncer_operator import naming
 from pgbouncer_operator.agent import candidate, console, grant, mounts, run_dir, server
 from pgbouncer_operator.agent.backend_schedule import BackendSchedule
-from pgbouncer_operator.agent.candidate import Candidate, Fresh
-from pgbouncer_operator.agent.console import CommandRefused, Figures, Look, Unreachable
-from pgbouncer_operator.agent.draining import Drainage, Drained
-from pgbouncer_operator.agent.inotify import Notice
+from pgbouncer_operator.agent.candidate import Candidate, CandidateInputs
+from pgbouncer_operator.agent.console import CommandRefused, Figures, Observation, Unreachable
+from pgbouncer_operator.agent.draining import Draining, DrainResult
+from pgbouncer_operator.agent.inotify import Inotify
 from pgbouncer_operator.agent.mounts import Mounts
 from pgbouncer_operator.agent.pause import TrafficControl, flow
-from pgbouncer_operator.agent.reconnect import Renewal
-from pgbouncer_operator.agent.reload import Ladder
-from pgbouncer_operator.agent.removed_databases import Removal
+from pgbouncer_operator.agent.reconnect import Reconnector
+from pgbouncer_operator.agent.reload import Reloader
+from pgbouncer_operator.agent.removed_databases import RemovedDatabases
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.state import AgentProblem, AgentState, Flow, Phase, ProblemReason, UserState
 
@@ -31,151 +31,152 @@ def main(arguments: Sequence[str] = ()) -> int:
         print(f"the worker takes no arguments, got {' '.join(arguments)}", file=sys.stderr)
         return 2
     settings = AgentSettings.from_environment(os.environ)
-    worker, notice, stop = Worker(settings), Notice(settings.poll), threading.Event()
-    signal.set_wakeup_fd(notice.waker)
+    worker, inotify, stop = Worker(settings), Inotify(settings.poll), threading.Event()
+    signal.set_wakeup_fd(inotify.waker)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    notice.watch([*mounts.volumes(settings), str(settings.run_dir)])  # a pod's volumes are what they are
+    inotify.watch([*mounts.volumes(settings), str(settings.run_dir)])  # a running pod's volumes stay the same
     server.serve(worker)
     while not stop.is_set():
         worker.step()
-        notice.wait(worker.pause)
+        inotify.wait(worker.pause)
     worker.log()
     return 0
 
 
 class Worker:
-    """One loop in one thread; `state()` and `ready` may be asked from others."""
+    """One loop in one thread. Other threads may call `state`, `ready` and `drained`."""
 
     def __init__(self, settings: AgentSettings) -> None:
-        """Remember what an earlier worker of this pod left in the run directory."""
+        """Read what an earlier worker of this pod left in the run directory."""
         self.settings = settings
-        self.ladder = Ladder(settings)
+        self.reloader = Reloader(settings)
         self._identity = run_dir.identity(settings)
         self._credentials = run_dir.credentials(settings)
         self._retired = run_dir.logins(settings)
-        self._seen = run_dir.seen(settings)
-        self._born = time.monotonic()
-        self._read_at = self._born
+        self._grant = run_dir.accepted_grant(settings)
+        self._started = time.monotonic()
+        self._read_at = self._started
         self._fingerprint: tuple[str, ...] | None = None
         self._mounts = Mounts()
         self._wanted: Candidate | None = None
         self._problems: tuple[AgentProblem, ...] = ()
-        self._complaint = ""
-        self._beaten = 0.0
-        self._drainage = Drainage(settings)
-        self._watch = BackendSchedule(settings)
-        self._removal = Removal(settings)
+        self._grant_problem = ""
+        self._beat_at = 0.0
+        self._draining = Draining(settings)
+        self._backend = BackendSchedule(settings)
+        self._removed = RemovedDatabases(settings)
         self._traffic = TrafficControl(settings)
-        self._renewal = Renewal(settings)
+        self._reconnector = Reconnector(settings)
         self._flow = Flow.FLOWING
         self._figures = Figures()
         self._unreachable: AgentProblem | None = None
-        self._looking = threading.Lock()
+        self._observing = threading.Lock()
 
     @property
     def ready(self) -> bool:
-        """Whether the first configuration is installed, which needs a grant: PgBouncer may start."""
-        return self.ladder.running is not None
+        """Whether the first configuration is installed, which needs a grant. PgBouncer may start then."""
+        return self.reloader.running is not None
 
     @property
     def pause(self) -> float:
-        """Seconds until the next turn, if nothing is noticed before."""
-        if self.ladder.busy(self._wanted):
+        """Seconds until the next turn, when no file changes before."""
+        if self.reloader.busy(self._wanted):
             return self.settings.poll
-        return min(max(0.0, self._beaten + self.settings.beat - time.monotonic()), self._traffic.pause)
+        return min(max(0.0, self._beat_at + self.settings.beat - time.monotonic()), self._traffic.pause)
 
     def step(self) -> None:
-        """One turn: everything that is due, nothing that waits."""
-        if not self._drainage.begun or not self.ready:
+        """One turn: everything that is due, and nothing that waits."""
+        if not self._draining.begun or not self.ready:
             changed = self._read()
-            if self._hold() or changed:
-                self._aim()
+            if self._accept_grant() or changed:
+                self._choose()
         if self._wanted is not None:
-            self.ladder.climb(self._wanted, self._read_at)
-            if self.ladder.refuses(self._wanted):
-                self._fall_back()
-        self.ladder.check()
-        self._steer()
+            self.reloader.advance(self._wanted, self._read_at)
+            if self.reloader.refuses(self._wanted):
+                self._regrant()
+        self.reloader.check()
+        self._pause_and_reconnect()
         self.log()
         now = time.monotonic()
-        untested = self.ladder.read and self._watch.owes(self.ladder.running) and not self._traffic.asked
-        if untested or now - self._beaten >= self.settings.beat:
-            self._beaten = now
+        untested = self.reloader.read and self._backend.needs_test(self.reloader.running) and not self._traffic.asked
+        if untested or now - self._beat_at >= self.settings.beat:
+            self._beat_at = now
             self._beat()
 
     def log(self) -> None:
-        """Tell what a drain has come to, once: it is the last that is heard of the pod."""
-        if line := self._drainage.line():
+        """Log the result of a drain, once: it is the pod's last line."""
+        if line := self._draining.log_line():
             print(line, file=sys.stderr, flush=True)
 
     @property
-    def drained(self) -> Drained | None:
+    def drained(self) -> DrainResult | None:
         """What became of the clients of a drain; None when the pod does not drain."""
-        return self._drainage.result
+        return self._draining.result
 
     def state(self) -> AgentState:
-        """All that is known now, with fresh figures."""
-        ladder = self.ladder
-        confirmed = ladder.confirmed  # before the figures: connections seen are never older than the limit they kept to
-        self.look()
-        standing = ladder.problem or (self._unreachable if self.ready else None)
-        found = (*self._problems, ladder.refusal, standing, self._traffic.problem())
+        """The document of /state, with fresh figures."""
+        reloader = self.reloader
+        confirmed = reloader.confirmed  # before the figures: a confirmed limit is never newer than the connections
+        self.observe()
+        standing = reloader.problem or (self._unreachable if self.ready else None)
+        problems = (*self._problems, reloader.refusal, standing, self._traffic.problem())
         figures = self._figures
         return AgentState(
             uid=self._mounts.uid,
             version=pgbouncer_operator.__version__,
-            pgbouncer=ladder.version,
+            pgbouncer=reloader.version,
             phase=self._phase(),
             digest=confirmed.digest,
-            seq=confirmed.seq if self._seen.cap else self._seen.seq,
-            cap=max(confirmed.cap, self._wanted.cap if self._wanted else self._seen.cap),
+            seq=confirmed.seq if self._grant.cap else self._grant.seq,
+            cap=max(confirmed.cap, self._wanted.cap if self._wanted else self._grant.cap),
             open=figures.open,
             busy=figures.busy,
             waiting=figures.waiting,
             clients=figures.clients,
             totals=figures.totals,
-            problems=tuple(each for each in found if each is not None),
+            problems=tuple(each for each in problems if each is not None),
             users={
                 handle: UserState(user.credential is not None, user.message, user.generation)
                 for handle, user in self._mounts.users.items()
             },
             certificates=self._mounts.generations,
-            backend=self._watch.found(self.ladder.running),
-            reload=ladder.reload,
+            backend=self._backend.result(self.reloader.running),
+            reload=reloader.reload,
             traffic=self._flow,
-            lingering=tuple(each.name for each in self._removal.databases),
-            reconnected=self._renewal.token,
+            lingering=tuple(each.name for each in self._removed.databases),
+            reconnected=self._reconnector.token,
         )
 
-    def look(self) -> Look | None:
-        """Refresh the figures; what was seen, or None."""
-        with self._looking:
-            tested = self._watch.testing
+    def observe(self) -> Observation | None:
+        """Read the console and keep the figures. None when PgBouncer did not answer."""
+        with self._observing:
+            testing = self._backend.testing
             try:
-                seen = console.look(self.settings, totals=True)
+                observation = console.observe(self.settings, totals=True)
             except (Unreachable, CommandRefused) as error:
                 self._unreachable = AgentProblem(
-                    ProblemReason.CONSOLE_UNREACHABLE, f"{error}; asked again until it answers"
+                    ProblemReason.CONSOLE_UNREACHABLE, f"{error}; the agent tries again until it answers"
                 )
                 if isinstance(error, Unreachable) and error.gone:
-                    self._figures = Figures()  # else it hangs, and holds what it held
+                    self._figures = Figures()  # otherwise it hangs and keeps its connections
                 self._flow = Flow.FLOWING
                 return None
-            # A test that ran before or after we looked may have been seen as a client, though nobody's.
-            before = self._figures if tested or self._watch.testing else seen.figures
-            self._figures = replace(seen.figures, waiting=before.waiting, clients=before.clients)
-            self._flow = flow(seen)
+            # A test of the backend is a client of PgBouncer for a moment, and no application's.
+            figures = observation.figures
+            clients = self._figures if testing or self._backend.testing else figures
+            self._figures = replace(figures, waiting=clients.waiting, clients=clients.clients)
+            self._flow = flow(observation)
             self._unreachable = None
-            return seen
+            return observation
 
     def _phase(self) -> Phase:
-        if self._drainage.begun:
+        if self._draining.begun:
             return Phase.DRAINING
-        return Phase.RUNNING if self.ladder.confirmed.digest else Phase.WAITING
+        return Phase.RUNNING if self.reloader.confirmed.digest else Phase.WAITING
 
     def _read(self) -> bool:
-        """Read the mounts when a generation changed."""
+        """Read the mounts when the generation of a volume changed. True when it did."""
         fingerprint = mounts.fingerprint(mounts.volumes(self.settings))
         if fingerprint == self._fingerprint:
             return False
@@ -188,64 +189,65 @@ class Worker:
             run_dir.keep_credentials(self.settings, self._credentials)
         return True
 
-    def _hold(self) -> bool:
-        """Take the ledger's word; whether the cap or its sequence changed."""
-        held = grant.hold(self._mounts, self._seen, time.monotonic() - self._born, self.settings.static_after)
-        self._complaint = held.complaint
-        if held.seen == self._seen:
+    def _accept_grant(self) -> bool:
+        """Use the grant of the mounted ledger. True when the cap or a sequence changed."""
+        waited = time.monotonic() - self._started
+        accepted = grant.accept(self._mounts, self._grant, waited, self.settings.static_after)
+        self._grant_problem = accepted.problem
+        if accepted.grant == self._grant:
             return False
-        self._seen = held.seen
-        run_dir.keep_seen(self.settings, held.seen)
+        self._grant = accepted.grant
+        run_dir.keep_accepted_grant(self.settings, accepted.grant)
         return True
 
-    def _aim(self) -> None:
-        """Compose what should run now."""
-        running = self.ladder.running
+    def _choose(self) -> None:
+        """Compose the configuration that should run now."""
+        running = self.reloader.running
         if running is not None:
             self._retired |= {each.login for each in running.composition.logins}
-        if self._mounts.intent is not None and candidate.gate(self._mounts) is None:
-            self._removal.aim(running, self._mounts.intent)
-        fresh = Fresh(self._identity, self.settings, self._retired, self._removal.databases)
-        aim = candidate.target(self._mounts, self._seen, running, fresh)
-        self._wanted = aim.candidate
-        complaint = (AgentProblem(ProblemReason.NO_GRANT, self._complaint),) if self._complaint else ()
-        self._problems = (*aim.problems, *complaint)
+        if self._mounts.intent is not None and candidate.mount_problem(self._mounts) is None:
+            self._removed.update(running, self._mounts.intent)
+        inputs = CandidateInputs(self._identity, self.settings, self._retired, self._removed.databases)
+        target = candidate.target(self._mounts, self._grant, running, inputs)
+        self._wanted = target.candidate
+        no_grant = (AgentProblem(ProblemReason.NO_GRANT, self._grant_problem),) if self._grant_problem else ()
+        self._problems = (*target.problems, *no_grant)
 
-    def _fall_back(self) -> None:
-        """A refused configuration does not keep a grant from being obeyed: what runs goes on under the new cap."""
-        running = self.ladder.running
+    def _regrant(self) -> None:
+        """PgBouncer refused the wanted configuration: the running one goes on under the new grant."""
+        running = self.reloader.running
         if running is None:
             return
-        regranted = candidate.regranted(running, self._seen)
+        regranted = candidate.regranted(running, self._grant)
         if regranted.marker != running.marker:
-            self.ladder.climb(regranted, self._read_at)
+            self.reloader.advance(regranted, self._read_at)
 
-    def _steer(self) -> None:
-        """Pauses and renewals that the operator asks for; neither waits for anything."""
-        running = self.ladder.running
+    def _pause_and_reconnect(self) -> None:
+        """Pause, resume and renew connections as the operator asks. Nothing here waits."""
+        running = self.reloader.running
         if running is None or self._fingerprint is None:
             return
-        if self._traffic.step(self._mounts.pause_until, self._drainage.asked):
-            self._watch.doubt()
+        if self._traffic.step(self._mounts.pause_until, self._draining.asked):
+            self._backend.request_test()
         token = self._mounts.annotations.get(naming.ANNOTATION_RECONNECT, "")
-        if self.ladder.read and self._renewal.step(token, running.shares):
-            self._watch.doubt()
+        if self.reloader.read and self._reconnector.step(token, running.shares):
+            self._backend.request_test()
 
     def _beat(self) -> None:
-        """What is looked at when nothing changes."""
-        seen = self.look()
-        if seen is None or self.ladder.running is None:
+        """Observe PgBouncer once, and do what depends on its clients."""
+        observation = self.observe()
+        if observation is None or self.reloader.running is None:
             return
-        self.ladder.noticed(seen)
-        drained = self._drainage.begun
-        if self._drainage.due():
-            self._wanted = self._drainage.next(self.ladder.running, seen)
+        self.reloader.check_limits(observation)
+        drained = self._draining.begun
+        if self._draining.update():
+            self._wanted = self._draining.next_candidate(self.reloader.running, observation)
         elif drained:
-            self._aim()  # PgBouncer was restarted, not stopped: back to what it should run
-        elif self._removal.step(self.ladder.running):
-            self._aim()  # clients have left a removed database, or their time is over
-        elif self.ladder.read and not self._traffic.asked:
-            self._watch.look(self.ladder.running, self._mounts, seen.figures)
+            self._choose()  # PgBouncer restarted instead of stopping: it serves again
+        elif self._removed.step(self.reloader.running):
+            self._choose()  # clients have left a removed database, or its time is over
+        elif self.reloader.read and not self._traffic.asked:
+            self._backend.start_if_due(self.reloader.running, self._mounts, observation.figures)
 
 
 if __name__ == "__main__":

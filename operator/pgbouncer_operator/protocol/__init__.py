@@ -1,1 +1,1 @@
-"""Every document that operator and agent exchange: writer and reader side by side. Pure, standard library only."""
+"""The documents that operator and agent exchange, each with its writer and its reader. Pure, standard library only."""

@@ -1,6 +1,6 @@
-"""Reading JSON documents of ours with errors that name the field: what intent and grants have in common.
+"""Reads JSON documents with errors that name the field. `intent` and `grants` use it.
 
-Unknown keys are ignored everywhere, so that an older agent can read what a newer operator wrote.
+Unknown keys are ignored, so that an older agent can read what a newer operator writes.
 """
 
 import json
@@ -8,23 +8,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-PROTOCOL = 1  # of every document that operator and agent exchange; a higher one is not understood by this program
+PROTOCOL = 1  # of every document; a program does not read a document of a higher one
 
 
 class DocumentError(ValueError):
-    """The text is not the document that was expected; the message starts with the field's path."""
+    """The text is not the expected document. The message starts with the field's path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A JSON object and where it stands in the whole; every reader raises DocumentError with that path."""
+    """A JSON object of a document. Every method raises DocumentError when the member is not what it should be."""
 
     members: Mapping[str, Any]
     path: str = ""
+    """Where the object is in the document; empty for the document itself."""
 
     @staticmethod
     def parse(text: str) -> "Document":
-        """The top-level object of `text`, if its `protocol` is one this program knows."""
+        """The object that `text` holds. Raises DocumentError for another text and for a higher protocol."""
         try:
             value = json.loads(text)
         except ValueError as error:
@@ -39,17 +40,17 @@ class Document:
             raise document.error("protocol", f"is {protocol}, this agent knows up to {PROTOCOL}: roll the pods")
         return document
 
-    def error(self, key: str, complaint: str) -> DocumentError:
-        """The error to raise about the member `key`."""
-        return DocumentError(f"{self._at(key)} {complaint}")
+    def error(self, key: str, defect: str) -> DocumentError:
+        """The error of the member `key`. defect: the sentence after the key's path."""
+        return DocumentError(f"{self._at(key)} {defect}")
 
     def text(self, key: str) -> str:
-        """A string that is there and can be written as UTF-8."""
+        """A string that UTF-8 can encode."""
         value = self._required(key)
         if not isinstance(value, str):
             raise self.error(key, "is not a string")
         if any("\ud800" <= each <= "\udfff" for each in value):
-            raise self.error(key, "holds half of a surrogate pair, which is no character")
+            raise self.error(key, "holds half of a surrogate pair, which is not a character")
         return value
 
     def optional_text(self, key: str) -> str | None:

@@ -1,6 +1,6 @@
-"""How many server connections each pod may hold: the ConfigMap's `grants.json`, and how a pod shares its cap out.
+"""`grants.json`: how many server connections each pod may hold. The operator writes it, the agent reads it.
 
-Pure. The ledger's arithmetic over pods is the sizing package's; here is its wire format and the split inside one pod.
+Pure. sizing/ledger.py decides the grants of pods. `split` shares a pod's grant between its databases.
 """
 
 import heapq
@@ -12,42 +12,44 @@ from pgbouncer_operator.protocol.document import PROTOCOL, Document, DocumentErr
 
 
 class GrantsError(ValueError):
-    """The document is no ledger, or a cap cannot be shared out; the message says what is wrong and what to do."""
+    """The document is no ledger, or a cap is too small for its databases. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One pod's right. cap: most server connections it may hold. seq: the ledger's sequence when this cap was set.
-
-    high: highest cap that the pod may still act on; it falls to `cap` once the pod has confirmed. gone: Unix seconds
-    at which the pod was first missed without any sign of its end, 0 while it is there.
-    """
+    """The grant of one pod."""
 
     cap: int
+    """The most server connections that the pod may hold; 0 while it waits for a grant."""
     seq: int
+    """Sequence of the ledger that set `cap`."""
     high: int
+    """The highest cap that the pod may still use: it falls to `cap` when the pod has confirmed `seq`."""
     gone: int = 0
+    """When the pod's object was first missed while the pod may still run, in Unix seconds; 0 while it exists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """A pool's ledger. pods: by pod uid. static: the cap of a pod that waited 10 s for a grant in vain, or 0.
-
-    peers: address of every pod by its uid, also of those that drain: a client's cancel may arrive at any of them.
-    peers_seq: the ledger's sequence when peers were set. server: the PostgresServer whose allocation of round
-    `allocation` the caps were made from; agents do not look at either.
-    """
+    """A pool's ledger."""
 
     seq: int
+    """Sequence of the ledger: it grows with each write."""
     static: int
+    """The cap of a pod that has waited 10 s without a grant; 0 for none."""
     pods: Mapping[str, Grant]
+    """By pod uid."""
     peers: Mapping[str, str] = field(default_factory=dict)
+    """Address of every pod by its uid. Draining pods too: a client's cancel request may arrive at any pod."""
     peers_seq: int = 0
+    """Sequence of the ledger that set `peers`."""
     server: str = ""
+    """The PostgresServer that the caps are allocated from, as namespace/name; empty for none. Agents ignore it."""
     allocation: int = 0
+    """Round of the server's allocation. Agents ignore it."""
 
     def concerning(self, uid: str) -> int:
-        """The sequence of the last word that this pod has something to learn from; a pod that waits hopes for each."""
+        """The last sequence that changed something for this pod. For a pod without a grant it is the ledger's own."""
         grant = self.pods.get(uid)
         return max(grant.seq, self.peers_seq) if grant and grant.cap else self.seq
 
@@ -63,7 +65,7 @@ class Grants:
 
     @staticmethod
     def from_json(text: str) -> "Grants":
-        """Read `grants.json`. Unknown keys are ignored. GrantsError names the field that is wrong."""
+        """Read `grants.json`. Raises GrantsError that names the field."""
         try:
             return _read(Document.parse(text))
         except DocumentError as error:
@@ -73,12 +75,13 @@ class Grants:
 def split(
     cap: int, databases: Sequence[tuple[str, int | None]], demand: Mapping[str, float] | None = None
 ) -> dict[str, int]:
-    """Share a pod's cap over its databases: name to server connections.
+    """Share a pod's cap between its databases. Returns server connections by name.
 
-    databases: (name, its own maximum or None). demand: connections each could use now, absent means 0.
-    Every database gets at least 1, because PgBouncer reads 0 as unlimited. The rest goes in proportion to 1 + demand,
-    up to each maximum; the sum never passes the cap. Ties go to the database named first.
-    GrantsError when the cap is smaller than the number of databases.
+    databases: (name, its own maximum or None). demand: by name, connections that the database could use; absent is 0.
+    Every database gets at least 1, because 0 means unlimited (max_db_connections in
+    https://www.pgbouncer.org/config.html). The rest is shared in proportion to 1 + demand, up to each maximum. The sum
+    is at most the cap. Of equal databases the first gets more.
+    Raises GrantsError when the cap is smaller than the number of databases.
     """
     if not databases:
         return {}
@@ -127,5 +130,5 @@ def _grant(document: Document) -> Grant:
 
 
 def _written(grant: Grant) -> dict[str, int]:
-    found = {"cap": grant.cap, "seq": grant.seq, "high": grant.high}
-    return found | {"gone": grant.gone} if grant.gone else found
+    document = {"cap": grant.cap, "seq": grant.seq, "high": grant.high}
+    return document | {"gone": grant.gone} if grant.gone else document

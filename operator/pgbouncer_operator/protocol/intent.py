@@ -1,6 +1,6 @@
-"""What a pool is meant to be, as the operator writes it and every agent reads it: the ConfigMap's `current.json`.
+"""`current.json` and `candidate.json`: a pool's configuration. The operator writes it, the agents read it.
 
-Pure. No secret is in it: users are named by the volume that carries their Secret.
+Pure. No secret is in it: it names the volume that holds a user's Secret.
 """
 
 import hashlib
@@ -16,23 +16,26 @@ CLIENT_TLS_MODES = ("require", "prefer")
 TLS_MODES = ("disable", "require", "verify-ca", "verify-full")
 POOL_MODES = ("session", "transaction", "statement")
 SYSTEM_CA = "system"
-FUNCTION = "[a-z_][a-z0-9_]{0,62}[.][a-z_][a-z0-9_]{0,62}"  # so that it needs no quotes and holds no SQL
+FUNCTION = "[a-z_][a-z0-9_]{0,62}[.][a-z_][a-z0-9_]{0,62}"  # needs no quotes and holds no SQL
 
 
 class IntentError(ValueError):
-    """The document is not an intent; the message names the field and says what belongs there."""
+    """The document is not an intent. The message names the field and says what it must be."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseIntent:
-    """One database clients may ask for. `max` caps its server connections in ONE pod."""
+    """A database that clients may connect to."""
 
     name: str
     host: str
     port: int = 5432
-    dbname: str = ""  # PostgreSQL's name of it; not given: the same
+    dbname: str = ""
+    """PostgreSQL's name of the database; empty becomes `name`."""
     pool_mode: str | None = None
+    """None for the pool's own."""
     max: int | None = None
+    """The most server connections of the database in ONE pod; None for no limit of its own."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dbname", self.dbname or self.name)
@@ -40,66 +43,70 @@ class DatabaseIntent:
 
 @dataclass(frozen=True, slots=True)
 class UserIntent:
-    """One user. The login and the password are files in the Secret mounted at <users dir>/<mount>.
-
-    usernameKey: None means `username`, else `user`. `max` caps the login's server connections in ONE pod.
-    """
+    """A user. Login and password are files of the Secret that is mounted at <users dir>/<mount>."""
 
     name: str
+    """The handle: users[].name."""
     mount: str
     username_key: str | None = None
+    """None for `username` or, without it, `user`."""
     password_key: str = "password"  # noqa: S105 - the name of a key, not a password
     max: int | None = None
+    """The most server connections of the login in ONE pod; None for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """TLS towards PostgreSQL. ca: "" for none, "system" for the public CAs, else a file in the CA directory."""
+    """TLS towards PostgreSQL."""
 
     mode: str = "require"
+    """One of TLS_MODES, as server_tls_sslmode."""
     ca: str = ""
+    """Empty for none, SYSTEM_CA for the public CAs, else a file in the CA directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientTlsIntent:
-    """TLS towards clients, with `tls.crt` and `tls.key` of the TLS directory. mode: who may stay without it."""
+    """TLS towards clients, with `tls.crt` and `tls.key` of the TLS directory."""
 
     mode: str = "require"
+    """One of CLIENT_TLS_MODES: with `prefer` clients may connect without TLS."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuthQueryIntent:
-    """Logins that are looked up in PostgreSQL. The role that asks is mounted as users are, at <users dir>/<mount>.
-
-    database: name of an entry of `databases`; function: with its schema.
-    """
+    """Lookup of logins in PostgreSQL."""
 
     mount: str
+    """The Secret of the role that looks up logins is mounted at <users dir>/<mount>."""
     database: str
+    """Name of an entry of `databases`."""
     function: str
+    """The function that returns a login, with its schema."""
     username_key: str | None = None
     password_key: str = "password"  # noqa: S105 - the name of a key, not a password
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A pool's configuration without paths, grants and secrets.
-
-    settings: `[pgbouncer]` keys with final values; paths and auth keys are the agent's.
-    drain_seconds: how long clients of a removed database or user may take to leave; None in an older document.
-    digest: 16 hexadecimal digits that name this configuration. Read from a document it is the document's own `hash`,
-    which may cover keys of a newer operator; made in memory it is computed.
-    """
+    """A pool's configuration without paths, grants and secrets."""
 
     pool: str
+    """namespace/name."""
     settings: Mapping[str, str | int]
+    """Keys of `[pgbouncer]` with their final values. The agent adds paths and auth keys."""
     databases: tuple[DatabaseIntent, ...]
     users: tuple[UserIntent, ...]
     server_tls: ServerTls = ServerTls()
     client_tls: ClientTlsIntent | None = None
     auth_query: AuthQueryIntent | None = None
     drain_seconds: int | None = None
+    """How long clients of a removed database or user may stay; None in a document of an older operator."""
     digest: str = field(init=False, compare=False)
+    """The hash that names this configuration: 16 hexadecimal digits.
+
+    Read from a document it is the document's own `hash`, which covers keys of a newer operator too.
+    """
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", _digest(_document(self)))
@@ -111,7 +118,7 @@ class Intent:
 
     @staticmethod
     def from_json(text: str) -> "Intent":
-        """Read `current.json`. Unknown keys are ignored. IntentError names the field that is wrong."""
+        """Read the document. Raises IntentError that names the field."""
         try:
             return _read(Document.parse(text))
         except DocumentError as error:
@@ -150,12 +157,12 @@ def _document(intent: Intent) -> dict[str, Any]:
 
 
 def _optional(intent: Intent) -> dict[str, Any]:
-    """Keys that are written only when set, so that the hash of a configuration without them stays what it was."""
-    found: dict[str, Any] = {}
+    """Keys that are written only when set, so that the hash of a configuration without them stays the same."""
+    document: dict[str, Any] = {}
     if intent.client_tls:
-        found["client_tls"] = {"mode": intent.client_tls.mode}
+        document["client_tls"] = {"mode": intent.client_tls.mode}
     if intent.auth_query:
-        found["auth_query"] = {
+        document["auth_query"] = {
             "mount": intent.auth_query.mount,
             "usernameKey": intent.auth_query.username_key,
             "passwordKey": intent.auth_query.password_key,
@@ -163,8 +170,8 @@ def _optional(intent: Intent) -> dict[str, Any]:
             "function": intent.auth_query.function,
         }
     if intent.drain_seconds is not None:
-        found["drain_seconds"] = intent.drain_seconds
-    return found
+        document["drain_seconds"] = intent.drain_seconds
+    return document
 
 
 def _digest(document: Mapping[str, Any]) -> str:
@@ -175,9 +182,9 @@ def _digest(document: Mapping[str, Any]) -> str:
 
 def _read(document: Document) -> Intent:
     stated = document.text("hash")
-    found = _digest(document.members)
-    if stated != found:
-        raise document.error("hash", f"is {stated}, but its content gives {found}: it was changed by hand")
+    computed = _digest(document.members)
+    if stated != computed:
+        raise document.error("hash", f"is {stated}, but its content gives {computed}: it was changed by hand")
     intent = Intent(
         pool=document.text("pool"),
         settings=_settings(document.child("settings")),
@@ -193,7 +200,7 @@ def _read(document: Document) -> Intent:
     _refuse_twins(document, "users", [each.mount for each in intent.users])
     if intent.auth_query and intent.auth_query.database not in {each.name for each in intent.databases}:
         raise document.error("auth_query.database", f"is {intent.auth_query.database!r}, which is not in databases")
-    object.__setattr__(intent, "digest", stated)  # computed from all the keys, known to us or not
+    object.__setattr__(intent, "digest", stated)  # the hash of all keys, those of a newer operator too
     return intent
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pgbouncer_operator.agent.backend import NOT_SERVED, Pair, pairs, reason, said
-from pgbouncer_operator.agent.backend_schedule import Last, after, due
+from pgbouncer_operator.agent.backend import NOT_SERVED, DatabaseLogin, covering_logins, reason, server_message
+from pgbouncer_operator.agent.backend_schedule import LastTest, after, due
 from pgbouncer_operator.agent.console import Figures
 from pgbouncer_operator.protocol.state import BackendReason, BackendTest
 
@@ -13,31 +13,31 @@ NEVER = float("-inf")
 REST, STARVED, BUSY = Figures(), Figures(waiting=3), Figures(open=5, busy=5, waiting=3)
 
 CASES = [
-    ("never tested", Last(), "a", REST, 0.0, True),
-    ("another configuration", Last("a", OK, 0.0), "b", REST, 0.1, True),
-    ("at rest a server that works is left alone", Last("a", OK, 0.0), "a", REST, 1e6, False),
-    ("a pool at work may have lost its writer", Last("a", OK, 0.0), "a", BUSY, 10.0, True),
-    ("but that is asked now and then only", Last("a", OK, 0.0), "a", BUSY, 9.9, False),
-    ("clients wait and nothing is open", Last("a", OK, 0.0), "a", STARVED, 1.0, True),
-    ("a pool in use has lost all it had", Last("a", OK, 0.0), "a", REST, 10.0, True, 9.0),
-    ("but that is asked now and then only too", Last("a", OK, 0.0), "a", REST, 9.9, False, 9.0),
-    ("it was not used since the last test", Last("a", OK, 5.0), "a", REST, 20.0, False, 4.0),
-    ("it was not used lately, and so closed them as idle", Last("a", OK, 0.0), "a", REST, 600.0, False, 9.0),
-    ("what failed is tested again", Last("a", REFUSED, 0.0, pause=4.0), "a", REST, 4.0, True),
-    ("but not before its pause", Last("a", REFUSED, 0.0, pause=4.0), "a", REST, 3.9, False),
+    ("never tested", LastTest(), "a", REST, 0.0, True),
+    ("another configuration", LastTest("a", OK, 0.0), "b", REST, 0.1, True),
+    ("at rest a server that works is left alone", LastTest("a", OK, 0.0), "a", REST, 1e6, False),
+    ("a pool at work may have lost its writer", LastTest("a", OK, 0.0), "a", BUSY, 10.0, True),
+    ("but that is asked now and then only", LastTest("a", OK, 0.0), "a", BUSY, 9.9, False),
+    ("clients wait and nothing is open", LastTest("a", OK, 0.0), "a", STARVED, 1.0, True),
+    ("a pool in use has lost all it had", LastTest("a", OK, 0.0), "a", REST, 10.0, True, 9.0),
+    ("but that is asked now and then only too", LastTest("a", OK, 0.0), "a", REST, 9.9, False, 9.0),
+    ("it was not used since the last test", LastTest("a", OK, 5.0), "a", REST, 20.0, False, 4.0),
+    ("it was not used lately, and so closed them as idle", LastTest("a", OK, 0.0), "a", REST, 600.0, False, 9.0),
+    ("what failed is tested again", LastTest("a", REFUSED, 0.0, pause=4.0), "a", REST, 4.0, True),
+    ("but not before its pause", LastTest("a", REFUSED, 0.0, pause=4.0), "a", REST, 3.9, False),
 ]
 
 
 @pytest.mark.parametrize("case", [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_the_backend_is_tested_after_changes_and_while_something_is_wrong(
-    case: tuple[Last, str, Figures, float, bool, float],
+    case: tuple[LastTest, str, Figures, float, bool, float],
 ) -> None:
     last, subject, figures, now, expected, *used = case
     assert due(last, subject, figures, now, *(used or (NEVER,))) is expected
 
 
 def test_pauses_grow_to_ten_seconds_while_the_same_thing_stays_wrong() -> None:
-    last, pauses = Last(), []
+    last, pauses = LastTest(), []
     for number in range(6):
         last = after(last, "a", REFUSED, float(number))
         pauses.append(last.pause)
@@ -65,10 +65,10 @@ PAIRS = [
 def test_every_database_and_every_user_is_tried_once(
     databases: list[str], users: list[str], expected: list[tuple[str, str]]
 ) -> None:
-    found = pairs(databases, [user(each) for each in users])
+    found = covering_logins(databases, [user(each) for each in users])
     assert [(each.database, each.handle) for each in found] == expected
     assert not [each for each in found if "s3cret" in repr(each)]
-    assert all(isinstance(each, Pair) for each in found)
+    assert all(isinstance(each, DatabaseLogin) for each in found)
 
 
 REASONS = [
@@ -101,4 +101,4 @@ SAID = [
 
 @pytest.mark.parametrize(("message", "words"), SAID)
 def test_postgresqls_own_words_are_told(message: str, words: str) -> None:
-    assert said(message) == words
+    assert server_message(message) == words

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.agent import candidate, share_steps
-from pgbouncer_operator.agent.candidate import Candidate, Fresh, Identity
-from pgbouncer_operator.agent.grant import Seen
+from pgbouncer_operator.agent.candidate import Candidate, CandidateInputs, Identity
+from pgbouncer_operator.agent.grant import AcceptedGrant
 from pgbouncer_operator.agent.mounts import Credential, MountedUser, Mounts
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer import userlist
@@ -20,11 +20,11 @@ SHOP, BLOG = DatabaseIntent("shop", "postgres", dbname="shop"), DatabaseIntent("
 INTENT = Intent("ns/shop", {"pool_mode": "transaction"}, (SHOP,), (UserIntent("shop", "shop"),), ServerTls("disable"))
 USERS = {"shop": MountedUser(Credential("shop", "s3cret"), "", "..1")}
 MOUNTS = Mounts(intent=INTENT, users=USERS, uid="uid-1")
-FRESH = Fresh(Identity("probe_1", b"key"), AgentSettings())
+FRESH = CandidateInputs(Identity("probe_1", b"key"), AgentSettings())
 
 
-def made(mounts: Mounts = MOUNTS, cap: int = 10, seq: int = 1, fresh: Fresh = FRESH) -> Candidate:
-    return candidate.candidate(mounts, Seen(seq, cap, seq), fresh)
+def made(mounts: Mounts = MOUNTS, cap: int = 10, seq: int = 1, fresh: CandidateInputs = FRESH) -> Candidate:
+    return candidate.candidate(mounts, AcceptedGrant(seq, cap, seq), fresh)
 
 
 def with_intent(**changes: object) -> Mounts:
@@ -69,7 +69,7 @@ def test_every_grant_and_every_new_secret_has_a_marker_of_its_own() -> None:
 
 
 def test_a_ledger_that_is_newer_for_other_pods_only_changes_nothing_here() -> None:
-    assert candidate.candidate(MOUNTS, Seen(9, 10, 1), FRESH).files() == made(seq=1).files()
+    assert candidate.candidate(MOUNTS, AcceptedGrant(9, 10, 1), FRESH).files() == made(seq=1).files()
 
 
 def test_a_login_that_left_stays_with_a_password_nobody_knows() -> None:
@@ -105,7 +105,7 @@ GATES = [
 
 @pytest.mark.parametrize(("annotations", "reason"), [case[1:] for case in GATES], ids=[case[0] for case in GATES])
 def test_a_half_delivered_change_waits(annotations: dict[str, str], reason: ProblemReason | None) -> None:
-    problem = candidate.gate(replace(MOUNTS, annotations=annotations))
+    problem = candidate.mount_problem(replace(MOUNTS, annotations=annotations))
     assert (problem and problem.reason) == reason
 
 
@@ -119,19 +119,19 @@ def test_a_half_delivered_change_waits(annotations: dict[str, str], reason: Prob
     ],
 )
 def test_mounts_that_are_not_whole_are_named(mounts: Mounts, reason: ProblemReason) -> None:
-    problem = candidate.gate(mounts)
+    problem = candidate.mount_problem(mounts)
     assert problem is not None
     assert problem.reason == reason
     assert problem.message
 
 
 def test_without_a_grant_nothing_is_run() -> None:
-    assert candidate.target(MOUNTS, Seen(3, 0), None, FRESH) == candidate.Target(None)
+    assert candidate.target(MOUNTS, AcceptedGrant(3, 0), None, FRESH) == candidate.Target(None)
 
 
 def test_a_wrong_intent_is_reported_and_what_runs_goes_on_under_the_new_grant() -> None:
     wrong = with_intent(settings={"pool_mode": "transaction", "no_such_key": 1})
-    found = candidate.target(wrong, Seen(2, 4, 2), made(), FRESH)
+    found = candidate.target(wrong, AcceptedGrant(2, 4, 2), made(), FRESH)
     assert [each.reason for each in found.problems] == [ProblemReason.CANDIDATE_REFUSED]
     assert "no_such_key" in found.problems[0].message
     assert found.candidate is not None
@@ -141,11 +141,11 @@ def test_a_wrong_intent_is_reported_and_what_runs_goes_on_under_the_new_grant() 
 
 def test_a_wrong_intent_at_the_first_start_runs_nothing() -> None:
     wrong = with_intent(settings={"no_such_key": 1})
-    assert candidate.target(wrong, Seen(2, 4, 2), None, FRESH).candidate is None
+    assert candidate.target(wrong, AcceptedGrant(2, 4, 2), None, FRESH).candidate is None
 
 
 def test_a_cap_below_the_number_of_databases_is_refused_with_a_remedy() -> None:
-    found = candidate.target(with_intent(databases=(SHOP, BLOG)), Seen(2, 1), None, FRESH)
+    found = candidate.target(with_intent(databases=(SHOP, BLOG)), AcceptedGrant(2, 1), None, FRESH)
     assert [each.reason for each in found.problems] == [ProblemReason.CANDIDATE_REFUSED]
     assert "raise serverConnections.max" in found.problems[0].message
 

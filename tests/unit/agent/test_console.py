@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgbouncer_operator.agent.console import is_calm, totals_of
+from pgbouncer_operator.agent.console import no_login_pending, totals_of
 from pgbouncer_operator.protocol.state import Totals
 
 CASES = [
@@ -23,7 +23,7 @@ def test_connections_are_renewed_only_while_none_is_made(idle: int, login: int, 
         {"database": "shop", "user": "shop", "cl_waiting": str(waiting), **servers},
         {"database": "pgbouncer", "user": "pgbouncer", "sv_login": "0", "cl_waiting": "1"},
     ]
-    assert is_calm(pools) is expected
+    assert no_login_pending(pools) is expected
 
 
 def test_a_user_with_connections_to_another_database_gets_none_here_either() -> None:
@@ -32,7 +32,7 @@ def test_a_user_with_connections_to_another_database_gets_none_here_either() -> 
         {"database": "shop", "user": "shop", "cl_waiting": "2", "sv_idle": "0", "sv_login": "0", **nothing},
         {"database": "log", "user": "shop", "cl_waiting": "0", "sv_idle": "1", "sv_login": "0", **nothing},
     ]
-    assert is_calm(pools)
+    assert no_login_pending(pools)
 
 
 def test_the_totals_of_all_databases_are_summed_without_the_consoles_own() -> None:

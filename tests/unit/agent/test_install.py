@@ -3,7 +3,7 @@
 import pytest
 
 from pgbouncer_operator.agent.candidate import Candidate
-from pgbouncer_operator.agent.console import DatabaseRow, Figures, Look, figures
+from pgbouncer_operator.agent.console import DatabaseRow, Figures, Observation, figures
 from pgbouncer_operator.agent.install import verify
 from pgbouncer_operator.pgbouncer.composition import Composition
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent
@@ -12,8 +12,8 @@ INTENT = Intent("ns/shop", {}, (DatabaseIntent("blog", "pg"), DatabaseIntent("sh
 RUNNING = Candidate(Composition(INTENT, {"blog": 2, "shop": 3}, 7, (), "", "probe_1"), seq=7, cap=5)
 
 
-def look(marker: str = RUNNING.marker, **databases: tuple[int, int]) -> Look:
-    return Look(
+def look(marker: str = RUNNING.marker, **databases: tuple[int, int]) -> Observation:
+    return Observation(
         {name: DatabaseRow(limit, held, paused=False) for name, (limit, held) in databases.items()}, Figures(), marker
     )
 
@@ -28,7 +28,7 @@ CASES = [
         look(blog=(2, 0), shop=(9, 0)),
         False,
         (),
-        "allows database shop 9 connections, not 3",
+        "allows database shop 9 server connections, not 3",
     ),
     ("a database that is not known", look(shop=(3, 9)), False, ("shop",), "does not know database blog"),
 ]
@@ -37,11 +37,11 @@ CASES = [
 @pytest.mark.parametrize(
     ("seen", "read", "over", "complaint"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
-def test_only_what_pgbouncer_shows_counts(seen: Look, read: bool, over: tuple[str, ...], complaint: str) -> None:
+def test_only_what_pgbouncer_shows_counts(seen: Observation, read: bool, over: tuple[str, ...], complaint: str) -> None:
     verdict = verify(RUNNING, seen)
     assert (verdict.read, verdict.over) == (read, over)
-    assert complaint in verdict.complaint
-    assert bool(verdict.complaint) == (not read)
+    assert complaint in verdict.message
+    assert bool(verdict.message) == (not read)
 
 
 def test_the_console_itself_counts_neither_as_client_nor_as_connection() -> None:

@@ -3,7 +3,7 @@
 import json
 
 from pgbouncer_operator.agent import metrics
-from pgbouncer_operator.agent.draining import Drained
+from pgbouncer_operator.agent.draining import DrainResult
 from pgbouncer_operator.protocol.state import (
     AgentProblem,
     AgentState,
@@ -54,7 +54,7 @@ def test_the_oldest_wait_has_its_fraction() -> None:
 
 
 def test_a_drain_exports_what_became_of_its_clients_and_a_pod_that_serves_exports_nothing_of_it() -> None:
-    found = lines(*metrics.of_drain(Drained(left=5, closed=2, cut=1, seconds=7.5, done=True)))
+    found = lines(*metrics.of_drain(DrainResult(left=5, closed=2, cut=1, seconds=7.5, done=True)))
     assert 'pgbouncer_operator_agent_drain_clients{"outcome": "closed"} 2' in found
     assert "pgbouncer_operator_agent_drain_seconds{} 7.5" in found
     assert not lines(*metrics.of_drain(None))

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from pgbouncer_operator.agent import candidate, share_steps
-from pgbouncer_operator.agent.candidate import Candidate, Fresh, Identity
-from pgbouncer_operator.agent.grant import Seen
+from pgbouncer_operator.agent.candidate import Candidate, CandidateInputs, Identity
+from pgbouncer_operator.agent.grant import AcceptedGrant
 from pgbouncer_operator.agent.mounts import Mounts
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer.ini import Peer
@@ -19,7 +19,9 @@ INTENT = Intent("ns/shop", {}, (DatabaseIntent("shop", "postgres"),), (), Server
 
 def made(**peers: str) -> Candidate:
     mounts = Mounts(intent=INTENT, grants=Grants(1, 0, {}, peers, 1), uid="a")
-    return candidate.candidate(mounts, Seen(1, 5, 1), Fresh(Identity("probe_1", b"key"), AgentSettings()))
+    return candidate.candidate(
+        mounts, AcceptedGrant(1, 5, 1), CandidateInputs(Identity("probe_1", b"key"), AgentSettings())
+    )
 
 
 def test_every_pod_with_an_address_is_a_peer_this_one_too() -> None:
@@ -31,8 +33,8 @@ def test_every_pod_with_an_address_is_a_peer_this_one_too() -> None:
 def test_a_ledger_without_peers_and_no_ledger_name_none() -> None:
     assert made().composition.peers == ()
     mounts = Mounts(intent=INTENT, uid="a")
-    fresh = Fresh(Identity("probe_1", b"key"), AgentSettings())
-    assert candidate.candidate(mounts, Seen(1, 5, 1), fresh).composition.peers == ()
+    fresh = CandidateInputs(Identity("probe_1", b"key"), AgentSettings())
+    assert candidate.candidate(mounts, AcceptedGrant(1, 5, 1), fresh).composition.peers == ()
 
 
 @pytest.mark.parametrize("smaller_first", [True, False])
@@ -70,5 +72,5 @@ def test_an_address_that_is_none_is_refused() -> None:
 
 def test_a_new_grant_keeps_the_peers() -> None:
     running = made(a="10.0.0.1")
-    assert candidate.regranted(running, Seen(2, 3, 2)).composition.peers == running.composition.peers
-    assert candidate.regranted(replace(running), Seen(2, 3, 2)).shares == {"shop": 3}
+    assert candidate.regranted(running, AcceptedGrant(2, 3, 2)).composition.peers == running.composition.peers
+    assert candidate.regranted(replace(running), AcceptedGrant(2, 3, 2)).shares == {"shop": 3}

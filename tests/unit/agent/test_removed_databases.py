@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from pgbouncer_operator.agent import candidate, removed_databases
-from pgbouncer_operator.agent.candidate import Candidate, Fresh, Identity
+from pgbouncer_operator.agent.candidate import Candidate, CandidateInputs, Identity
 from pgbouncer_operator.agent.console import DatabaseRow
-from pgbouncer_operator.agent.grant import Seen
+from pgbouncer_operator.agent.grant import AcceptedGrant
 from pgbouncer_operator.agent.mounts import Mounts
-from pgbouncer_operator.agent.removed_databases import DEFAULT_SECONDS, TRANSACTION_SECONDS, Leaving
+from pgbouncer_operator.agent.removed_databases import DEFAULT_SECONDS, TRANSACTION_SECONDS, RemovedDatabase
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer.composition import LOOKUP
 from pgbouncer_operator.protocol.intent import AuthQueryIntent, DatabaseIntent, Intent, ServerTls
@@ -18,34 +18,34 @@ SHOP, LOG = DatabaseIntent("shop", "postgres"), DatabaseIntent("log", "postgres"
 BOTH = Intent("ns/shop", {}, (SHOP, LOG), (), ServerTls("disable"), drain_seconds=30)
 ONE = replace(BOTH, databases=(SHOP,))
 NOW = 1000.0
-LEAVING = Leaving(LOG, NOW + 30)
+LEAVING = RemovedDatabase(LOG, NOW + 30)
 
 
 def made(intent: Intent = BOTH, cap: int = 10, lingering: tuple[DatabaseIntent, ...] = ()) -> Candidate:
-    fresh = Fresh(Identity("probe_1", b"key"), AgentSettings(), lingering=lingering)
-    return candidate.candidate(Mounts(intent=intent, uid="a"), Seen(1, cap, 1), fresh)
+    fresh = CandidateInputs(Identity("probe_1", b"key"), AgentSettings(), lingering=lingering)
+    return candidate.candidate(Mounts(intent=intent, uid="a"), AcceptedGrant(1, cap, 1), fresh)
 
 
 def test_what_ran_and_is_wanted_no_more_lingers_for_the_pools_drain_time() -> None:
-    found = removed_databases.leaving({}, made(), ONE, NOW)
-    assert found == {"log": Leaving(replace(LOG, max=5), NOW + 30)}  # with what it may hold now
+    found = removed_databases.lingering({}, made(), ONE, NOW)
+    assert found == {"log": RemovedDatabase(replace(LOG, max=5), NOW + 30)}  # with what it may hold now
 
 
 def test_an_older_operator_says_no_time_and_the_default_holds() -> None:
-    found = removed_databases.leaving({}, made(), replace(ONE, drain_seconds=None), NOW)
+    found = removed_databases.lingering({}, made(), replace(ONE, drain_seconds=None), NOW)
     assert found["log"].until == NOW + DEFAULT_SECONDS
 
 
 def test_a_later_change_does_not_begin_the_time_anew() -> None:
-    assert removed_databases.leaving({"log": LEAVING}, made(), ONE, NOW + 20) == {"log": LEAVING}
+    assert removed_databases.lingering({"log": LEAVING}, made(), ONE, NOW + 20) == {"log": LEAVING}
 
 
 def test_what_comes_back_lingers_no_more() -> None:
-    assert removed_databases.leaving({"log": LEAVING}, made(ONE), BOTH, NOW) == {}
+    assert removed_databases.lingering({"log": LEAVING}, made(ONE), BOTH, NOW) == {}
 
 
 def test_at_the_first_start_nothing_lingers() -> None:
-    assert removed_databases.leaving({}, None, ONE, NOW) == {}
+    assert removed_databases.lingering({}, None, ONE, NOW) == {}
 
 
 IDLE = DatabaseRow(limit=1, open=0, paused=False, disabled=True)
@@ -95,8 +95,8 @@ def test_a_cap_without_a_connection_to_spare_keeps_none(cap: int, names: list[st
     ],
 )
 def test_it_keeps_what_is_in_use_and_never_gets_more(mode: str, seen: DatabaseRow, most: int) -> None:
-    assert removed_databases.shrunk(Leaving(replace(LOG, max=4), NOW), seen, mode).database.max == most
-    own = Leaving(replace(LOG, max=4, pool_mode=mode), NOW)
+    assert removed_databases.shrunk(RemovedDatabase(replace(LOG, max=4), NOW), seen, mode).database.max == most
+    own = RemovedDatabase(replace(LOG, max=4, pool_mode=mode), NOW)
     assert removed_databases.shrunk(own, seen, "transaction").database.max == most
 
 
@@ -117,4 +117,4 @@ def test_the_entry_for_lookups_has_one_connection_of_the_cap_before_anything_lin
 
 def test_a_cap_that_shrinks_below_what_lingers_is_refused_by_no_arithmetic() -> None:
     running = made(ONE, 10, (LOG,))
-    assert candidate.regranted(running, Seen(2, 2, 2)).shares == {"shop": 1, "log": 1}
+    assert candidate.regranted(running, AcceptedGrant(2, 2, 2)).shares == {"shop": 1, "log": 1}

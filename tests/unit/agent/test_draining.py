@@ -1,0 +1,104 @@
+"""The agent's part in a drain, step by step against a console in memory."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pgbouncer_operator.agent import console, draining
+from pgbouncer_operator.agent.candidate import Candidate
+from pgbouncer_operator.agent.console import DatabaseRow, Figures, Observation
+from pgbouncer_operator.agent.draining import Draining, DrainResult
+from pgbouncer_operator.agent.settings import AgentSettings
+from pgbouncer_operator.pgbouncer.composition import Composition
+from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent
+
+OLD, NEW = (1, 1), (2, 2)  # processes
+RUNNING = Candidate(
+    Composition(Intent("web/shop", {}, (DatabaseIntent("shop", "pg"),), ()), {"shop": 8}, 1, (), "", "probe"), 1, 8
+)
+
+
+class FakeConsole:
+    """What the agent sees of PgBouncer, and the commands that it sends."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.process, self.paused, self.clients = OLD, True, 3
+        self.commands: list[str] = []
+        monkeypatch.setattr(draining.console, "process", lambda _: self.process)
+        monkeypatch.setattr(draining.console, "observe", lambda _: self.observation())
+        monkeypatch.setattr(draining.console, "command", self.run)
+
+    def observation(self) -> Observation:
+        return Observation({"shop": DatabaseRow(8, 3, self.paused, clients=self.clients)}, Figures())
+
+    def run(self, _: AgentSettings, *texts: str) -> None:
+        self.commands += texts
+        self.paused = False
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> AgentSettings:
+    return AgentSettings(run_dir=tmp_path)
+
+
+@pytest.fixture
+def pgbouncer(monkeypatch: pytest.MonkeyPatch) -> FakeConsole:
+    return FakeConsole(monkeypatch)
+
+
+def tell(settings: AgentSettings, newcomers: bool) -> None:
+    """As drain.py does."""
+    (settings.run_dir / draining.FLAG).write_text(json.dumps({"newcomers": newcomers}))
+
+
+def test_paused_databases_are_resumed_once_when_the_drain_begins(
+    settings: AgentSettings, pgbouncer: FakeConsole
+) -> None:
+    drain = Draining(settings)
+    assert not drain.update()
+    tell(settings, newcomers=True)
+    assert drain.asked
+    assert drain.update()
+    assert drain.update()
+    assert pgbouncer.commands == ['RESUME "shop"']
+
+
+def test_shares_follow_the_clients_down_only_when_no_new_client_may_come(
+    settings: AgentSettings, pgbouncer: FakeConsole
+) -> None:
+    drain = Draining(settings)
+    tell(settings, newcomers=True)
+    drain.update()
+    assert drain.next_candidate(RUNNING, pgbouncer.observation()) is RUNNING
+    tell(settings, newcomers=False)
+    shrunk = drain.next_candidate(RUNNING, pgbouncer.observation())
+    assert (shrunk.cap, shrunk.shares) == (3, {"shop": 3})
+    pgbouncer.clients = 7
+    assert drain.next_candidate(shrunk, pgbouncer.observation()) is shrunk, "what was given back is not taken again"
+
+
+def test_a_pgbouncer_that_started_after_the_drain_began_serves_again(
+    settings: AgentSettings, pgbouncer: FakeConsole
+) -> None:
+    drain = Draining(settings)
+    tell(settings, newcomers=False)
+    drain.update()
+    pgbouncer.process = console.NO_PROCESS
+    assert drain.update(), "it has only exited"
+    pgbouncer.process = NEW
+    assert not drain.update()
+    assert not drain.asked
+
+
+def test_the_result_is_logged_once_and_only_when_it_is_final(settings: AgentSettings, pgbouncer: FakeConsole) -> None:
+    drain = Draining(settings)
+    tell(settings, newcomers=True)
+    assert drain.result is None
+    document = {"left": 1, "closed": 2, "cut": 0, "seconds": 4.5, "done": False}
+    (settings.run_dir / draining.RESULT).write_text(json.dumps(document))
+    assert drain.result == DrainResult(1, 2, 0, 4.5, done=False)
+    assert drain.log_line() == ""
+    pgbouncer.process = console.NO_PROCESS  # drain.py has ended with PgBouncer's container
+    assert drain.log_line().startswith("drained in 4.5 s; clients that left by themselves: 1, closed")
+    assert drain.log_line() == ""
