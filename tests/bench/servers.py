@@ -29,7 +29,7 @@ from pgbouncer_operator.kube import resources
 from pgbouncer_operator.kube.client import Kube, Object
 from pgbouncer_operator.kube.transport import RequestOptions
 from pgbouncer_operator.protocol.grants import Grants, GrantsError
-from pgbouncer_operator.reconcile.status.report import AT_REST, FIGURES_EVERY
+from pgbouncer_operator.reconcile.status.timing import AT_REST, FIGURES_EVERY
 
 PLACE = "bench-servers"
 EACH = 15  # connections of a server's budget for each of its pools

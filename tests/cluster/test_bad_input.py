@@ -118,7 +118,7 @@ def test_a_mistake_about_the_server_stops_at_one_pod_and_the_pool_goes_on_as_bef
         message = serving.wait_condition(POOL, "ConfigurationApplied", "False", "CanaryFailed")
         told = time.monotonic() - began
         assert all(words in message for words in mistake.words), message
-        assert "the configuration before it keeps serving" in message
+        assert "The previous configuration stays in use." in message
         serving.wait_condition(POOL, "Stalled", "True", "CanaryFailed")
         assert serving.condition(POOL, "BackendReachable")["status"] == "True"
         name = f"still-{MISTAKES.index(mistake)}"

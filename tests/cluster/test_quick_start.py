@@ -63,7 +63,7 @@ def test_describe_tells_the_story_by_conditions_and_events(here: Namespace) -> N
     here.wait(lambda: "Ready is True" in here.kubectl("describe", KIND, POOL), "the event that it is Ready")
     told = here.kubectl("describe", KIND, POOL)
     _, _, events = told.partition("Events:")
-    assert "2 pods serve; a login to PostgreSQL works." in told
+    assert "2 of 2 pods serve; a login to PostgreSQL works." in told
     assert "Every user has a login and a password." in told
     assert "Warning" not in events, events
 

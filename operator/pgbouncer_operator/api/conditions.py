@@ -1,6 +1,6 @@
-"""Conditions of a pool, every reason they may carry, and for each reason what its reader should do.
+"""Conditions of pools and PostgresServers, every reason they may have, and for each reason what its reader should do.
 
-Conditions follow kstatus: `Ready` is the summary, `Reconciling` and `Stalled` are there while they are true.
+Conditions follow kstatus: `Ready` is the summary; `Reconciling` and `Stalled` exist only while they are true.
 https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md
 """
 
@@ -59,14 +59,12 @@ class Reason(StrEnum):
     FLOWING = "Flowing"
     PAUSED = "Paused"
     UPDATE_AVAILABLE = "UpdateAvailable"
-    # On the way, or not known yet.
+    # Under way, or not known yet.
     PENDING = "Pending"
     WAITING_FOR_PODS = "WaitingForPods"
     APPLYING_CONFIGURATION = "ApplyingConfiguration"
-    MOVING_CONNECTIONS = "MovingConnections"
     PODS_UNREACHABLE = "PodsUnreachable"
     PAUSING = "Pausing"
-    API_SERVER_FAILED = "ApiServerFailed"
     # Somebody has to act.
     CONFIGURATION_REFUSED = "ConfigurationRefused"
     CANARY_FAILED = "CanaryFailed"
@@ -108,21 +106,19 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.APPLIED: "Nothing to do: every pod has loaded and confirmed this configuration.",
         Reason.REACHABLE: "Nothing to do: the pods log in to the PostgreSQL server.",
         Reason.AVAILABLE: "Nothing to do: every user's Secret has a login and a password.",
-        Reason.FITS: "Nothing to do: the pods wanted fit in serverConnections.max.",
+        Reason.FITS: "Nothing to do: the wanted pods fit in serverConnections.max.",
         Reason.SHARED: "Nothing to do: the PostgresServer shares its budget out to its pools.",
-        Reason.LIMITS_READ: "Nothing to do: the server said how many connections it takes.",
+        Reason.LIMITS_READ: "Nothing to do: the server says how many connections it accepts.",
         Reason.SCALED_TO_ZERO: "Set spec.replicas above 0 to serve clients again.",
         Reason.FLOWING: "Nothing to do: queries reach the server.",
         Reason.PAUSED: "Set spec.traffic to Flowing when you are done; after pauseTimeoutSeconds it flows by itself.",
-        Reason.UPDATE_AVAILABLE: "Set spec.upgradePolicy to Automatic, or wait: the next change that rolls brings it.",
-        Reason.PENDING: "Wait a moment; if it stays, look whether the operator runs and may watch this namespace.",
+        Reason.UPDATE_AVAILABLE: "Set spec.upgradePolicy to Automatic, or wait for the next change that replaces pods.",
+        Reason.PENDING: "Wait a moment; if it stays, check that the operator runs and watches this namespace.",
         Reason.WAITING_FOR_PODS: "Wait; if it stays, `kubectl describe pod` says what a pod lacks: image, room, quota.",
         Reason.APPLYING_CONFIGURATION: "Wait: the pods are loading the new configuration one after the other.",
-        Reason.MOVING_CONNECTIONS: "Wait: one pod has to give connections back before another may open them.",
-        Reason.PODS_UNREACHABLE: "Let the operator reach port 9127 of the pods: look at NetworkPolicies and nodes.",
+        Reason.PODS_UNREACHABLE: "Let the operator reach port 9127 of the pods: check NetworkPolicies and nodes.",
         Reason.PAUSING: "Wait: running transactions end first; a long one keeps its database flowing until then.",
-        Reason.API_SERVER_FAILED: "Wait: the operator tries again; if it stays, look at the API server and its quotas.",
-        Reason.CONFIGURATION_REFUSED: "Correct the setting that PgBouncer names; until then the old one serves.",
+        Reason.CONFIGURATION_REFUSED: "Correct the setting that PgBouncer names; pods run the previous configuration.",
         Reason.CANARY_FAILED: "Correct spec.backend, or the server, as the message says; only one pod has tried it.",
         Reason.PAUSE_TIMED_OUT: "Set spec.traffic to Flowing; then pause again, with a longer pauseTimeoutSeconds.",
         Reason.SECRET_NOT_FOUND: "Create the Secret in the pool's namespace, or correct users[].secretRef.name.",
@@ -140,25 +136,25 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.BACKEND_IS_POOLER: "Set backend.host to the server itself: the direct URL would lead to another pooler.",
         Reason.HOST_NOT_RESOLVED: "Correct backend.host, or create the Service or DNS record it names.",
         Reason.NAME_CONFLICT: "Delete or rename the object that is in the way, or choose another name for the pool.",
-        Reason.INVALID_SPEC: "Correct the field that the message names; until then the last good spec serves.",
+        Reason.INVALID_SPEC: "Correct the field that the message names; until then the last valid spec stays in force.",
         Reason.OBJECT_REFUSED: "Correct the field that the message names, or the admission policy that refused it.",
         Reason.BUDGET_TOO_SMALL: "Raise serverConnections.max: every pod needs one connection for each database.",
         Reason.BUDGET_EXCEEDED: "Raise the PostgresServer's budget or the namespace's share, or run fewer pods.",
-        Reason.SERVER_NOT_FOUND: "Create the PostgresServer, or correct backend.serverRef; it has to be watched, too.",
+        Reason.SERVER_NOT_FOUND: "Create the PostgresServer, or correct backend.serverRef; the operator must watch it.",
         Reason.SERVER_NOT_SHARED: "Let the server's owner add the namespace to the PostgresServer's allowedNamespaces.",
         Reason.SERVER_IS_BUDGETED: "Replace backend.host by backend.serverRef: its connections are shared by a budget.",
         Reason.SERVER_INVALID: "Correct the field of the PostgresServer that the message names.",
         Reason.LIMITS_UNKNOWN: "Correct what the message names, or set connections.max; the last known figure holds.",
         Reason.LIMITS_MISSING: "Set connections.max of the PostgresServer, or give it monitoring.secretRef.",
         Reason.LOGIN_IS_SUPERUSER: "Give monitoring.secretRef a role with pg_monitor that is no superuser.",
-        Reason.REPLICAS_CLAMPED: "Raise serverConnections.max or lower replicas: the pods wanted do not all fit.",
+        Reason.REPLICAS_CLAMPED: "Raise serverConnections.max or lower replicas: the wanted pods do not all fit.",
         Reason.PARAMETER_UNSUPPORTED: "Remove the parameter, or run a PgBouncer version that has it.",
     }
 )
 
 
 def unseen() -> dict[str, str]:
-    """What `kubectl get` and `kubectl wait` find before the operator has told anything, and while none runs."""
+    """The CRD's default condition, for `kubectl get` and `kubectl wait` before an operator writes a status."""
     return {
         "lastTransitionTime": "1970-01-01T00:00:00Z",
         "message": "No operator has seen it yet.",
@@ -169,7 +165,7 @@ def unseen() -> dict[str, str]:
 
 
 def _one_line(text: object) -> object:
-    """Fit a message into its bounds: PostgreSQL's words may have line breaks and any length, and must get through."""
+    """A message within its bounds: those of PostgreSQL may have line breaks and any length."""
     if not isinstance(text, str):
         return text
     line = re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()
@@ -201,9 +197,9 @@ def merge(old: Iterable[Condition], new: Iterable[Condition], now: str) -> tuple
     before = {condition.type: condition for condition in old}
 
     def timed(condition: Condition) -> Condition:
-        known = before.get(condition.type)
-        kept = known is not None and known.status == condition.status and known.last_transition_time
-        return condition.model_copy(update={"last_transition_time": kept or now})
+        previous = before.get(condition.type)
+        time = previous.last_transition_time if previous and previous.status == condition.status else None
+        return condition.model_copy(update={"last_transition_time": time or now})
 
     return ordered(timed(condition) for condition in new)
 

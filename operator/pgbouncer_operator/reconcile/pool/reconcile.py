@@ -7,7 +7,7 @@ from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pool.apply import Applier
 from pgbouncer_operator.reconcile.pool.observe import Observer
 from pgbouncer_operator.reconcile.pool.plan import plan
-from pgbouncer_operator.reconcile.status.report import AT_REST
+from pgbouncer_operator.reconcile.status.timing import AT_REST
 from pgbouncer_operator.resources.deployment import Platform
 
 

@@ -27,7 +27,7 @@ from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.memory import Trial
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.rollout.template import respecified
-from pgbouncer_operator.reconcile.rollout.verdict import Outcome, Verdict, judge, refusal
+from pgbouncer_operator.reconcile.rollout.verdict import Outcome, Verdict, judge, refusal, unchanged
 from pgbouncer_operator.resources.desired import Desired, digest_of
 
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 300.0  # seconds until a candidate that failed is tried again; doubled each time
@@ -222,7 +222,7 @@ def _return(scene: _Scene, trial: Trial, verdict: Verdict) -> Rollout:
         failures=trial.failures + 1,
         again=scene.observed.now + pause,
         reason=verdict.reason,
-        message=f"{verdict.message}; the configuration before it keeps serving",
+        message=unchanged(verdict.message),
     )
     return scene.rollout(failed)
 

@@ -44,6 +44,11 @@ def refusal(state: AgentState) -> Verdict | None:
     return Verdict(Outcome.WORSE, Reason.CONFIGURATION_REFUSED, found.message) if found else None
 
 
+def unchanged(message: str) -> str:
+    """The message about a configuration that a pod does not take, with what the pods run instead."""
+    return f"{message.removesuffix('.')}. The previous configuration stays in use."
+
+
 def judge(observed: Observed, pod: PodView, base: str, trial: Trial) -> Verdict:
     """The verdict on a trial by that pod. base: hash of what the other pods run."""
     poked = observed.memory.poked.get(pod.uid)

@@ -1,1 +1,1 @@
-"""What a pool's user is told: conditions, figures, advice, events. Pure."""
+"""What the user of a pool reads: conditions, figures, advice, events. Pure."""

@@ -1,18 +1,42 @@
-"""The conditions of a pool: every check in its order, and the three that summarise them (kstatus). Pure.
+"""The conditions of a pool: one list of checks in their order, and the three that summarise them. Pure.
 
-No condition of a pool is made elsewhere but in `checks`. kstatus: https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus
+Each check is a function of `checks` or `backend`; no condition of a pool is made elsewhere.
+Ready, Reconciling and Stalled follow kstatus: https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
 from pgbouncer_operator.api.conditions import Condition, ConditionType, Reason
-from pgbouncer_operator.reconcile.budget.capacity import Capacity
-from pgbouncer_operator.reconcile.budget.size import PoolSize
 from pgbouncer_operator.reconcile.observed import Observed, ObservedInvalid
-from pgbouncer_operator.reconcile.rollout.canary import Rollout
-from pgbouncer_operator.reconcile.status import checks
-from pgbouncer_operator.reconcile.status.checks import FALSE, TRUE, UNKNOWN, condition
-from pgbouncer_operator.resources.desired import Desired
+from pgbouncer_operator.reconcile.status import backend, checks
+from pgbouncer_operator.reconcile.status.checks import FALSE, TRUE, Cause, condition
+from pgbouncer_operator.reconcile.status.decided import Decided
+
+Check = Callable[[Observed, Decided], Condition]
+Wait = Callable[[Observed, Decided], Cause | None]
+
+REQUIRED: tuple[Check, ...] = (
+    checks.within_budget,
+    checks.credentials_available,
+    checks.configuration_applied,
+    backend.backend_reachable,
+)
+"""Ready depends on these. WithinBudget alone may be False in a pool that is Ready: fewer pods serve than wanted."""
+
+OTHER: tuple[Check, ...] = (
+    checks.paused,
+    checks.update_available,
+)
+"""Ready does not depend on these."""
+
+WAITS: tuple[Wait, ...] = (
+    checks.pods_not_ready,
+    checks.pods_not_replaced,
+)
+"""What ends by itself: the pool is Reconciling while one of these holds."""
+
+UNDER_WAY = {Reason.APPLYING_CONFIGURATION, Reason.PODS_UNREACHABLE}
+"""Reasons of required conditions that make the pool Reconciling."""
 
 STALLING = {
     Reason.BUDGET_TOO_SMALL,
@@ -21,87 +45,60 @@ STALLING = {
     Reason.CANARY_FAILED,
     Reason.PARAMETER_UNSUPPORTED,
 }
-UNDER_WAY = {Reason.APPLYING_CONFIGURATION, Reason.PODS_UNREACHABLE}
-USERS_FAULTS = {ConditionType.CREDENTIALS_AVAILABLE, ConditionType.BACKEND_REACHABLE}
+"""Reasons of required conditions that make the pool Stalled: somebody has to change something."""
+
+USER_FAULTS = {ConditionType.CREDENTIALS_AVAILABLE, ConditionType.BACKEND_REACHABLE}
+"""Conditions that explain Ready before anything that the pool waits for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """What was decided, None for all when the spec cannot be used."""
-
-    wanted: Desired | None
-    capacity: Capacity | None
-    course: Rollout | None = None
-    size: PoolSize | None = None
-
-
-def conditions(observed: Observed | ObservedInvalid, outlook: Decided) -> list[Condition]:
-    """Every condition of this look. Reconciling and Stalled are there while they are true."""
-    parts, asides = _parts(observed, outlook), _asides(observed, outlook)
-    waiting = _waiting(observed, outlook)
-    stalled = _stalled(observed, parts)
-    found = [_ready(observed, outlook, parts, stalled or waiting), *parts, *asides]
-    cause = waiting or next((each for each in parts if each.reason in UNDER_WAY), None)
+def conditions(observed: Observed, decided: Decided) -> list[Condition]:
+    """Every condition of a pool whose spec can be used. Reconciling and Stalled are there only while they are true."""
+    required = [check(observed, decided) for check in REQUIRED]
+    other = [check(observed, decided) for check in OTHER]
+    stalled = checks.write_refused(observed) or _with_reason(required, STALLING)
+    waiting = _first(wait(observed, decided) for wait in WAITS)
+    blocking = _first((stalled, _user_fault(required), waiting))
+    found = [_ready(observed, decided, required, blocking), *required, *other]
     if stalled:
-        return [*found, stalled]
-    if cause:
-        found.append(condition(ConditionType.RECONCILING, TRUE, cause.reason, cause.message))
+        return [*found, condition(ConditionType.STALLED, TRUE, stalled.reason, stalled.message)]
+    if reconciling := waiting or _with_reason(required, UNDER_WAY):
+        return [*found, condition(ConditionType.RECONCILING, TRUE, reconciling.reason, reconciling.message)]
     return found
 
 
-def _parts(observed: Observed | ObservedInvalid, outlook: Decided) -> list[Condition]:
-    """The checks that Ready depends on, in the order in which they are told."""
-    if outlook.wanted is None or outlook.capacity is None or isinstance(observed, ObservedInvalid):
-        return []
+def conditions_of_invalid(observed: ObservedInvalid) -> list[Condition]:
+    """Ready, and Stalled or Reconciling, of a pool whose spec cannot be used."""
+    cause = checks.spec_unusable(observed)
+    summary = ConditionType.RECONCILING if cause.reason is Reason.PENDING else ConditionType.STALLED
     return [
-        checks.budget(observed, outlook.wanted.fit, outlook.size),
-        checks.credentials(observed),
-        checks.configuration(observed, outlook.wanted, outlook.capacity.round.grants),
-        checks.backend(observed, outlook.course.trying if outlook.course else frozenset()),
+        condition(ConditionType.READY, FALSE, cause.reason, cause.message),
+        condition(summary, TRUE, cause.reason, cause.message),
     ]
 
 
-def _asides(observed: Observed | ObservedInvalid, outlook: Decided) -> list[Condition]:
-    """The checks that Ready does not depend on."""
-    if outlook.wanted is None or outlook.capacity is None or isinstance(observed, ObservedInvalid):
-        return []
-    return [checks.paused(observed), checks.update(observed, outlook.wanted)]
+def _ready(observed: Observed, decided: Decided, required: Sequence[Condition], blocking: Cause | None) -> Condition:
+    """The summary. blocking: what keeps the pool from being Ready, whatever the required conditions say."""
+    if blocking:
+        return condition(ConditionType.READY, blocking.status, blocking.reason, blocking.message)
+    if decided.wanted.fit.replicas == 0:
+        return checks.scaled_to_zero()
+    unfinished = (each for each in required if each.type is not ConditionType.WITHIN_BUDGET and each.status is not TRUE)
+    if part := next(unfinished, None):
+        return condition(ConditionType.READY, part.status, part.reason, part.message)
+    return checks.ready(observed)
 
 
-def _waiting(observed: Observed | ObservedInvalid, outlook: Decided) -> Condition | None:
-    """What the pool waits for without anybody's doing: its server, its pods, or the end of a roll."""
-    if outlook.wanted is None or outlook.capacity is None or isinstance(observed, ObservedInvalid):
-        return checks.awaited(observed)
-    pods = checks.pods(observed, outlook.wanted.fit, outlook.capacity.round.grants)
-    return pods or checks.replacing(observed, outlook.wanted)
+def _user_fault(parts: Iterable[Condition]) -> Cause | None:
+    return next((_cause(each) for each in parts if each.type in USER_FAULTS and each.status is FALSE), None)
 
 
-def _stalled(observed: Observed | ObservedInvalid, parts: list[Condition]) -> Condition | None:
-    """What somebody has to change before the pool can become what it should be."""
-    kind = ConditionType.STALLED
-    if isinstance(observed, ObservedInvalid):
-        if checks.awaited(observed):
-            return None
-        if observed.membership and observed.membership.obstacle:
-            return condition(kind, TRUE, observed.membership.obstacle.reason, observed.membership.obstacle.message)
-        return condition(kind, TRUE, Reason.INVALID_SPEC, str(observed.fault))
-    for (what, name), refusal in sorted(observed.memory.refusals.items()):
-        return condition(kind, TRUE, refusal.reason, f"{what} {name}: {refusal.message}")
-    part = next((each for each in parts if each.reason in STALLING), None)
-    return part and condition(kind, TRUE, part.reason, part.message)
+def _with_reason(parts: Iterable[Condition], reasons: set[Reason]) -> Cause | None:
+    return next((_cause(each) for each in parts if each.reason in reasons), None)
 
 
-def _ready(
-    observed: Observed | ObservedInvalid, outlook: Decided, parts: list[Condition], obstacle: Condition | None
-) -> Condition:
-    """The summary: the first thing that stands in the way, the user's own faults before ours."""
-    kind = ConditionType.READY
-    faults = [each for each in parts if each.type in USERS_FAULTS and each.status is FALSE]
-    pending = [each for each in parts if each.type is not ConditionType.WITHIN_BUDGET and each.status is not TRUE]
-    if outlook.wanted is not None and outlook.wanted.fit.replicas == 0 and not obstacle and not faults:
-        return condition(kind, TRUE, Reason.SCALED_TO_ZERO, "replicas is 0: no pod is wanted.")
-    stalled = [obstacle] if obstacle and obstacle.type is ConditionType.STALLED else []
-    waiting = [obstacle] if obstacle and not stalled else []
-    for cause in (*stalled, *faults, *waiting, *pending):
-        return condition(kind, UNKNOWN if cause.status is UNKNOWN else FALSE, cause.reason, cause.message)
-    return condition(kind, TRUE, Reason.READY, f"{len(observed.living)} pods serve; a login to PostgreSQL works.")
+def _cause(part: Condition) -> Cause:
+    return Cause(part.reason, part.message, part.status)
+
+
+def _first(causes: Iterable[Cause | None]) -> Cause | None:
+    return next((each for each in causes if each), None)

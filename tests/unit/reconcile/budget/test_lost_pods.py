@@ -67,8 +67,8 @@ def test_a_pod_of_a_lost_node_is_charged_although_it_is_said_to_have_failed() ->
 def test_a_pool_that_lacks_pods_says_what_is_kept() -> None:
     told = condition(without(settled(healthy()), "b"), ConditionType.READY)[2]
     assert told == (
-        f"1 of 2 pods are ready. 10 server connections are kept for up to {OUTLIVES} s for pods whose end nobody saw: "
-        "PostgreSQL may still count their sessions."
+        "1 of 2 pods are ready. Server connections reserved for pods that disappeared: 10, "
+        f"for up to {OUTLIVES} s, because PostgreSQL may still count their sessions."
     )
 
 

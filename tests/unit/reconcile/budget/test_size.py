@@ -230,7 +230,9 @@ def test_a_size_that_changes_is_an_event_with_its_figures_and_told_at_once() -> 
     made = decide(replace(later(observed, 1.0), clients=ClientReplicas(8, 5, 8, 1)))
     assert told(made)["serverConnections"]["size"] == 16
     (event,) = (each for each in made.announcements if each.reason == "Resized")
-    assert event.message == ("10 server connections become 16. Enough: 8 client replicas, 2 connections for each.")
+    assert event.message == (
+        "The size changes from 10 to 16 server connections. Enough: 8 client replicas, 2 connections for each."
+    )
     assert not event.warning
     assert not [each for each in decide(observed).announcements if each.reason == "Resized"]
 

@@ -35,7 +35,7 @@ from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pause import Pause
 from pgbouncer_operator.reconcile.rollout.canary import FIRST_PAUSE, STUCK
 from pgbouncer_operator.reconcile.rollout.verdict import NO_WORD, STALE, TROUBLED, UNTESTED
-from pgbouncer_operator.reconcile.status.report import BROKEN
+from pgbouncer_operator.reconcile.status.timing import BROKEN
 
 
 def test_a_change_is_told_to_one_pod_and_the_current_configuration_stays() -> None:

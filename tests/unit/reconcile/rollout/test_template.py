@@ -23,7 +23,7 @@ def offered(observed: Observed, platform: Platform) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("platform", "words"), [(NEWER, "image pool:1 → pool:2"), (OTHER_POLICY, "another pod template")]
+    ("platform", "words"), [(NEWER, "image pool:2 instead of pool:1"), (OTHER_POLICY, "another pod template")]
 )
 def test_a_newer_operator_tells_what_it_offers_and_rolls_nothing(platform: Platform, words: str) -> None:
     observed = settled(healthy())
@@ -56,7 +56,7 @@ def test_a_pool_is_not_ready_while_its_pods_are_still_to_be_replaced() -> None:
     for standing in ({"observed": False}, {"existing": 3, "updated": 2}):
         assert condition(_standing(healthy(), **standing), ConditionType.READY)[:2] == ("False", "WaitingForPods")
     message = condition(_standing(healthy(), existing=2, updated=1), ConditionType.READY)[2]
-    assert message == "1 of 2 pods are made by the present spec; the others are replaced one by one."
+    assert message == "1 of 2 pods have the new pod template; the others are replaced in turn."
 
 
 def _standing(look: Observed, /, **rollout: Any) -> Observed:
@@ -95,11 +95,11 @@ def test_a_pause_is_true_once_every_pod_holds_queries_back() -> None:
     assert paused(observed) == (
         "False",
         "Pausing",
-        "1 of 2 pods hold queries back; the others let running transactions end.",
+        "1 of 2 pods hold queries back; the others wait for running transactions to end.",
     )
     status, reason, message = paused(saying(observed, "b", traffic="Paused"))
     assert (status, reason) == ("True", "Paused")
-    assert "22:13:20 UTC" in message
+    assert message == "2 of 2 pods hold queries back, until 22:13:20 UTC at the latest."
 
 
 def test_a_pause_that_is_over_says_so_until_traffic_is_asked_for() -> None:
@@ -122,7 +122,7 @@ def test_what_is_on_its_way_out_is_named_with_how_long_it_may_stay() -> None:
     observed = saying(healthy(), "a", lingering=["old"])
     status, _, message = condition(observed, ConditionType.CONFIGURATION_APPLIED)
     assert status == "True"
-    assert "Removed: old; clients that are connected may stay for 120 s, new ones are refused." in message
+    assert "Removed: old. Connected clients may stay for 120 s; new clients are refused." in message
 
 
 def test_a_roll_that_is_stuck_names_the_new_pods_trouble_and_the_old_ones_go_on() -> None:

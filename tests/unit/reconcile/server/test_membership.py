@@ -12,6 +12,7 @@ from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.status import Recommendation
 from pgbouncer_operator.protocol.grants import Grant, Grants
+from pgbouncer_operator.reconcile.budget import capacity
 from pgbouncer_operator.reconcile.budget.size import PoolSize
 from pgbouncer_operator.reconcile.cache.servers import KnownServer
 from pgbouncer_operator.reconcile.cache.servers import allowed as consents
@@ -21,6 +22,7 @@ from pgbouncer_operator.reconcile.observed import Ledger, Membership, Observed
 from pgbouncer_operator.reconcile.server import membership
 from pgbouncer_operator.reconcile.specification import parsed
 from pgbouncer_operator.reconcile.status import checks
+from pgbouncer_operator.reconcile.status.decided import Decided
 from pgbouncer_operator.sizing.allocation import Entry
 from pgbouncer_operator.sizing.fit import Fit
 
@@ -236,10 +238,13 @@ FITS, SHORT, NONE = Fit(2, 1, 1, 3, None), Fit(1, 0, 1, 1, "too few"), Fit(0, 0,
 def test_whether_pods_fit_into_what_the_server_gives(
     sentence: str, place: Membership, fit: Fit, granted: int, reason: Reason
 ) -> None:
-    given = PoolSize(20, Recommendation(value=20, reason="Fixed"), granted)
-    found = checks.budget(look(place), fit, given)
+    observed = look(place)
+    size = PoolSize(20, Recommendation(value=20, reason="Fixed"), granted)
+    wanted = replace(looks.wanted(), fit=fit)
+    found = checks.within_budget(observed, Decided(wanted, capacity.decide(observed, wanted, granted), size))
     assert found.reason is reason, sentence
-    by_server = f"PostgresServer {NAME} gives this pool {granted} connections" in found.message
+    connections = "1 connection," if granted == 1 else f"{granted} connections,"
+    by_server = f"PostgresServer {NAME} gives this pool {connections}" in found.message
     assert by_server == (fit.shortage is not None and granted < 20)
 
 

@@ -44,7 +44,7 @@ def test_a_maximum_of_which_less_than_half_would_do() -> None:
     observed = healthy(**sized("Fixed", most=60))
     assert given(working(observed, busy=4.0, seconds=200.0)) == {}, "not before enough was seen"
     assert given(working(observed, busy=4.0, seconds=400.0)) == {
-        "OverSized": "8 connections would have done in the last minutes; serverConnections.max is 60. "
+        "OverSized": "8 connections would have been enough in the last minutes; serverConnections.max is 60. "
         "Lower it, or set sizing.mode to Demand."
     }
 
@@ -52,7 +52,7 @@ def test_a_maximum_of_which_less_than_half_would_do() -> None:
 def test_a_figure_for_each_client_that_is_too_high() -> None:
     observed = replace(following(perClientReplica=4), clients=ClientReplicas(5, 5, 5, 1))
     assert given(working(observed, busy=2.0, seconds=400.0)) == {
-        "OverSized": "5 connections would have done in the last minutes; the size is 20. "
+        "OverSized": "5 connections would have been enough in the last minutes; the size is 20. "
         "Lower sizing.perClientReplica, or set sizing.mode to Demand."
     }
 
@@ -60,7 +60,8 @@ def test_a_figure_for_each_client_that_is_too_high() -> None:
 def test_a_figure_for_each_client_that_is_too_low() -> None:
     observed = replace(following(perClientReplica=1), clients=ClientReplicas(5, 5, 5, 1))
     assert given(working(observed, busy=5.0, seconds=120.0, waited=4.0)) == {
-        "Starving": "4 clients wait for a server connection all the time; 15 connections would do, the size is 5. "
+        "Starving": "On average 4 clients waited for a server connection in the last measurements; "
+        "the demand needs 15 connections, and the size is 5. "
         "Raise sizing.perClientReplica."
     }
 
@@ -70,8 +71,9 @@ def test_a_maximum_that_is_too_small(mode: str) -> None:
     observed = healthy(**sized(mode, most=8))
     message = given(working(observed, busy=8.0, seconds=120.0, waited=6.0))["Starving"]
     assert message == (
-        "6 clients wait for a server connection all the time; 22 connections would do, serverConnections.max is 8. "
-        "Raise it, if the server can take more, or shorten transactions."
+        "On average 6 clients waited for a server connection in the last measurements; "
+        "the demand needs 22 connections, and serverConnections.max is 8. "
+        "Raise it if the server can take more, or shorten transactions."
     )
     assert given(working(observed, busy=8.0, seconds=30.0, waited=6.0)) == {}, "a burst is none"
 
@@ -94,16 +96,17 @@ def test_a_server_that_gives_too_little(sentence: str, spec: dict[str, Any]) -> 
     observed = replace(healthy(**spec, clients={"workloads": [{"name": "web"}]}), clients=ClientReplicas(5, 5, 5, 1))
     observed = granted(working(observed, busy=8.0, seconds=120.0, waited=6.0), 8)
     assert given(observed)["Starving"] == (
-        "6 clients wait for a server connection all the time; 22 connections would do, "
-        "PostgresServer platform/rds gives this pool 8. Ask its owner for a larger share of namespace web, or a larger "
-        "budget, or shorten transactions."
+        "On average 6 clients waited for a server connection in the last measurements; "
+        "the demand needs 22 connections, and PostgresServer platform/rds gives this pool 8. "
+        "Ask its owner for a larger "
+        "share of namespace web, or a larger budget, or shorten transactions."
     ), sentence
 
 
 def test_a_server_that_gives_all_that_a_pool_may_hold_is_not_blamed() -> None:
     observed = granted(working(healthy(**sized("Fixed", most=8)), busy=8.0, seconds=120.0, waited=6.0), 8)
     assert given(observed)["Starving"].endswith(
-        "serverConnections.max, or else the share of namespace web, is 8. Raise it, if the server can take more, "
+        "serverConnections.max, or the share of namespace web, is 8. Raise it if the server can take more, "
         "or shorten transactions."
     )
 
@@ -116,7 +119,7 @@ def test_clients_whose_own_pools_fill_a_pod() -> None:
     observed = saying(healthy(clients={"maxPerPod": 100}), "a", clients=95)
     observed = saying(observed, "b", clients=20)
     assert given(observed) == {
-        "ClientsNearLimit": "1 of 2 pods have more than 90% of the 100 clients that they accept. "
+        "ClientsNearLimit": "1 of 2 pods have 90% or more of the 100 clients that a pod accepts. "
         "Make the pools in your clients smaller, raise clients.maxPerPod, or raise replicas."
     }
 
@@ -126,8 +129,9 @@ def test_clients_whose_own_pools_would_fill_all_pods_when_all_of_them_are_there(
     assert given(replace(observed, clients=ClientReplicas(5, 5, 20, 1))) == {}
     assert given(replace(observed, clients=ClientReplicas(5, 0, 30, 1))) == {}, "nobody knows what one opens"
     assert given(replace(observed, clients=ClientReplicas(5, 5, 30, 1))) == {
-        "ClientsNearLimit": "A client replica opens 9 connections; the 30 that there may be would open 270, and all "
-        "pods together accept 200. Make the pools in your clients smaller, raise clients.maxPerPod, or raise replicas."
+        "ClientsNearLimit": "Each client replica opens 9 connections: 30 replicas, the most that the workloads may "
+        "have, would open 270, and all pods together accept 200. "
+        "Make the pools in your clients smaller, raise clients.maxPerPod, or raise replicas."
     }
 
 
@@ -160,8 +164,8 @@ def test_what_was_told_stands_through_a_restart_until_enough_is_seen(reason: str
     ("sentence", "clients", "expected"),
     [
         ("a slip of the pen", ClientReplicas(5, 5, 5, 1, ("Deployment webb",)),
-         {"ClientsNotFound": "Deployment webb does not exist in this namespace. "
-          "Create it, or correct clients.workloads."}),
+         {"ClientsNotFound": "Not found in this namespace: Deployment webb. "
+          "Create what is missing, or correct clients.workloads."}),
         ("an autoscaler that may go beyond", ClientReplicas(5, 5, 30, 1),
          {"ClientsMayOutgrow": "The client workloads may grow to 30 replicas, which need 60 connections at 2 each; "
           "serverConnections.max is 20. Raise it, or lower maxReplicas of their autoscaler."}),

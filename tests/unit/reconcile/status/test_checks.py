@@ -7,7 +7,7 @@ from tests.unit.reconcile.looks import condition, healthy, pool, saying
 
 from pgbouncer_operator.api.conditions import ConditionType
 from pgbouncer_operator.reconcile.specification import read
-from pgbouncer_operator.reconcile.status.checks import pooler
+from pgbouncer_operator.reconcile.status.backend import pooler
 
 OLD = {"pgbouncer": "1.25.2", "digest": "before"}
 
@@ -44,7 +44,10 @@ def test_a_server_is_not_taken_for_a_pooler(backend: dict[str, Any]) -> None:
 
 def test_a_backend_that_is_a_pooler_is_a_warning_and_the_pool_is_ready_all_the_same() -> None:
     observed = healthy(backend={"host": "my-pooler"})
-    told = "A login works, but host my-pooler looks like another pooler, so the direct URL would not be direct."
+    told = (
+        "A login to PostgreSQL works, but host my-pooler looks like another pooler: the direct URL would not be "
+        "direct. Set backend.host and backend.port to the server itself."
+    )
     assert condition(observed, ConditionType.BACKEND_REACHABLE) == ("True", "BackendIsPooler", told)
     assert condition(observed, ConditionType.READY)[0] == "True"
 
@@ -53,7 +56,7 @@ def test_a_parameter_that_a_pods_pgbouncer_is_too_old_for_stalls_and_names_both_
     observed = saying(healthy(parameters={"login_notify_message": "hello"}), "a", **OLD)
     told = (
         "login_notify_message needs PgBouncer 1.26 and this pool runs 1.25.2: remove it or use a newer image"
-        " (pod shop-a); the configuration before it keeps serving"
+        " (pod shop-a). The previous configuration stays in use."
     )
     assert condition(observed, ConditionType.CONFIGURATION_APPLIED) == ("False", "ParameterUnsupported", told)
     assert condition(observed, ConditionType.STALLED) == ("True", "ParameterUnsupported", told)

@@ -19,9 +19,11 @@ from tests.unit.reconcile.looks import (
 
 from pgbouncer_operator.api.conditions import ConditionType, Reason
 from pgbouncer_operator.reconcile.memory import Memory, Missing, Refusal, SecretsRead
-from pgbouncer_operator.reconcile.observed import Credentials, Observed
-from pgbouncer_operator.reconcile.status.report import AT_REST, FIRST_STATUS, FIRST_VERDICT
+from pgbouncer_operator.reconcile.observed import Credentials, Membership, Observed
+from pgbouncer_operator.reconcile.status import checks
+from pgbouncer_operator.reconcile.status.timing import AT_REST, FIRST_STATUS, FIRST_VERDICT
 from pgbouncer_operator.resources.login import Login
+from pgbouncer_operator.sizing.allocation import Entry
 
 READY, STALLED = ConditionType.READY, ConditionType.STALLED
 
@@ -29,7 +31,7 @@ READY, STALLED = ConditionType.READY, ConditionType.STALLED
 def test_a_healthy_pool_is_ready_and_the_columns_are_filled() -> None:
     observed = healthy()
     status = told(decide(observed))
-    assert condition(observed, READY) == ("True", "Ready", "2 pods serve; a login to PostgreSQL works.")
+    assert condition(observed, READY) == ("True", "Ready", "2 of 2 pods serve; a login to PostgreSQL works.")
     assert status["summary"] == {"pods": "2/2", "connections": "8/20"}
     assert status["clients"] == {"connected": 200, "maxPerPod": 2000}
     assert status["serverConnections"] == {"max": 20, "size": 20, "allocated": 20, "open": 8, "busy": 6, "waiting": 0}
@@ -37,6 +39,25 @@ def test_a_healthy_pool_is_ready_and_the_columns_are_filled() -> None:
     assert status["selector"] == "pgbouncer-operator.io/pool=shop"
     assert "Stalled" not in conditions(observed)
     assert "Reconciling" not in conditions(observed)
+
+
+def test_a_pool_of_one_pod_counts_properly() -> None:
+    alone = replace(healthy(), pods=healthy().pods[:1])
+    assert checks.ready(alone).message == "1 of 1 pods serve; a login to PostgreSQL works."
+    entry = Entry("web/shop", "pool-uid", 1, 1, 1)
+    tight = replace(healthy(databases=[{"name": "a"}, {"name": "b"}]), membership=Membership("platform/rds", entry))
+    message = condition(tight, ConditionType.WITHIN_BUDGET)[2]
+    assert "gives this pool 1 connection, and each pod needs at least 2." in message
+
+
+def test_messages_in_new_words_are_one_write_by_a_new_operator_and_no_event() -> None:
+    observed = settled(healthy())
+    old = tuple(each.model_copy(update={"message": "in other words"}) for each in observed.status.conditions or ())
+    status = observed.status.model_copy(update={"conditions": old})
+    found = decide(replace(observed, status=status, memory=Memory()))
+    assert [str(step) for step in found.steps] == ["apply ConnectionPool/shop/status"]
+    assert not found.announcements
+    assert decide(replace(observed, memory=found.memory, now=observed.now + 60)).steps == ()
 
 
 def test_a_missing_secret_is_told_as_it_was_read() -> None:
@@ -116,7 +137,7 @@ def test_an_invalid_spec_stalls_keeps_the_facts_and_writes_nothing_else() -> Non
 def test_a_configuration_that_pgbouncer_refuses_stalls_in_its_words() -> None:
     problem = {"reason": "CandidateRefused", "message": "PgBouncer refuses the configuration: syntax error"}
     observed = saying(healthy(), "b", digest="an-older-one", problems=[problem])
-    told_by = f"{problem['message']} (pod shop-b); the configuration before it keeps serving"
+    told_by = f"{problem['message']} (pod shop-b). The previous configuration stays in use."
     assert condition(observed, ConditionType.CONFIGURATION_APPLIED) == ("False", "ConfigurationRefused", told_by)
     assert condition(observed, STALLED) == ("True", "ConfigurationRefused", told_by)
 
@@ -126,7 +147,7 @@ def test_a_ready_pod_that_does_not_answer_makes_the_answer_unknown() -> None:
     observed = replace(observed, states={**observed.states, "b": None})
     status, reason, message = condition(observed, ConditionType.CONFIGURATION_APPLIED)
     assert (status, reason) == ("Unknown", "PodsUnreachable")
-    assert "No answer from shop-b." in message
+    assert "No answer from shop-b: let the operator reach port 9127 of the pods." in message
     assert condition(observed, READY)[:2] == ("Unknown", "PodsUnreachable")
 
 
@@ -201,7 +222,11 @@ def refusal() -> Refusal:
 
 def test_no_replicas_wanted_is_well() -> None:
     observed = replace(healthy(replicas=0), pods=(), states={})
-    assert condition(observed, READY) == ("True", "ScaledToZero", "replicas is 0: no pod is wanted.")
+    assert condition(observed, READY) == (
+        "True",
+        "ScaledToZero",
+        "replicas is 0: no pod is wanted. Raise it to serve clients.",
+    )
 
 
 def test_events_tell_transitions_and_nothing_twice() -> None:
