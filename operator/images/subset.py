@@ -1,6 +1,6 @@
-"""Prints the part of a hashed lock that some packages need: `python3 subset.py LOCK NAME...`. Standard library only.
+"""Prints the entries of some packages in a hashed lock: `python3 subset.py LOCK NAME...`. Standard library only.
 
-The pool's image runs the agent alone, so it installs a few packages of the operator's lock, with the same hashes.
+The pool's image runs only the agent, so it installs a few packages of the operator's lock, with the same hashes.
 """
 
 import re
@@ -12,7 +12,7 @@ ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==", re.MULTILINE)
 
 
 def subset(lock: str, names: Iterable[str]) -> str:
-    """The lock's entries of `names`, in the lock's order; LookupError for a name that it does not have."""
+    """The lock's entries of `names`, in the order of the lock. Raises LookupError for a name that is not in it."""
     starts = list(ENTRY.finditer(lock))
     ends = [*(start.start() for start in starts[1:]), len(lock)]
     entries = {start["name"].lower(): lock[start.start() : end] for start, end in zip(starts, ends, strict=True)}

@@ -1,8 +1,8 @@
-"""Copies chosen Debian packages, and the libraries their programs load, into an empty directory that becomes an image.
+"""Copies Debian packages, and the libraries that their programs load, into an empty directory that becomes an image.
 
-Run in a build stage: `python3 tree.py DEST PACKAGE...`. Standard library only.
-The result has no shell and no package manager, but keeps each package's copyright file, and its record under
-/var/lib/dpkg/status.d, where image scanners look.
+A build stage runs `python3 tree.py DEST PACKAGE...`. Standard library only.
+The result has no shell and no package manager. It keeps each package's copyright file, and its record under
+/var/lib/dpkg/status.d, where image scanners read it.
 """
 
 import os
@@ -50,19 +50,19 @@ LEFT_OUT = (
     f"{STDLIB}/venv/*",
     "*/__pycache__/*",
 )
-# Made by a package's installation, so in no package's list of files.
+# Files that a package's installation creates, which no list of a package's files has.
 MADE = {"ca-certificates": ("/etc/ssl/certs/ca-certificates.crt",)}
-# Of these only a part is of use without a shell.
+# Packages of which only a part is used without a shell.
 PARTS = {
     "base-files": ("/etc/debian_version", "/usr/lib/os-release", "/etc/os-release", COPYRIGHT),
     "ca-certificates": (COPYRIGHT,),
     "libc-bin": ("/usr/lib/locale/C.utf8/*", COPYRIGHT),
-    "libc6": ("/usr/lib/*/lib*.so.*", COPYRIGHT),  # wheels still ask for libpthread and its like, now empty
+    "libc6": ("/usr/lib/*/lib*.so.*", COPYRIGHT),  # wheels still load libpthread and others, which are empty now
 }
 
 
 def main(destination: Path, packages: Iterable[str]) -> None:
-    """Fill `destination`; LookupError when a library cannot be found."""
+    """Fill `destination`. Raises LookupError for a library that no package has."""
     shipped = {path for package in packages for path in files_of(package)}
     shipped |= set(libraries(shipped))
     owners = owners_of(shipped) | set(packages)
@@ -76,7 +76,7 @@ def main(destination: Path, packages: Iterable[str]) -> None:
 
 
 def files_of(package: str) -> Iterator[str]:
-    """Paths of the package's files and links that belong into an image, /usr-merged."""
+    """Paths below /usr of the package's files and links that an image needs."""
     listed = run("dpkg-query", "--listfiles", package).splitlines()
     for name in (*listed, *MADE.get(package, ())):
         path = merged(name)
@@ -87,14 +87,14 @@ def files_of(package: str) -> Iterator[str]:
 
 
 def wanted(path: str, package: str) -> bool:
-    """Whether a file of `package` is of use at run time."""
+    """Whether a file of `package` is used at run time."""
     if package in PARTS:
         return any(fnmatch(path, pattern) for pattern in PARTS[package])
     return fnmatch(path, COPYRIGHT) or not any(fnmatch(path, pattern) for pattern in LEFT_OUT)
 
 
 def libraries(paths: Iterable[str]) -> Iterator[str]:
-    """Every shared library that the programs among `paths` load, with the links that lead to it."""
+    """Every shared library that the programs among `paths` load, with the links to it. Raises LookupError."""
     for path in paths:
         if not is_elf(path):
             continue
@@ -102,13 +102,13 @@ def libraries(paths: Iterable[str]) -> Iterator[str]:
             name, _, target = (part.strip() for part in line.partition("=>"))
             if target == "not found":
                 raise LookupError(f"{path} needs {name}, which no installed package has")
-            found = (target or name).partition(" (")[0]
-            if found.startswith("/"):
-                yield from links(found)
+            library = (target or name).partition(" (")[0]
+            if library.startswith("/"):
+                yield from links(library)
 
 
 def links(path: str) -> Iterator[str]:
-    """`path`, /usr-merged, and what it leads to, one link after the other."""
+    """`path` below /usr, and the targets of its links, one after the other."""
     path = merged(path)
     yield path
     while os.path.islink(path):
@@ -125,12 +125,12 @@ def is_elf(path: str) -> bool:
 
 
 def merged(path: str) -> str:
-    """The path below /usr for one that an older package or the loader gives without it."""
+    """The path below /usr. Older packages and the loader name some paths without /usr."""
     return f"/usr{path}" if path.split("/")[1] in MERGED else path
 
 
 def owners_of(paths: Iterable[str]) -> set[str]:
-    """Names of the packages that the files came from."""
+    """Names of the packages that the files belong to."""
     listed = sorted(paths)
     spelled = listed + [path.removeprefix("/usr") for path in listed if path.startswith("/usr/lib")]
     found = run("dpkg-query", "--search", *spelled, accept=(0, 1)).splitlines()
@@ -144,7 +144,7 @@ def owners_of(paths: Iterable[str]) -> set[str]:
 
 
 def skeleton(destination: Path) -> None:
-    """What every root file system has: the /usr links, empty directories, one user."""
+    """Create what every root file system has: the links into /usr, empty directories, one user."""
     for name in MERGED:
         (destination / "usr" / name).mkdir(parents=True, exist_ok=True)
         (destination / name).symlink_to(f"usr/{name}")
@@ -152,7 +152,7 @@ def skeleton(destination: Path) -> None:
         (destination / name).mkdir(parents=True, exist_ok=True)
     (destination / "tmp").mkdir()
     (destination / "tmp").chmod(0o1777)
-    # Where OpenSSL looks for the certificates it trusts.
+    # OpenSSL reads the certificates that it trusts from this path.
     (destination / "usr/lib/ssl").mkdir()
     (destination / "usr/lib/ssl/cert.pem").symlink_to("/etc/ssl/certs/ca-certificates.crt")
     users = f"root:x:0:0:root:/:/nonexistent\nnonroot:x:{UID}:{UID}:nonroot:/nonexistent:/nonexistent\n"
@@ -162,20 +162,20 @@ def skeleton(destination: Path) -> None:
 
 
 def copy(path: str, destination: Path) -> None:
-    """One file or link, with its mode."""
+    """Copy one file or link, with its mode."""
     target = destination / path.lstrip("/")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(path, target, follow_symlinks=False)
 
 
 def write(path: Path, text: str) -> None:
-    """A readable file."""
+    """Write a file that everybody may read."""
     path.write_text(text, encoding="utf-8")
     path.chmod(0o644)
 
 
 def run(*argv: str, accept: tuple[int, ...] = (0,)) -> str:
-    """What the program printed; raises CalledProcessError for any other exit code than those accepted."""
+    """The output of a program. Raises CalledProcessError for an exit code that is not accepted."""
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
     if done.returncode not in accept:
         raise subprocess.CalledProcessError(done.returncode, argv[:3])

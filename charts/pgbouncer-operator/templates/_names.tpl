@@ -21,7 +21,7 @@
 {{- end }}
 {{- end }}
 
-{{- /* What selects the operator's own pods. A pool's pods carry another name. */ -}}
+{{- /* Labels that select the operator's own pods. Pods of pools have another name. */ -}}
 {{- define "pgbouncer-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "pgbouncer-operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -29,7 +29,7 @@ app.kubernetes.io/component: operator
 {{- end }}
 
 {{- define "pgbouncer-operator.labels" -}}
-{{- /* A key may stand only once, and ours win: a selector must not lose its pods to a common label. */ -}}
+{{- /* Each key once. The chart's own labels override the common ones, because selectors use them. */ -}}
 {{- $ours := include "pgbouncer-operator.selectorLabels" . | fromYaml }}
 {{- $_ := set $ours "app.kubernetes.io/part-of" "pgbouncer-operator" }}
 {{- $_ := set $ours "app.kubernetes.io/version" .Chart.AppVersion }}

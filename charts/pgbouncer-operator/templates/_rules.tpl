@@ -1,6 +1,6 @@
 {{- /*
-What the operator does where there are pools, and nothing else: a test compares this table with the code.
-Objects are created by POST and written by server-side apply, which is the verb patch.
+The rights that the operator uses in namespaces with pools, and no others: a test compares them with the code.
+Objects are created by POST and changed by server-side apply, which is the verb patch.
 */ -}}
 {{- define "pgbouncer-operator.rules" -}}
 - apiGroups: [pgbouncer-operator.io]
@@ -9,7 +9,7 @@ Objects are created by POST and written by server-side apply, which is the verb 
 - apiGroups: [pgbouncer-operator.io]
   resources: [connectionpools/status, postgresservers/status]
   verbs: [patch]
-# The labels of a namespace whose pools refer to a PostgresServer with a selector; never a list of all.
+# To read the labels of a namespace whose pools refer to a PostgresServer with a selector, one namespace at a time.
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]
@@ -51,7 +51,7 @@ Objects are created by POST and written by server-side apply, which is the verb 
   resources: [events]
   verbs: [create, patch]
 {{- if .Values.connectionSecrets.enabled }}
-# Also a PostgresServer's CA and login, by name; without this rule a Role with get on those Secrets does.
+# Also for the CA and the login of a PostgresServer. Without this rule they need a Role with get on their Secrets.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create, delete, get, update]
