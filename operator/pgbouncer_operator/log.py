@@ -39,8 +39,6 @@ def configure(level: str, style: str) -> None:
     # Kopf logs every event and aiohttp every probe.
     for name in ("kopf", "aiohttp", "kubernetes"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    # psycopg logs PostgreSQL's messages, which name the login. Its callers log what is needed.
-    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     # Kopf warns at each start that it does not handle signals, which the process itself does.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
 

@@ -1,34 +1,40 @@
-"""The operator's own connection to a PostgreSQL server, which reads the server's limits and nothing else.
+"""The operator's question to a PostgreSQL server: its limits and nothing else.
 
-Each read opens one connection and closes it. No exception carries a value of the Secret: PostgreSQL's error messages,
-which name the login, are passed on without them.
+Whoever may write a PostgresServer decides which host is asked, so the host may be hostile. A process of its own asks,
+with bounds on memory, time and the length of its answer; see limits_login. No exception carries a value of the Secret
+or a word of the server.
 """
 
 import asyncio
 import contextlib
+import json
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.limits_login import PROCESS_SECONDS, Failure
 from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.limits import ServerLimits
 
-CONNECT_SECONDS = 5
-STATEMENT_SECONDS = 3
-READ_SECONDS = 12.0  # for the whole read: connect_timeout applies to each address that the host resolves to
-MESSAGE_MAX = 300  # characters of a message of PostgreSQL
-# Set at the start of the session: with the server's own search_path, a function of somebody else could replace one of
-# PostgreSQL's in the first statement. https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS
-OPTIONS = f"-c search_path=pg_catalog,pg_temp -c statement_timeout={STATEMENT_SECONDS}s"
-QUESTION = """
-select pg_catalog.current_setting('max_connections')::pg_catalog.int4,
-       pg_catalog.current_setting('superuser_reserved_connections')::pg_catalog.int4,
-       coalesce(pg_catalog.current_setting('reserved_connections', true), '0')::pg_catalog.int4,
-       pg_catalog.to_char(pg_catalog.pg_postmaster_start_time() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-       exists (select from pg_catalog.pg_roles where rolsuper and rolname in (session_user, current_user))
-"""
+READ_SECONDS = PROCESS_SECONDS + 3.0  # until the process is killed, its start included
+ANSWER_MAX = 1024  # bytes
+CONNECTIONS_MAX = 262_143  # PostgreSQL's own: https://www.postgresql.org/docs/current/runtime-config-connection.html
+_PROGRAM = ("-P", "-S", "-m", "pgbouncer_operator.limits_login")  # -P: imports nothing from the working directory
+_STARTED = re.compile(r"[0-9TZ:.-]{1,40}")
+_SENTENCES = {
+    Failure.REFUSED_LOGIN: "PostgreSQL refuses the login's name or password; correct the Secret",
+    Failure.NO_ENTRY: "pg_hba.conf of PostgreSQL does not allow this login; add an entry for it",
+    Failure.DATABASE: "its database does not exist; correct monitoring.database",
+    Failure.FULL: "it has no connection free for this login",
+    Failure.WITHOUT_TLS: "it does not support TLS; set ssl = on in PostgreSQL, or tls.mode to disable",
+    Failure.CERTIFICATE: "its certificate is not valid for this host, or not signed by the CA; correct tls.ca",
+    Failure.STARTING: "PostgreSQL is starting or stopping",
+    Failure.QUERY: "PostgreSQL refuses the query; give the role pg_monitor",
+    Failure.VALUE: "the login, the database or the CA has a value that cannot be sent",
+    Failure.UNREACHABLE: "there was no login; correct host and port, and see that PostgreSQL answers there",
+}
 
 
 class Unanswered(Exception):
@@ -55,81 +61,64 @@ class ServerAddress:
 async def limits(server: ServerAddress, login: Login) -> ServerLimits:
     """Read the server's limits. Raises Unanswered or Superuser.
 
-    Takes at most READ_SECONDS, and 10 s more if the server freezes after the login: psycopg then sends a cancel request
-    for up to 5 s and waits up to 5 s for its effect. Cancelling the task has the same effect; cancelling it a second
-    time ends the wait at once.
+    Takes at most READ_SECONDS. Cancelling ends it at once.
     """
-    import psycopg  # imported on use: it takes 8 MiB, and an operator without PostgresServers never needs it
-
+    question = asdict(server) | {
+        "username": login.username,
+        "password": login.password,
+        "application": naming.FIELD_MANAGER,
+        "system": naming.SYSTEM_CA_FILE,
+    }
     try:
         async with asyncio.timeout(READ_SECONDS):
-            maximum, superuser_reserved, reserved, started, superuser = await _ask(server, login)
-    except TimeoutError:
-        raise Unanswered(f"no answer within {READ_SECONDS:g} s") from None
-    except psycopg.OperationalError as error:
-        raise Unanswered(_message(str(error), login)) from None
-    except (psycopg.Error, OSError) as error:
-        # Only an error with an SQLSTATE is PostgreSQL's. One of psycopg itself may repeat the arguments of the call.
-        sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
-        raise Unanswered(_message(str(error), login) if sqlstate else type(error).__name__) from None
-    if superuser:
-        raise Superuser
-    return ServerLimits(maximum, superuser_reserved + reserved, started)
+            answer = await _process(json.dumps(question).encode())
+    except (TimeoutError, OSError):
+        raise Unanswered(_SENTENCES[Failure.UNREACHABLE]) from None
+    return _read(answer)
 
 
-async def _ask(server: ServerAddress, login: Login) -> tuple[int, int, int, str, bool]:
-    import psycopg
-
-    with _certificates(server) as file:
-        connection = await psycopg.AsyncConnection.connect(
-            host=server.host,
-            port=server.port,
-            dbname=server.database,
-            user=login.username,
-            password=login.password,
-            sslmode=server.sslmode,
-            sslrootcert=file,
-            sslcert="",
-            gssencmode="disable",
-            target_session_attrs="any",
-            connect_timeout=CONNECT_SECONDS,
-            application_name=naming.FIELD_MANAGER,
-            options=OPTIONS,
-            autocommit=True,
-        )
-        try:
-            row = await (await connection.execute(QUESTION)).fetchone()
-        finally:
-            await connection.close()
-    if row is None:
-        raise Unanswered("the server returned no row")
-    return row
-
-
-@contextlib.contextmanager
-def _certificates(server: ServerAddress) -> Iterator[str]:
-    """Path of a file for libpq's sslrootcert; it is in memory, as the operator's root file system is read-only."""
-    if not server.sslmode.startswith("verify"):
-        # With sslmode=require libpq verifies if it finds a file, and by default it searches the home directory.
-        # https://www.postgresql.org/docs/current/libpq-ssl.html#LIBQ-SSL-CERTIFICATES
-        yield "/nonexistent"
-        return
-    if not server.authority:
-        yield naming.SYSTEM_CA_FILE
-        return
-    number = os.memfd_create("ca")
+async def _process(question: bytes) -> bytes:
+    """The first bytes that the process writes. It has ended when this returns."""
+    # A minimal environment: libpq takes what PG* variables say where the call says nothing.
+    environment = {name: os.environ[name] for name in ("LANG", "SSL_CERT_FILE") if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(each for each in sys.path if each)
+    pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *_PROGRAM, stdin=pipe, stdout=pipe, stderr=null, env=environment
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
-        os.write(number, server.authority.encode())
-        yield f"/proc/self/fd/{number}"
+        with contextlib.suppress(ConnectionError):  # it has ended before it read the question
+            process.stdin.write(question)
+            await process.stdin.drain()
+        process.stdin.close()
+        return await _until_end(process.stdout)
     finally:
-        os.close(number)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
-def _message(text: str, login: Login) -> str:
-    """The first line of an error, without libpq's preface, the severity, the login and the password."""
-    line = text.strip().split("\n")[0]
-    line = re.sub(r"^(connection failed: )?(connection to server at .*? failed: )?((FATAL|ERROR):\s+)?", "", line)
-    for value in (login.password, login.username):
-        if value:
-            line = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", line)
-    return line[:MESSAGE_MAX]
+async def _until_end(stream: asyncio.StreamReader) -> bytes:
+    answer = b""
+    while len(answer) <= ANSWER_MAX and (part := await stream.read(ANSWER_MAX)):
+        answer += part
+    return answer
+
+
+def _read(answer: bytes) -> ServerLimits:
+    try:
+        document = json.loads(answer) if len(answer) <= ANSWER_MAX else {}
+        if "row" not in document:
+            raise Unanswered(_SENTENCES[Failure(document["failure"])]) from None
+        maximum, superuser_reserved, reserved, started, superuser = document["row"]
+    except (ValueError, KeyError, TypeError, RecursionError):  # nothing at all when a limit ended the process
+        raise Unanswered(_SENTENCES[Failure.UNREACHABLE]) from None
+    if superuser is not False:
+        raise Superuser
+    figures = (maximum, superuser_reserved, reserved)
+    sound = all(type(each) is int and 0 <= each <= CONNECTIONS_MAX for each in figures)
+    if not sound or not isinstance(started, str) or not _STARTED.fullmatch(started):
+        raise Unanswered(_SENTENCES[Failure.UNREACHABLE]) from None
+    return ServerLimits(maximum, superuser_reserved + reserved, started)

@@ -56,7 +56,7 @@ async def test_the_limits_are_what_the_server_has_and_a_restart_with_others_is_s
         database.sql(f"alter system set {name} = {value}")
     assert await postgres.limits(address(database), MONITOR) == first, "nothing of it holds before a restart"
     database.stop()
-    assert "refused" in await refused(address(database))
+    assert "there was no login" in await refused(address(database))
     agentdb.restart(database)
     second = await postgres.limits(address(database), MONITOR)
     assert (second.maximum, second.reserved, second.usable) == (80, 9, 71)
@@ -119,11 +119,12 @@ async def test_the_server_is_verified_as_its_tls_says_and_no_file_is_left_open()
         for mode, pem in (("verify-full", ca), ("verify-ca", ca), ("require", "")):
             assert (await postgres.limits(address(server, sslmode=mode, authority=pem), MONITOR)).maximum == 60
         stranger = address(server, sslmode="verify-full", authority=authority()[2])
-        assert (await refused(stranger)).startswith("SSL error: ")
-        assert "verify failed" in await refused(address(server, sslmode="verify-full"))
-        assert 'does not match host name "localhost"' in await refused(
-            address(server, sslmode="verify-full", authority=ca, host="localhost")
-        )
+        for other in (
+            stranger,
+            address(server, sslmode="verify-full"),
+            address(server, sslmode="verify-full", authority=ca, host="localhost"),
+        ):
+            assert "its certificate is not valid for this host, or not signed by the CA" in await refused(other)
         assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -153,9 +154,8 @@ async def test_nobodys_functions_stand_in_for_postgresqls_own(database: Postgres
 async def test_not_even_a_log_of_everything_names_the_login(
     database: Postgres, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root, driver = logging.getLogger(), logging.getLogger("psycopg")
-    handlers, level, quiet = root.handlers[:], root.level, driver.level
-    driver.setLevel(logging.DEBUG)  # it is quieter by itself, until some version is not
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     log.configure("debug", "json")
     try:
         await refused(address(database), Login("watcher", "wrong words"))
@@ -163,7 +163,6 @@ async def test_not_even_a_log_of_everything_names_the_login(
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-        driver.setLevel(quiet)
     told = capsys.readouterr().err
     assert "watcher" not in told
     assert "words" not in told
@@ -172,16 +171,16 @@ async def test_not_even_a_log_of_everything_names_the_login(
 @pytest.mark.parametrize(
     ("changes", "login", "words"),
     [
-        ({}, Login("watcher", "wrong words"), "password authentication failed"),
-        ({}, Login("stranger", "secret words"), "password authentication failed"),
-        ({"database": "nowhere"}, MONITOR, 'database "nowhere" does not exist'),
-        ({"sslmode": "require"}, MONITOR, "SSL"),
-        ({"host": "no-such-host.invalid"}, MONITOR, "no-such-host.invalid"),
-        ({}, Login("it's \\ = a", "it's \\ = b"), "password authentication failed"),
-        ({}, Login("nul\0a", "nul\0b"), ""),
+        ({}, Login("watcher", "wrong words"), "refuses the login's name or password"),
+        ({}, Login("stranger", "secret words"), "refuses the login's name or password"),
+        ({"database": "nowhere"}, MONITOR, "its database does not exist"),
+        ({"sslmode": "require"}, MONITOR, "it does not support TLS"),
+        ({"host": "no-such-host.invalid"}, MONITOR, "there was no login"),
+        ({}, Login("it's \\ = a", "it's \\ = b"), "refuses the login's name or password"),
+        ({}, Login("nul\0a", "nul\0b"), "a value that cannot be sent"),
     ],
 )
-async def test_a_failure_is_told_in_postgresqls_words_without_the_secrets(
+async def test_a_failure_is_named_without_the_secrets(
     database: Postgres, changes: dict[str, object], login: Login, words: str
 ) -> None:
     text = await refused(address(database, **changes), login)

@@ -23,8 +23,7 @@ from pgbouncer_operator.sizing.limits import ServerLimits
 
 logger = logging.getLogger(__name__)
 
-INSIST = 0.2  # seconds until a cancelled task is cancelled again: psycopg first asks the server to cancel, and waits
-AT_ONCE = 8  # servers that are asked at the same time
+AT_ONCE = 4  # servers that are asked at the same time, each by a process of up to 50 MiB
 
 Ask = Callable[[ServerAddress, Login], Awaitable[ServerLimits]]
 
@@ -106,11 +105,10 @@ class LimitsPoller:
 
     async def close(self) -> None:
         """End all questions."""
-        running = set(self._running.values())
-        while running:
-            for task in running:
-                task.cancel()
-            _, running = await asyncio.wait(running, timeout=INSIST)
+        running = tuple(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def _read(self, key: Key, question: _Question) -> None:
         try:

@@ -243,26 +243,3 @@ async def test_a_question_that_changes_while_the_server_is_asked_is_put_as_soon_
     assert world.woken == [KEY], "although the old question has its old answer"
     assert await world.latest(monitored(host="elsewhere")) == LimitsReading(LIMITS)
     assert [address.host for address, _ in world.asked] == ["postgres.platform.svc"] * 2 + ["elsewhere.platform.svc"]
-
-
-async def test_a_driver_that_is_slow_to_let_go_is_told_twice(world: World) -> None:
-    told = []
-
-    async def frozen(address: ServerAddress, login: Login) -> ServerLimits:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            told.append("once")
-            try:
-                await asyncio.Event().wait()  # psycopg asks the server to cancel, and waits for its answer
-            finally:
-                told.append("twice")
-        return LIMITS
-
-    world.readings.ask = frozen
-    world.readings.latest(monitored(), None)
-    await quiet()
-    async with asyncio.timeout(5):
-        await world.readings.close()
-    assert told == ["once", "twice"]
-    assert not world.woken
