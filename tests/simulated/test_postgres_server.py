@@ -1,12 +1,15 @@
 """A budget that pools of several namespaces share: who gets what, who waits, and never more than there is."""
 
 import asyncio
+import base64
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.process.test_agent_backend import authority
 from tests.simulated.apiserver import faults
 from tests.simulated.apiserver.faults import Fault
 from tests.simulated.apiserver.records import Object
@@ -18,6 +21,7 @@ from pgbouncer_operator.reconcile.intervals import Intervals
 
 PORT = 18310
 SERVER = "platform/rds"
+FIRST, SECOND = authority()[2], authority()[2]
 
 
 @pytest.fixture
@@ -226,7 +230,7 @@ async def test_a_pool_that_goes_round_the_budget_is_refused_and_serves_on(world:
 async def test_the_servers_ca_is_copied_to_its_pools_and_a_renewed_one_too(world: Cluster) -> None:
     world.intervals = Intervals(authority=0.5)
     metadata = {"namespace": "platform", "name": "rds-ca"}
-    world.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.pem": "FIRST"}})
+    world.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.pem": FIRST}})
     world.api.create(server(20, tls={"ca": {"configMapKeyRef": {"name": "rds-ca", "key": "ca.pem"}}}))
     world.api.create(member("shop"))
 
@@ -236,9 +240,28 @@ async def test_the_servers_ca_is_copied_to_its_pools_and_a_renewed_one_too(world
 
     async with world.operator(PORT + 13):
         await world.until_ready("shop")
-        assert copied() == "FIRST"
-        world.api.edit(CONFIG_MAPS, ("platform", "rds-ca"), lambda body: body["data"].update({"ca.pem": "SECOND"}))
-        await world.until(lambda: copied() == "SECOND", "the new one")
+        assert copied() == FIRST
+        world.api.edit(CONFIG_MAPS, ("platform", "rds-ca"), lambda body: body["data"].update({"ca.pem": SECOND}))
+        await world.until(lambda: copied() == SECOND, "the new one")
+
+
+async def test_a_key_that_is_no_certificate_is_copied_nowhere_and_that_is_told(world: Cluster) -> None:
+    metadata = {"namespace": "platform", "name": "admin"}
+    data = {"password": base64.b64encode(b"xyzzy").decode()}
+    world.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+    world.api.create(server(20, tls={"ca": {"secretKeyRef": {"name": "admin", "key": "password"}}}))
+    world.api.create(member("shop"))
+
+    def told() -> bool:
+        return any(
+            "no CA certificate in PEM in Secret admin" in each["message"] for each in status(world)["conditions"]
+        )
+
+    async with world.operator(PORT + 16):
+        await world.until(lambda: "conditions" in status(world) and told(), "told")
+        await world.settled(0.5)
+    texts = [json.dumps(body) for body in world.api.storage.find(CONFIG_MAPS)]
+    assert not any("xyzzy" in text for text in texts)
 
 
 async def test_at_rest_nothing_is_written(world: Cluster) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.process.test_agent_backend import authority
 from tests.simulated.apiserver import faults
 from tests.simulated.apiserver.faults import Fault
 from tests.simulated.apiserver.records import Object
@@ -104,7 +105,7 @@ async def test_a_pool_that_rests_is_read_once_for_many_looks_and_forgotten_when_
 async def test_news_of_a_ca_reach_the_pools_although_the_first_write_failed(looking: Looking) -> None:
     api = looking.cluster.api
     metadata = {"namespace": "platform", "name": "rds-ca"}
-    api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.pem": "FIRST"}})
+    api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.pem": authority()[2]}})
 
     def edit(body: Any) -> None:
         body["spec"]["tls"] = {"ca": {"configMapKeyRef": {"name": "rds-ca", "key": "ca.pem"}}}

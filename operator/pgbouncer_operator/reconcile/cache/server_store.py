@@ -17,7 +17,7 @@ from pgbouncer_operator.kube.client import Kube, Selection
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, NAMESPACES, POSTGRES_SERVERS, SECRETS
 from pgbouncer_operator.reconcile.cache import projections
 from pgbouncer_operator.reconcile.cache.keys import Key, ServerKey
-from pgbouncer_operator.reconcile.cache.servers import KnownServer, allowed, certificate_text, inputs, read
+from pgbouncer_operator.reconcile.cache.servers import KnownServer, allowed, certificate_text, certificates, inputs, read
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
 from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
 
@@ -122,7 +122,7 @@ class ServerStore:
         if before is None or before[0] != source or now - before[2] >= lasts:
             last = await self._authority(kube, kind, key[0], (reference.name, reference.key)) or last
             self._authorities[key] = (source, last, now)
-        return None if last else f"There is no CA in {source}. Create it, or correct spec.tls.ca."
+        return None if last else f"There is no CA certificate in PEM in {source}. Create it, or correct spec.tls.ca."
 
     async def _authority(self, kube: Kube, kind: str, namespace: str, named: tuple[str, str]) -> str | None:
         name, key = named
@@ -130,7 +130,7 @@ class ServerStore:
             body = await kube.get(SECRETS if kind == "Secret" else CONFIG_MAPS, namespace, name)
         except (errors.NotFound, errors.Forbidden):
             return None
-        return certificate_text(body, kind, key) or None
+        return certificates(certificate_text(body, kind, key)) or None
 
     async def sync(self, kube: Kube, namespaces: tuple[str, ...]) -> set[Key]:
         """List all servers. Returns the keys of those that have changed."""

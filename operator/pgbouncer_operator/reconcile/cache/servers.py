@@ -3,6 +3,8 @@
 import base64
 import binascii
 import json
+import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.postgres_server import Consent, PostgresServer, parse
 from pgbouncer_operator.reconcile.cache.views import ServerView
+
+_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 
 
 def in_force(server: PostgresServer, view: ServerView) -> PostgresServer:
@@ -83,3 +87,24 @@ def certificate_text(body: Mapping[str, Any], kind: str, key: str) -> str:
         return base64.b64decode(plain or (body.get("binaryData") or {}).get(key, "")).decode()
     except (UnicodeDecodeError, binascii.Error):
         return ""
+
+
+def certificates(text: str) -> str:
+    """The X.509 certificates of a text, in PEM. All else is left out; empty where there is no certificate.
+
+    The text is that of any key that the server's owner names, and the result is copied to other namespaces.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return "".join(f"{block[0]}\n" for block in _BLOCK.finditer(text) if _is_certificate(context, block[1]))
+
+
+def _is_certificate(context: ssl.SSLContext, encoded: str) -> bool:
+    try:
+        der = base64.b64decode("".join(encoded.split()), validate=True)
+        context.load_verify_locations(cadata=der)
+    except (binascii.Error, ssl.SSLError):
+        return False
+    # OpenSSL takes no notice of what follows the certificate. A certificate is longer than 127 bytes, so its length
+    # has the long form: X.690, 8.1.3.5.
+    octets = der[1] & 0x7F
+    return len(der) == 2 + octets + int.from_bytes(der[2 : 2 + octets])
