@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pgbouncer_operator.protocol.document import PROTOCOL
 
 _Member = TypeVar("_Member", bound=StrEnum)
+MOST = 2**53  # the largest of all counts: JSON's readers keep it exact; in microseconds it is 285 years
 _TOTALS = ("transactions", "transactionMicroseconds", "waitMicroseconds")  # keys in the order of Totals' fields
 
 
@@ -222,7 +223,7 @@ class AgentState:
         Another pod answers where Kubernetes has given an address to a new pod.
         """
         try:
-            document = json.loads(text)
+            document = json.loads(text, parse_constant=_refuse)
             return _read(document) if document["uid"] == uid else None
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return None
@@ -239,12 +240,12 @@ def _read(document: Mapping[str, Any]) -> AgentState:
         pgbouncer=_text(document, "pgbouncer"),
         phase=_member(Phase, str(document["phase"])),
         digest=_text(document, "hash"),
-        seq=int(document["seq"] or 0),
-        cap=int(document["cap"] or 0),
-        open=int(document["open"] or 0),
-        busy=int(document.get("busy") or 0),
-        waiting=int(document.get("waiting") or 0),
-        clients=int(document.get("clients") or 0),
+        seq=_integer(document["seq"]),
+        cap=_integer(document["cap"]),
+        open=_integer(document["open"]),
+        busy=_integer(document.get("busy")),
+        waiting=_integer(document.get("waiting")),
+        clients=_integer(document.get("clients")),
         totals=_totals(document.get("totals")),
         problems=tuple(_problem(each) for each in document.get("problems") or ()),
         users={str(handle): _user(each) for handle, each in (document.get("users") or {}).items()},
@@ -259,7 +260,7 @@ def _read(document: Mapping[str, Any]) -> AgentState:
 
 
 def _totals(document: Mapping[str, Any] | None) -> Totals | None:
-    return Totals(*(int(document[key]) for key in _TOTALS)) if document else None
+    return Totals(*(_integer(document[key]) for key in _TOTALS)) if document else None
 
 
 def _problem(document: Mapping[str, Any]) -> AgentProblem:
@@ -287,7 +288,23 @@ def _reload(document: Mapping[str, Any] | None) -> Reload | None:
     if not document:
         return None
     kind = _member(ReloadKind, _text(document, "kind"))
-    return Reload(_text(document, "hash"), float(document.get("seconds") or 0), kind)
+    seconds = float(document.get("seconds") or 0)
+    if not 0 <= seconds <= MOST:
+        raise ValueError(seconds)
+    return Reload(_text(document, "hash"), seconds, kind)
+
+
+def _integer(value: Any) -> int:
+    """A count. ValueError when no agent can have counted that: arithmetic with it would fail."""
+    found = int(value or 0)
+    if not 0 <= found <= MOST:
+        raise ValueError(found.bit_length())
+    return found
+
+
+def _refuse(name: str) -> float:
+    """NaN and Infinity, which Python's JSON has and JSON has not."""
+    raise ValueError(name)
 
 
 def _text(document: Mapping[str, Any], key: str) -> str:

@@ -89,9 +89,11 @@ def pod(body: Body) -> PodView:
     """The view of a pod of a pool."""
     metadata, status = body["metadata"], body.get("status") or {}
     annotations = metadata.get("annotations") or {}
+    pool = (metadata.get("labels") or {}).get(naming.LABEL_POOL, "")
+    owner = controller(metadata).get("name", "")  # a ReplicaSet has its Deployment's name and a hash
     return PodView(
         **_identity(metadata),
-        pool=(metadata.get("labels") or {}).get(naming.LABEL_POOL, ""),
+        pool=pool,
         address=status.get("podIP", ""),
         terminating="deletionTimestamp" in metadata,
         ready=any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ()),
@@ -102,6 +104,7 @@ def pod(body: Body) -> PodView:
         placed=bool((body.get("spec") or {}).get("nodeName")),
         reconnect=annotations.get(naming.ANNOTATION_RECONNECT, ""),
         ended=ended(status),
+        foreign=bool(owner) and not f"{owner}-".startswith(f"{naming.deployment(pool)}-"),
     )
 
 

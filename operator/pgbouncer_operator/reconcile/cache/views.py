@@ -135,6 +135,8 @@ class PodView:
     """The annotation with the addresses that it was last told to connect to; empty without it."""
     ended: bool = False
     """Whether kubelet has said that it runs nothing any more."""
+    foreign: bool = False
+    """Whether its controller is another one than the pool's Deployment: it has the label of the pool only."""
 
 
 @dataclass(frozen=True, slots=True)

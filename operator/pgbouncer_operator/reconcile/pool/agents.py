@@ -10,7 +10,7 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache.views import PodView
 
-MAX_BYTES = 1024 * 1024
+MAX_BYTES = 1024 * 1024  # of an answer; a longer one is none
 
 
 class Agents:
@@ -25,7 +25,8 @@ class Agents:
         """A client that waits at most `timeout` seconds for a pod. Call inside the loop that uses it."""
         connector = aiohttp.TCPConnector(limit=64, force_close=False, keepalive_timeout=30)
         limits = aiohttp.ClientTimeout(total=timeout)
-        return cls(aiohttp.ClientSession(connector=connector, timeout=limits, trust_env=False))
+        session = aiohttp.ClientSession(connector=connector, timeout=limits, trust_env=False, auto_decompress=False)
+        return cls(session)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -41,8 +42,14 @@ class Agents:
             return None
         host = f"[{pod.address}]" if ":" in pod.address else pod.address
         try:
-            async with self._session.get(f"http://{host}:{naming.AGENT_PORT}/state") as response:
-                body = await response.content.read(MAX_BYTES)
+            # A redirect would have the operator send a request to whatever the pod names.
+            address = f"http://{host}:{naming.AGENT_PORT}/state"
+            async with self._session.get(address, allow_redirects=False) as response:
+                body = bytearray()
+                async for part in response.content.iter_any():
+                    body += part
+                    if len(body) > MAX_BYTES:
+                        return None
                 return AgentState.from_json(body.decode(errors="replace"), pod.uid) if response.status == 200 else None
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None

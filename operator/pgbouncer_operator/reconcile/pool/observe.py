@@ -86,7 +86,7 @@ class Observer:
         if pods:
             await self.world.slices.follow(self.kube, view.backend)
         await self.world.clients.follow(self.kube, view.namespace, view.clients)
-        states = await self.agents.ask([pod for pod in pods if not pod.finished])
+        states = await self.agents.ask([pod for pod in pods if not pod.finished and not pod.foreign])
         observation = Observation(
             view=view,
             status=previous({"status": json.loads(view.status)}),

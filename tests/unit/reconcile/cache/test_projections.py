@@ -50,6 +50,24 @@ def test_a_running_pod() -> None:
     assert (view.ready, view.terminating, view.finished, view.trouble) == (True, False, False, "")
 
 
+@pytest.mark.parametrize(
+    ("owner", "foreign"),
+    [
+        (None, False),
+        ("shop-pgbouncer-6d5f", False),
+        ("shop-pgbouncer", False),
+        ("shop-web-6d5f", True),
+        ("shop-pgbouncerx-6d5f", True),
+    ],
+)
+def test_a_pod_with_the_label_is_foreign_when_its_controller_is_not_of_the_pools_deployment(
+    owner: str | None, foreign: bool
+) -> None:
+    references = [{"kind": "ReplicaSet", "name": owner, "uid": "r", "controller": True}] if owner else []
+    metadata = POD["metadata"] | {"ownerReferences": references}
+    assert projections.pod({**POD, "metadata": metadata}).foreign is foreign
+
+
 def test_a_pod_that_nobody_can_place_tells_why() -> None:
     conditions = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]
     assert pod(conditions=conditions).trouble == "Unschedulable: 0/3 nodes"
