@@ -17,7 +17,14 @@ from pgbouncer_operator.kube.client import Kube, Selection
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, NAMESPACES, POSTGRES_SERVERS, SECRETS
 from pgbouncer_operator.reconcile.cache import projections
 from pgbouncer_operator.reconcile.cache.keys import Key, ServerKey
-from pgbouncer_operator.reconcile.cache.servers import KnownServer, allowed, certificate_text, certificates, inputs, read
+from pgbouncer_operator.reconcile.cache.servers import (
+    KnownServer,
+    allowed,
+    certificate_text,
+    certificates,
+    inputs,
+    read,
+)
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
 from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
 
