@@ -12,7 +12,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What whoever installs the operator decides."""
+    """The choices of an installation. Times are in seconds."""
 
     pool_image: str
     """Image of the pools' pods."""

@@ -183,9 +183,9 @@ def _check_database(composition: Composition, database: DatabaseIntent) -> None:
 
 
 def _check_name(name: str, where: str, most: int, quotable: bool = False) -> None:
-    found = unfit(name)
-    if found is not None:
-        raise CompositionError(f"{where} holds {found}: remove it")
+    fault = unfit(name)
+    if fault is not None:
+        raise CompositionError(f"{where} holds {fault}: remove it")
     if not 1 <= len(name.encode()) <= most:
         raise CompositionError(f"{where} must have 1 to {most} bytes: choose another name")
     if "'" in name and not quotable:

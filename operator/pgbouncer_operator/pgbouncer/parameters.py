@@ -124,9 +124,9 @@ def _complaint(row: Parameter, value: str | int) -> str:
 
 
 def _text_complaint(text: str) -> str:
-    found = unfit(text)
-    if found is not None:
-        return f"holds {found}: remove it"
+    fault = unfit(text)
+    if fault is not None:
+        return f"holds {fault}: remove it"
     if len(text) > MAX_VALUE_LENGTH:
         return f"is longer than {MAX_VALUE_LENGTH} characters: shorten it"
     if text != text.strip(" "):

@@ -108,9 +108,9 @@ def _plain(value: str, key: str) -> str:
 
 
 def _refuse_unfit(text: str, where: str) -> None:
-    found = unfit(text)
-    if found is not None:
-        raise CompositionError(f"{where} holds {found}: remove it")
+    fault = unfit(text)
+    if fault is not None:
+        raise CompositionError(f"{where} holds {fault}: remove it")
 
 
 def _section(line: str, number: int) -> str:
@@ -139,12 +139,12 @@ def _members(value: str, where: str) -> dict[str, str]:
     members: dict[str, str] = {}
     position = 0
     while position < len(value.rstrip(" ")):
-        found = _MEMBER.match(value, position)
-        if found is None:
+        member = _MEMBER.match(value, position)
+        if member is None:
             raise SyntaxProblem(f"{where}: not `key='value'` from column {position}: {value}")
-        key, quoted, bare = found.groups()
+        key, quoted, bare = member.groups()
         if not (quoted or bare):
             raise SyntaxProblem(f"{where}.{key} is empty")
         members[key] = bare if quoted is None else quoted.replace("''", "'")
-        position = found.end()
+        position = member.end()
     return members

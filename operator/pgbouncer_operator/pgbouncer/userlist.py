@@ -52,9 +52,9 @@ def parse(text: str) -> dict[str, str]:
 def _problem(text: str, most: int) -> str | None:
     if not text:
         return "is empty: fill it in, in the Secret"
-    found = unfit(text)
-    if found is not None:
-        return f"holds {found}: remove it from the Secret (a last newline, often)"
+    fault = unfit(text)
+    if fault is not None:
+        return f"holds {fault}: remove it from the Secret (a last newline, often)"
     if len(text.encode()) > most:
         return f"is longer than {most} bytes: use a shorter one"
     return None
