@@ -50,7 +50,7 @@ def saying(observed: Observed, uid: str, digest: str, **words: Any) -> Observed:
 def trying(**words: Any) -> Observed:
     """Pod a was told the candidate a while ago, b and c run the old one."""
     observed = scene({"a": NEW.digest, "b": OLD.digest, "c": OLD.digest}, NEW.to_json())
-    begun = way(scene({"a": OLD.digest, "b": OLD.digest, "c": OLD.digest}))
+    begun = rollout_of(scene({"a": OLD.digest, "b": OLD.digest, "c": OLD.digest}))
     assert begun.trial
     observed = observed.remember(trial=replace(begun.trial, since=observed.now - 1.0))
     return saying(observed, "a", words.pop("digest", NEW.digest), **words)
@@ -60,7 +60,7 @@ def later(observed: Observed, seconds: float) -> Observed:
     return replace(observed, now=observed.now + seconds)
 
 
-def way(observed: Observed) -> Rollout:
+def rollout_of(observed: Observed) -> Rollout:
     return next_rollout(observed, desired(observed.spec, PLATFORM))
 
 
@@ -69,4 +69,4 @@ def hashes(found: Rollout) -> tuple[str, str]:
 
 
 def told(found: Rollout, digest: str = NEW.digest) -> set[str]:
-    return {uid for uid, each in found.tell.items() if each == digest}
+    return {uid for uid, each in found.assigned.items() if each == digest}

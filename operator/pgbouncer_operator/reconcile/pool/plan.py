@@ -53,7 +53,7 @@ def _step(observed: Observed, decided: Decided) -> Plan:
     rollout = next_rollout(observed, wanted)
     wanted = _with_documents(observed, wanted, rollout)
     decided = replace(decided, wanted=wanted, rollout=rollout)
-    poked, poke_memory = pokes(observed, rollout.tell, grants)
+    poked, poke_memory = pokes(observed, rollout.assigned, grants)
     read_by_pods = [
         *writes.ledger(observed, decided.capacity),
         *writes.children(observed, wanted),

@@ -1,1 +1,1 @@
-"""How a change reaches the pods: one pod first, then the others, or a roll. Pure."""
+"""How a change reaches the pods: one pod first and then the others, or a roll. Pure."""

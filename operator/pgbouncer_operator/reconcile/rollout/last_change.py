@@ -1,4 +1,4 @@
-"""Which change is on its way to the pods, and when it has arrived. Pure."""
+"""Which change is on its way to the pods, and when every pod has it. Pure."""
 
 import json
 
@@ -10,13 +10,13 @@ from pgbouncer_operator.reconcile.observed import Observation, Observed
 from pgbouncer_operator.reconcile.rollout.template import new_image, rolls
 from pgbouncer_operator.resources.desired import Desired
 
-# Of an intent, settings aside.
+# The parts of an intent besides its settings.
 PARTS = ("databases", "users", "server_tls", "client_tls", "auth_query", "drain_seconds")
 TEMPLATE = "pod template"
 
 
 def track(observed: Observed, wanted: Desired) -> Observed:
-    """The same look, remembering a change that begins now. A change of a change counts from its own beginning."""
+    """The same look, remembering a change that begins now. A change on top of another counts from its own beginning."""
     begun = _roll(observed, wanted) or _reload(observed, wanted)
     if begun is None:
         return observed
@@ -24,17 +24,18 @@ def track(observed: Observed, wanted: Desired) -> Observed:
     if change is not None and (change.what, change.how) == (begun.what, begun.how):
         return observed
     if change is not None and change.how is begun.how is How.ROLL and begun.what == TEMPLATE:
-        return observed  # the configuration went ahead, and the roll waits for room
+        return observed  # the configuration is there already, and the roll waits for room
     return observed.remember(change=begun, pending_since=observed.now)
 
 
 def arrived(change: Change, observed: Observation) -> LastChange:
-    """The change as status tells it, now that every pod has confirmed it."""
+    """The change for status.lastChange, once every pod has confirmed it."""
     seconds = max(0, round(observed.now - change.since))
     return LastChange(what=change.what, how=change.how, seconds=seconds, pods=len(observed.living), at=observed.today)
 
 
 def _reload(observed: Observed, wanted: Desired) -> Change | None:
+    """The change of the configuration that begins now; None while there is none."""
     child = observed.child(wanted.config_map)
     if child is None:
         return None
@@ -45,6 +46,7 @@ def _reload(observed: Observed, wanted: Desired) -> Change | None:
 
 
 def _roll(observed: Observed, wanted: Desired) -> Change | None:
+    """The replacement of pods that begins now; None while there is none."""
     if not rolls(observed, wanted):
         return None
     what = ["image"] if new_image(observed, wanted) else []
@@ -54,7 +56,7 @@ def _roll(observed: Observed, wanted: Desired) -> Change | None:
 
 
 def _differences(before: str, after: Intent) -> list[str]:
-    """Names of what differs between two configurations, never a value: a host or a name is the user's own affair."""
+    """Names of the settings and parts that differ between two configurations; never a value, which may be private."""
     try:
         old = json.loads(before)
     except ValueError:

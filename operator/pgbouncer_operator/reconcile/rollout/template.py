@@ -1,4 +1,4 @@
-"""When pods are replaced: for another spec at once, for another operator's template when the user lets it. Pure."""
+"""When pods are replaced: for another spec at once, for another operator's template as upgradePolicy says. Pure."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from pgbouncer_operator.resources.desired import Desired
 
 
 def progress(observed: Observed, wanted: Desired) -> DeploymentProgress | None:
-    """Where the Deployment stands; None when there is none."""
+    """How far the Deployment and its controller are; None without a Deployment."""
     child = observed.child(wanted.deployment)
     return child.rollout if child else None
 
 
 def rolls(observed: Observed, wanted: Desired) -> bool:
-    """Whether the pods are to be replaced by others that are made another way."""
+    """Whether the pods are to be replaced by pods of another template."""
     standing = progress(observed, wanted)
     return standing is not None and (
         standing.rolls_for(_ours(wanted)) or (automatic(observed) and newer(standing, wanted))
@@ -24,37 +24,38 @@ def rolls(observed: Observed, wanted: Desired) -> bool:
 
 
 def respecified(observed: Observed, wanted: Desired) -> bool:
-    """Whether pods of the present spec are made of other inputs than those there are."""
+    """Whether the spec gives the pods another template than that of the present pods."""
     standing = progress(observed, wanted)
     return standing is not None and standing.rolls_for(_ours(wanted))
 
 
 def image(deployment: Any) -> str:
-    """The image that pods of this Deployment run; "" for what is no Deployment."""
+    """The image of the pods of this Deployment; "" for any other object."""
     try:
-        found: str = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+        name: str = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
     except (KeyError, IndexError, TypeError):
         return ""
-    return found
+    return name
 
 
 def new_image(observed: Observed, wanted: Desired) -> bool:
-    """Whether the pods to come run another image than those there are."""
+    """Whether the next pods run another image than the present ones."""
     child: ChildView | None = observed.child(wanted.deployment)
     return child is not None and image(child.unpack()) != image(wanted.deployment)
 
 
 def newer(standing: DeploymentProgress, wanted: Desired) -> bool:
-    """Made of the same inputs, and yet another: only an operator of another version, or its settings, can do that."""
+    """Whether another operator, or one with other settings, makes another template of the same spec."""
     ours = _ours(wanted)
     return standing.template != ours and not standing.rolls_for(ours)
 
 
 def automatic(observed: Observed) -> bool:
-    """Whether the user lets another operator's template roll the pods."""
+    """Whether upgradePolicy lets another operator's template replace the pods."""
     return observed.spec.spec.upgrade_policy is UpgradePolicy.AUTOMATIC
 
 
 def _ours(wanted: Desired) -> str:
-    found: str = wanted.deployment["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE]
-    return found
+    """The template annotation as this operator writes it now."""
+    annotation: str = wanted.deployment["metadata"]["annotations"][naming.ANNOTATION_TEMPLATE]
+    return annotation

@@ -1,6 +1,6 @@
-"""Whether the pod that tries a configuration is the worse for it. Pure."""
+"""Whether the pod that tries a configuration is worse for it. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from pgbouncer_operator.api.conditions import Reason
@@ -10,38 +10,44 @@ from pgbouncer_operator.reconcile.memory import Trial
 from pgbouncer_operator.reconcile.observed import Observed
 
 REFUSALS = {ProblemReason.CANDIDATE_REFUSED}  # PgBouncer does not take the configuration
-TROUBLES = {ProblemReason.VERIFY_FAILED, ProblemReason.RELOAD_FAILED}  # the agent tries again, which may do
-STALE = 0.7  # seconds after a pod was told in which its complaint may be about what it was told before
-TROUBLED = 10.0  # seconds in which a reload may yet succeed
-NO_WORD = 30.0  # seconds for anything at all
+TROUBLES = {ProblemReason.VERIFY_FAILED, ProblemReason.RELOAD_FAILED}  # the agent tries again and may succeed
+STALE = 0.7  # seconds after an assignment in which a refusal may still be about the configuration before
+TROUBLED = 10.0  # seconds in which a reload may still succeed
+UNCONFIRMED = 30.0  # seconds for a pod to confirm the configuration
 UNTESTED = 20.0  # seconds for a login to PostgreSQL; the agent's own limit is 5 s for each server and login
 
 
-class Outcome(Enum):
-    """What to do: go on waiting, tell the others, take it back, or tell all because this pod cannot try."""
+class Judgement(Enum):
+    """What the trial of a candidate shows so far."""
 
     WAIT = auto()
+    """Nothing yet."""
     GOOD = auto()
+    """The others may have it."""
     WORSE = auto()
-    UNKNOWING = auto()
+    """The pod has to get current back."""
+    CANNOT_TRY = auto()
+    """The pod's agent is older than candidates: every pod gets the configuration at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A word, and for a candidate that is worse the reason and the pod's own words."""
+    """The judgement on a candidate."""
 
-    word: Outcome
+    judgement: Judgement
     reason: Reason | None = None
+    """Why the candidate is worse; None for any other judgement."""
     message: str = ""
+    """What the pod reports, where the candidate is worse."""
 
 
-WAIT, GOOD, UNKNOWING = Verdict(Outcome.WAIT), Verdict(Outcome.GOOD), Verdict(Outcome.UNKNOWING)
+WAIT, GOOD, CANNOT_TRY = Verdict(Judgement.WAIT), Verdict(Judgement.GOOD), Verdict(Judgement.CANNOT_TRY)
 
 
 def refusal(state: AgentState) -> Verdict | None:
-    """PgBouncer's own no, None while there is none."""
-    found = next((each for each in state.problems if each.reason in REFUSALS), None)
-    return Verdict(Outcome.WORSE, Reason.CONFIGURATION_REFUSED, found.message) if found else None
+    """The verdict on a configuration that PgBouncer itself refuses; None while it refuses none."""
+    problem = next((each for each in state.problems if each.reason in REFUSALS), None)
+    return Verdict(Judgement.WORSE, Reason.CONFIGURATION_REFUSED, problem.message) if problem else None
 
 
 def unchanged(message: str) -> str:
@@ -50,7 +56,7 @@ def unchanged(message: str) -> str:
 
 
 def judge(observed: Observed, pod: PodView, base: str, trial: Trial) -> Verdict:
-    """The verdict on a trial by that pod. base: hash of what the other pods run."""
+    """The verdict on the trial by this pod. base: hash of the configuration that the other pods run."""
     poked = observed.memory.poked.get(pod.uid)
     age = observed.now - max(trial.since, poked[1] if poked and poked[0].endswith("-0") else trial.since)
     state = observed.states.get(pod.uid)
@@ -61,35 +67,38 @@ def judge(observed: Observed, pod: PodView, base: str, trial: Trial) -> Verdict:
 
 def _unconfirmed(pod: PodView, state: AgentState | None, age: float) -> Verdict:
     if state is not None and not state.candidates:
-        return UNKNOWING
+        return CANNOT_TRY
     problems = state.problems if state else ()
     reasons = {each.reason for each in problems}
     refused = refusal(state) if state else None
     if refused:
-        told = Verdict(refused.word, refused.reason, f"{refused.message} (pod {pod.name})")
-        return told if age >= STALE else WAIT
-    if age >= NO_WORD or (age >= TROUBLED and reasons & TROUBLES):
-        words = " ".join(each.message for each in problems) or "it gives no answer"
-        message = f"Pod {pod.name} was the first to try it and did not confirm it in {age:.0f} s: {words}"
-        return Verdict(Outcome.WORSE, Reason.CANARY_FAILED, message)
+        named = replace(refused, message=f"{refused.message} (pod {pod.name})")
+        return named if age >= STALE else WAIT
+    if age >= UNCONFIRMED or (age >= TROUBLED and reasons & TROUBLES):
+        report = " ".join(each.message for each in problems) or "it does not answer"
+        message = (
+            f"Pod {pod.name}, the first to try the new configuration, did not confirm it within {age:.0f} s: {report}"
+        )
+        return Verdict(Judgement.WORSE, Reason.CANARY_FAILED, message)
     return WAIT
 
 
 def _confirmed(observed: Observed, pod: PodView, base: str, trial: Trial) -> Verdict:
-    """It runs there. A login that fails counts only where it worked before: an outage must not keep out what mends it.
+    """The verdict on a pod that runs the candidate.
 
-    While the pool is paused nobody can log in, which says nothing.
+    A login that fails counts only where a login worked before: an outage must not keep out the change that ends it.
+    Nobody can log in while the pool is paused, so a failure says nothing then.
     """
     state = observed.states[pod.uid]
     assert state is not None
     if observed.pause and not observed.pause.expired:
         return GOOD
     others = [observed.states.get(each.uid) for each in observed.living if each.uid != pod.uid]
-    known = [each.backend.ok for each in others if each and each.digest == base and each.backend.ok is not None]
-    worked = any(known) if known else trial.sound
+    tested = [each.backend.ok for each in others if each and each.digest == base and each.backend.ok is not None]
+    worked = any(tested) if tested else trial.sound
     if state.backend.ok or not worked:
         return GOOD
     if state.backend.ok is None:
         return WAIT if observed.now - trial.since < UNTESTED else GOOD
-    message = f"{state.backend.message} (pod {pod.name}, the only one that tried it)"
-    return Verdict(Outcome.WORSE, Reason.CANARY_FAILED, message)
+    message = f"{state.backend.message} (pod {pod.name}, the only one that tried the new configuration)"
+    return Verdict(Judgement.WORSE, Reason.CANARY_FAILED, message)

@@ -21,11 +21,11 @@ from tests.unit.reconcile.trials import (
     documents,
     hashes,
     later,
+    rollout_of,
     saying,
     scene,
     told,
     trying,
-    way,
 )
 
 from pgbouncer_operator import naming
@@ -34,14 +34,14 @@ from pgbouncer_operator.reconcile.memory import SecretsRead
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pause import Pause
 from pgbouncer_operator.reconcile.rollout.canary import FIRST_PAUSE, STUCK
-from pgbouncer_operator.reconcile.rollout.verdict import NO_WORD, STALE, TROUBLED, UNTESTED
+from pgbouncer_operator.reconcile.rollout.verdict import STALE, TROUBLED, UNCONFIRMED, UNTESTED
 from pgbouncer_operator.reconcile.status.timing import BROKEN
 
 
 def test_a_change_is_told_to_one_pod_and_the_current_configuration_stays() -> None:
     observed = scene({"b": OLD.digest, "a": OLD.digest})
-    assert hashes(way(observed)) == (OLD.digest, NEW.digest)
-    assert told(way(observed)) == {"a"}
+    assert hashes(rollout_of(observed)) == (OLD.digest, NEW.digest)
+    assert told(rollout_of(observed)) == {"a"}
     assert [str(step) for step in writes(decide(observed))] == [
         "apply ConfigMap/shop-pgbouncer",
         "patch Pod/shop-a/status",
@@ -51,21 +51,21 @@ def test_a_change_is_told_to_one_pod_and_the_current_configuration_stays() -> No
 def test_a_pod_that_is_not_ready_is_not_the_first() -> None:
     observed = scene({"a": OLD.digest, "b": OLD.digest, "c": OLD.digest})
     observed = replace(observed, pods=(replace(observed.pods[0], ready=False), *observed.pods[1:]))
-    assert told(way(observed)) == {"b"}
+    assert told(rollout_of(observed)) == {"b"}
 
 
 def test_while_the_login_is_not_tested_the_others_wait() -> None:
-    assert told(way(trying(backend=UNTRIED))) == {"a"}
-    assert told(way(later(trying(backend=UNTRIED), UNTESTED))) == {"a", "b", "c"}
+    assert told(rollout_of(trying(backend=UNTRIED))) == {"a"}
+    assert told(rollout_of(later(trying(backend=UNTRIED), UNTESTED))) == {"a", "b", "c"}
 
 
 def test_once_one_pod_is_well_the_others_are_told_and_at_last_it_becomes_current() -> None:
     observed = trying()
-    assert told(way(observed)) == {"a", "b", "c"}
-    assert hashes(way(observed)) == (OLD.digest, NEW.digest)
+    assert told(rollout_of(observed)) == {"a", "b", "c"}
+    assert hashes(rollout_of(observed)) == (OLD.digest, NEW.digest)
     observed = saying(observed, "b", NEW.digest)
-    assert hashes(way(observed)) == (OLD.digest, NEW.digest)
-    assert hashes(way(saying(observed, "c", NEW.digest))) == (NEW.digest, "")
+    assert hashes(rollout_of(observed)) == (OLD.digest, NEW.digest)
+    assert hashes(rollout_of(saying(observed, "c", NEW.digest))) == (NEW.digest, "")
 
 
 def test_becoming_current_pokes_nobody() -> None:
@@ -78,8 +78,8 @@ def test_becoming_current_pokes_nobody() -> None:
 
 def test_a_refusal_takes_the_candidate_back_and_names_pgbouncers_words() -> None:
     observed = trying(digest=OLD.digest, problems=[{"reason": "CandidateRefused", "message": "line 3 is wrong"}])
-    assert told(way(observed)) == set()
-    assert hashes(way(observed)) == (OLD.digest, NEW.digest)
+    assert told(rollout_of(observed)) == set()
+    assert hashes(rollout_of(observed)) == (OLD.digest, NEW.digest)
     status, reason, message = condition(observed, ConditionType.CONFIGURATION_APPLIED)
     assert (status, reason) == ("False", "ConfigurationRefused")
     assert "line 3 is wrong (pod shop-a)" in message
@@ -91,12 +91,12 @@ def test_a_complaint_right_after_the_pod_was_told_may_be_about_the_one_before() 
     observed = trying(digest=OLD.digest, problems=[{"reason": "CandidateRefused", "message": "line 3"}])
     assert observed.memory.trial
     observed = observed.remember(trial=replace(observed.memory.trial, since=observed.now - STALE / 2))
-    assert told(way(observed)) == {"a"}
+    assert told(rollout_of(observed)) == {"a"}
 
 
 def test_a_login_that_worked_before_and_fails_now_takes_it_back_and_the_pool_stays_reachable() -> None:
     observed = trying(backend=OUT)
-    assert told(way(observed)) == set()
+    assert told(rollout_of(observed)) == set()
     status, reason, message = condition(observed, ConditionType.CONFIGURATION_APPLIED)
     assert (status, reason) == ("False", "CanaryFailed")
     assert "moved: no such host" in message
@@ -107,26 +107,26 @@ def test_a_login_that_failed_for_everybody_before_keeps_no_change_out() -> None:
     observed = trying(backend=OUT)
     for uid in ("b", "c"):
         observed = saying(observed, uid, OLD.digest, backend=OUT)
-    assert told(way(observed)) == {"a", "b", "c"}
+    assert told(rollout_of(observed)) == {"a", "b", "c"}
 
 
 def test_a_paused_pool_is_not_asked_for_a_login() -> None:
     observed = trying(backend=UNTRIED)
-    assert told(way(replace(observed, pause=Pause(until=1000, left=5)))) == {"a", "b", "c"}
-    assert told(way(replace(observed, pause=Pause(until=1000, left=0)))) == {"a"}, "queries flow again"
+    assert told(rollout_of(replace(observed, pause=Pause(until=1000, left=5)))) == {"a", "b", "c"}
+    assert told(rollout_of(replace(observed, pause=Pause(until=1000, left=0)))) == {"a"}, "queries flow again"
 
 
 @pytest.mark.parametrize(
     ("problems", "patience"),
     [
         (({"reason": "VerifyFailed", "message": "max_client_conn is 5"},), TROUBLED),
-        (({"reason": "ConsoleUnreachable", "message": "no console"},), NO_WORD),
+        (({"reason": "ConsoleUnreachable", "message": "no console"},), UNCONFIRMED),
     ],
 )
 def test_a_pod_that_does_not_confirm_for_long_has_failed(problems: tuple[dict[str, str], ...], patience: float) -> None:
     observed = trying(digest=OLD.digest, problems=list(problems))
-    assert told(way(later(observed, patience - 2.0))) == {"a"}
-    failed = way(later(observed, patience))
+    assert told(rollout_of(later(observed, patience - 2.0))) == {"a"}
+    failed = rollout_of(later(observed, patience))
     assert told(failed) == set()
     assert failed.trial
     assert problems[0]["message"] in failed.trial.message
@@ -135,9 +135,9 @@ def test_a_pod_that_does_not_confirm_for_long_has_failed(problems: tuple[dict[st
 def test_agents_that_know_no_candidates_get_their_configuration_as_current() -> None:
     observed = scene({"a": OLD.digest, "b": OLD.digest})
     states = {uid: replace(each, candidates=False) for uid, each in observed.states.items() if each}
-    assert hashes(way(replace(observed, states=states))) == (NEW.digest, "")
+    assert hashes(rollout_of(replace(observed, states=states))) == (NEW.digest, "")
     mixed = replace(observed, states=states | {"b": observed.states["b"]})
-    assert told(way(mixed)) == {"b"}
+    assert told(rollout_of(mixed)) == {"b"}
 
 
 def failed() -> Observed:
@@ -150,8 +150,8 @@ def failed() -> Observed:
 
 def test_what_failed_is_tried_again_after_pauses_that_double() -> None:
     observed = failed()
-    assert told(way(later(observed, FIRST_PAUSE - 0.1))) == set()
-    again = way(later(observed, FIRST_PAUSE))
+    assert told(rollout_of(later(observed, FIRST_PAUSE - 0.1))) == set()
+    again = rollout_of(later(observed, FIRST_PAUSE))
     assert told(again) == {"a"}
     assert again.trial
     assert again.trial.failures == 1
@@ -172,82 +172,82 @@ def test_a_pool_that_waits_to_try_again_is_looked_at_in_time_and_written_to_by_n
 def test_another_spec_or_other_secrets_are_tried_at_once() -> None:
     observed = failed()
     read = SecretsRead(observed.now, "", None, {}, "v2")
-    assert told(way(observed.remember(reading=read))) == {"a"}
+    assert told(rollout_of(observed.remember(reading=read))) == {"a"}
     newer = replace(observed, view=replace(observed.view, generation=observed.view.generation + 1))
-    assert told(way(newer)) == {"a"}
+    assert told(rollout_of(newer)) == {"a"}
 
 
 def test_a_change_taken_back_removes_the_candidate_and_everybody_runs_current() -> None:
     observed = replace(trying(), view=healthy().view, spec=healthy().spec)
-    assert hashes(way(observed)) == (OLD.digest, "")
-    assert told(way(observed), OLD.digest) == {"a", "b", "c"}
+    assert hashes(rollout_of(observed)) == (OLD.digest, "")
+    assert told(rollout_of(observed), OLD.digest) == {"a", "b", "c"}
 
 
 def test_a_change_of_a_change_waits_until_the_first_is_taken_back() -> None:
     observed = respecified(trying(), backend={"host": "elsewhere"})
-    found = way(observed)
+    found = rollout_of(observed)
     assert hashes(found) == (OLD.digest, OTHER.digest)
     assert told(found, OLD.digest) == {"a", "b", "c"}
     observed = replace(observed, pods=tuple(replace(each, config=OLD.digest) for each in observed.pods))
     observed = documents(observed, OLD.to_json(), OTHER.to_json())
-    assert told(way(saying(observed, "a", OLD.digest)), OTHER.digest) == {"a"}
+    assert told(rollout_of(saying(observed, "a", OLD.digest)), OTHER.digest) == {"a"}
 
 
 def test_a_change_of_a_change_that_was_proven_builds_on_it() -> None:
     observed = respecified(trying(), backend={"host": "elsewhere"})
     observed = replace(observed, pods=tuple(replace(each, config=NEW.digest) for each in observed.pods))
-    assert hashes(way(observed)) == (NEW.digest, OTHER.digest)
+    assert hashes(rollout_of(observed)) == (NEW.digest, OTHER.digest)
 
 
 @pytest.mark.parametrize("uids", ["", "a"])
 def test_fewer_than_two_pods_are_told_at_once(uids: str) -> None:
     observed = scene(dict.fromkeys(uids, OLD.digest))
-    assert hashes(way(observed)) == (NEW.digest, "")
-    assert told(way(observed)) == set(uids)
+    assert hashes(rollout_of(observed)) == (NEW.digest, "")
+    assert told(rollout_of(observed)) == set(uids)
 
 
 def test_pods_that_serve_and_give_no_answer_are_given_a_moment() -> None:
     observed = scene({"a": OLD.digest, "b": OLD.digest})
     observed = replace(observed, states={"a": None, "b": None})
-    first = way(observed)
+    first = rollout_of(observed)
     assert hashes(first) == (OLD.digest, "")
-    assert hashes(way(later(observed.remember(trial=first.trial), 3.0))) == (NEW.digest, "")
+    assert hashes(rollout_of(later(observed.remember(trial=first.trial), 3.0))) == (NEW.digest, "")
 
 
 def test_a_newborn_runs_current_until_the_candidate_is_proven() -> None:
     observed = trying()
     newborn = pod("d", "", ready=False, poke="")
     observed = replace(observed, pods=(*observed.pods, newborn), states={**observed.states, "d": None})
-    assert told(way(observed)) == {"a", "b", "c"}
+    assert told(rollout_of(observed)) == {"a", "b", "c"}
     observed = saying(saying(observed, "b", NEW.digest), "c", NEW.digest)
-    assert hashes(way(observed)) == (NEW.digest, "")
-    assert told(way(observed)) == {"a", "b", "c", "d"}
+    assert hashes(rollout_of(observed)) == (NEW.digest, "")
+    assert told(rollout_of(observed)) == {"a", "b", "c", "d"}
 
 
 def test_when_the_pod_that_tries_goes_another_one_tries() -> None:
     observed = trying()
     observed = replace(observed, pods=(replace(observed.pods[0], terminating=True), *observed.pods[1:]))
-    assert told(way(observed)) == {"b"}
+    assert told(rollout_of(observed)) == {"b"}
 
 
 def test_a_pod_that_hangs_does_not_hold_a_proven_configuration_up_for_ever() -> None:
     observed = scene(dict.fromkeys(("a", "b", "c"), NEW.digest), NEW.to_json())
     observed = saying(saying(observed, "a", NEW.digest), "b", NEW.digest)
-    observed = observed.remember(trial=way(observed).trial)
-    assert hashes(way(later(observed, STUCK - 1.0))) == (OLD.digest, NEW.digest)
-    assert hashes(way(later(observed, STUCK))) == (NEW.digest, "")
+    observed = observed.remember(trial=rollout_of(observed).trial)
+    assert hashes(rollout_of(later(observed, STUCK - 1.0))) == (OLD.digest, NEW.digest)
+    assert hashes(rollout_of(later(observed, STUCK))) == (NEW.digest, "")
 
 
 def test_a_change_that_rolls_replaces_current_at_once() -> None:
     users = [{"name": name, "secretRef": {"name": "shop-db"}} for name in ("shop", "more")]
     rolled = wanted(users=users).intent
-    assert hashes(way(scene({"a": OLD.digest, "b": OLD.digest}, users=users))) == (rolled.digest, "")
+    assert hashes(rollout_of(scene({"a": OLD.digest, "b": OLD.digest}, users=users))) == (rolled.digest, "")
 
 
 def test_a_change_that_rolls_and_moves_to_another_server_is_tried_first() -> None:
     users = [{"name": name, "secretRef": {"name": "shop-db"}} for name in ("shop", "more")]
     moved = {"users": users, "backend": {"host": "elsewhere"}}
-    assert hashes(way(scene({"a": OLD.digest, "b": OLD.digest}, **moved))) == (
+    assert hashes(rollout_of(scene({"a": OLD.digest, "b": OLD.digest}, **moved))) == (
         OLD.digest,
         wanted(**moved).intent.digest,
     )
@@ -263,11 +263,11 @@ def test_a_roll_waits_while_another_server_is_tried(backend: dict[str, str], rol
 def test_nothing_that_was_refused_becomes_current_because_the_pods_went() -> None:
     observed = failed()
     gone = replace(observed, pods=(), states={})
-    assert hashes(way(gone)) == (OLD.digest, NEW.digest)
+    assert hashes(rollout_of(gone)) == (OLD.digest, NEW.digest)
     untried = scene({}, NEW.to_json())
-    assert hashes(way(untried)) == (NEW.digest, "")
+    assert hashes(rollout_of(untried)) == (NEW.digest, "")
 
 
 def test_a_current_document_that_somebody_spoiled_is_mended() -> None:
     spoiled = documents(healthy(), "{")
-    assert hashes(way(spoiled)) == (OLD.digest, "")
+    assert hashes(rollout_of(spoiled)) == (OLD.digest, "")
