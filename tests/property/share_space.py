@@ -13,7 +13,7 @@ from tests.property.ledger_model import Violation
 
 from pgbouncer_operator.agent import candidate, install, share_steps
 from pgbouncer_operator.agent.candidate import Candidate, CandidateInputs, Identity
-from pgbouncer_operator.agent.console import DatabaseRow, Figures, Observation
+from pgbouncer_operator.agent.console import ConsoleAnswer, DatabaseRow, Figures
 from pgbouncer_operator.agent.grant import AcceptedGrant
 from pgbouncer_operator.agent.mounts import Credential, MountedUser, Mounts
 from pgbouncer_operator.agent.settings import AgentSettings
@@ -145,7 +145,7 @@ class Space:
         rows = zip(NAMES, now.loaded.shares, now.holds, strict=True)
         databases = {name: DatabaseRow(most, 0 if idle and has <= most else has, False) for name, most, has in rows}
         loaded = self.candidate(now.loaded)
-        verdict = install.verify(self.candidate(files), Observation(databases, Figures(), loaded.marker, "1"))
+        verdict = install.verify(self.candidate(files), ConsoleAnswer(databases, Figures(), loaded.marker, "1"))
         over = verdict.known_over
         if not verdict.read:
             yield "look, reload again", self._loaded(now._replace(over=over))

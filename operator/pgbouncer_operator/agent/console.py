@@ -64,7 +64,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class ConsoleAnswer:
     """What PgBouncer showed in one session."""
 
     databases: Mapping[str, DatabaseRow]
@@ -76,7 +76,7 @@ class Observation:
     """Version of PgBouncer; empty unless asked for."""
 
 
-def observe(settings: AgentSettings, whole: bool = False, totals: bool = False) -> Observation:
+def observe(settings: AgentSettings, whole: bool = False, totals: bool = False) -> ConsoleAnswer:
     """Read connections and limits. whole: also marker and version. totals: also SHOW STATS.
 
     Raises Unreachable when the console does not answer, CommandRefused with PgBouncer's message.
@@ -86,7 +86,7 @@ def observe(settings: AgentSettings, whole: bool = False, totals: bool = False) 
         pools = console.query("SHOW POOLS")
         databases = {row["name"]: _database(row, pools) for row in shown if row["name"] != CONSOLE}
         counted = totals_of(console.query("SHOW STATS")) if totals else None
-        observation = Observation(databases, replace(figures(databases, pools), totals=counted))
+        observation = ConsoleAnswer(databases, replace(figures(databases, pools), totals=counted))
         if not whole:
             return observation
         version = next(iter(console.query("SHOW VERSION")[0].values())).removeprefix("PgBouncer ")

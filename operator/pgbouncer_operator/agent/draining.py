@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from pgbouncer_operator.agent import candidate, console
 from pgbouncer_operator.agent.candidate import Candidate
-from pgbouncer_operator.agent.console import CommandRefused, Observation, Unreachable
+from pgbouncer_operator.agent.console import CommandRefused, ConsoleAnswer, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
 
 FLAG = "draining"  # written by drain.py
@@ -90,7 +90,7 @@ class Draining:
         self._logged = True
         return str(result)
 
-    def next_candidate(self, running: Candidate, observation: Observation) -> Candidate:
+    def next_candidate(self, running: Candidate, observation: ConsoleAnswer) -> Candidate:
         """What PgBouncer should run for the clients that are left.
 
         While new clients may come it is what runs. After that the shares follow the clients down and never rise.

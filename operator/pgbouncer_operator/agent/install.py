@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pgbouncer_operator.agent import console, files
 from pgbouncer_operator.agent.candidate import Candidate
-from pgbouncer_operator.agent.console import CommandRefused, Observation, Unreachable
+from pgbouncer_operator.agent.console import CommandRefused, ConsoleAnswer, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.state import AgentProblem, ProblemReason
 
@@ -58,7 +58,7 @@ class Verification:
         return self.over if self.read else None
 
 
-def verify(candidate: Candidate, observation: Observation) -> Verification:
+def verify(candidate: Candidate, observation: ConsoleAnswer) -> Verification:
     """Compare what PgBouncer shows with what it should run. Pure."""
     over = over_limit(candidate, observation)
     if observation.marker != candidate.marker:
@@ -75,7 +75,7 @@ def verify(candidate: Candidate, observation: Observation) -> Verification:
     return Verification(True, over)
 
 
-def over_limit(candidate: Candidate, observation: Observation) -> tuple[str, ...]:
+def over_limit(candidate: Candidate, observation: ConsoleAnswer) -> tuple[str, ...]:
     """The databases that hold more server connections than their shares. Pure."""
     shares = sorted(candidate.shares.items())
     rows = observation.databases

@@ -10,7 +10,7 @@ PAUSE: https://www.pgbouncer.org/usage.html#process-controlling-commands
 import time
 
 from pgbouncer_operator.agent import console, files
-from pgbouncer_operator.agent.console import CommandRefused, Observation, Unreachable
+from pgbouncer_operator.agent.console import CommandRefused, ConsoleAnswer, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.state import AgentProblem, Flow, ProblemReason
 
@@ -18,7 +18,7 @@ PAUSED_BY_AGENT = "paused-by-agent"
 WATCH_SECONDS = 5.0  # the agent watches the last transactions closely for so long; after that once in a beat
 
 
-def flow(observation: Observation) -> Flow:
+def flow(observation: ConsoleAnswer) -> Flow:
     """Paused when every database is paused and no transaction runs. Pure."""
     databases = observation.databases.values()
     paused = bool(databases) and all(each.paused for each in databases) and not observation.figures.busy
@@ -74,7 +74,7 @@ class TrafficControl:
             "set traffic to Flowing before you pause again, and raise pauseTimeoutSeconds if more time is needed",
         )
 
-    def _hold(self, observation: Observation) -> bool:
+    def _hold(self, observation: ConsoleAnswer) -> bool:
         flowing = [name for name, each in observation.databases.items() if not each.paused]
         if flowing:
             files.kept(self._mark, b"")
@@ -82,7 +82,7 @@ class TrafficControl:
         self._settled = flow(observation) is Flow.PAUSED
         return bool(flowing)
 
-    def _release(self, observation: Observation) -> bool:
+    def _release(self, observation: ConsoleAnswer) -> bool:
         paused = [name for name, each in observation.databases.items() if each.paused]
         console.lift_user_limit(self._settings)  # a worker that was killed in the middle of a pause may have left it
         console.command(self._settings, *(f"RESUME {console.quoted(name)}" for name in paused))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pgbouncer_operator.agent import console, install, prove, share_steps
 from pgbouncer_operator.agent.candidate import Candidate
-from pgbouncer_operator.agent.console import CommandRefused, Observation, Unreachable
+from pgbouncer_operator.agent.console import CommandRefused, ConsoleAnswer, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.state import AgentProblem, ProblemReason, Reload, ReloadKind
 
@@ -105,7 +105,7 @@ class Reloader:
                 ProblemReason.VERIFY_FAILED, f"PgBouncer's console refused to show its settings: {error}"
             )
 
-    def check_limits(self, observation: Observation) -> None:
+    def check_limits(self, observation: ConsoleAnswer) -> None:
         """Enforce a limit that is passed while no change is under way. observation: made for other reasons."""
         if self.running is not None and install.over_limit(self.running, observation):
             self.settled = False
@@ -152,7 +152,7 @@ class Reloader:
         self.problem = install.load(self._settings, step.shares if renews else ())
         self._loaded = self.problem is None
 
-    def _verify(self, running: Candidate, observation: Observation) -> None:
+    def _verify(self, running: Candidate, observation: ConsoleAnswer) -> None:
         result = install.verify(running, observation)
         self.version, self.over, self.read = observation.version, result.known_over, result.read
         if not result.read:

@@ -15,13 +15,21 @@ class AgentSettings:
     """Directories, ports and intervals in seconds."""
 
     config_dir: Path = Path(naming.CONFIG_DIR)
+    """Where the pool's ConfigMap is mounted."""
     grants_dir: Path = Path(naming.GRANTS_DIR)
+    """Where the ledger's ConfigMap is mounted."""
     users_dir: Path = Path(naming.USERS_DIR)
+    """Where the users' Secrets are mounted, a directory for each."""
     ca_dir: Path = Path(naming.CA_DIR)
+    """Where the CA of PostgreSQL is mounted."""
     tls_dir: Path = Path(naming.TLS_DIR)
+    """Where the certificate for clients is mounted."""
     pod_dir: Path = Path(naming.POD_DIR)
+    """Where the pod's own UID and annotations are mounted."""
     run_dir: Path = Path(naming.RUN_DIR)
+    """Where the agent writes PgBouncer's configuration, and where the sockets are."""
     system_ca: Path = Path(naming.SYSTEM_CA_FILE)
+    """The file with the public CAs of the image."""
     pgbouncer: tuple[str, ...] = (naming.PGBOUNCER_BINARY,)
     """The command that starts PgBouncer; the path of a configuration is added."""
     port: int = naming.PGBOUNCER_PORT

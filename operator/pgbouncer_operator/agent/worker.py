@@ -13,7 +13,7 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.agent import candidate, console, grant, mounts, run_dir, server
 from pgbouncer_operator.agent.backend_schedule import BackendSchedule
 from pgbouncer_operator.agent.candidate import Candidate, CandidateInputs
-from pgbouncer_operator.agent.console import CommandRefused, Figures, Observation, Unreachable
+from pgbouncer_operator.agent.console import CommandRefused, ConsoleAnswer, Figures, Unreachable
 from pgbouncer_operator.agent.draining import Draining, DrainResult
 from pgbouncer_operator.agent.inotify import Inotify
 from pgbouncer_operator.agent.mounts import Mounts
@@ -148,7 +148,7 @@ class Worker:
             reconnected=self._reconnector.token,
         )
 
-    def observe(self) -> Observation | None:
+    def observe(self) -> ConsoleAnswer | None:
         """Read the console and keep the figures. None when PgBouncer did not answer."""
         with self._observing:
             testing = self._backend.testing

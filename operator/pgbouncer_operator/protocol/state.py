@@ -144,10 +144,12 @@ class AgentState:
 
     uid: str
     """The pod's uid; empty before the downward API's volume is mounted."""
-    version: str  # of the agent
+    version: str
+    """Version of the agent."""
     pgbouncer: str = ""
     """Version of PgBouncer; empty before its console has answered."""
     phase: Phase | str = Phase.WAITING
+    """What the pod does now; a text for a phase that this reader does not know."""
     digest: str = ""
     """Hash of the intent that is applied and verified; empty before the first. `hash` in the document."""
     seq: int = 0
@@ -165,14 +167,17 @@ class AgentState:
     totals: Totals | None = None
     """None while PgBouncer's console does not answer."""
     problems: tuple[AgentProblem, ...] = ()
+    """What keeps the agent from applying its documents; empty when nothing does."""
     users: Mapping[str, UserState] = field(default_factory=dict)
     """By handle (`users[].name`)."""
     certificates: Mapping[str, str] = field(default_factory=dict)
     """Generations of the mounted certificates by volume, `ca` and `tls`; see `UserState.generation`."""
     backend: BackendTest = BackendTest()
+    """The last test of a login to PostgreSQL."""
     reload: Reload | None = None
     """None before the first configuration is in force."""
     traffic: Flow | str = Flow.FLOWING
+    """Whether queries flow; a text for a state that this reader does not know."""
     lingering: tuple[str, ...] = ()
     """Databases that are removed and still have clients."""
     reconnected: str = ""

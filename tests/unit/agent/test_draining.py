@@ -7,7 +7,7 @@ import pytest
 
 from pgbouncer_operator.agent import console, draining
 from pgbouncer_operator.agent.candidate import Candidate
-from pgbouncer_operator.agent.console import DatabaseRow, Figures, Observation
+from pgbouncer_operator.agent.console import ConsoleAnswer, DatabaseRow, Figures
 from pgbouncer_operator.agent.draining import Draining, DrainResult
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer.composition import Composition
@@ -29,8 +29,8 @@ class FakeConsole:
         monkeypatch.setattr(draining.console, "observe", lambda _: self.observation())
         monkeypatch.setattr(draining.console, "command", self.run)
 
-    def observation(self) -> Observation:
-        return Observation({"shop": DatabaseRow(8, 3, self.paused, clients=self.clients)}, Figures())
+    def observation(self) -> ConsoleAnswer:
+        return ConsoleAnswer({"shop": DatabaseRow(8, 3, self.paused, clients=self.clients)}, Figures())
 
     def run(self, _: AgentSettings, *texts: str) -> None:
         self.commands += texts

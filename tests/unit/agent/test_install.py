@@ -3,7 +3,7 @@
 import pytest
 
 from pgbouncer_operator.agent.candidate import Candidate
-from pgbouncer_operator.agent.console import DatabaseRow, Figures, Observation, figures
+from pgbouncer_operator.agent.console import ConsoleAnswer, DatabaseRow, Figures, figures
 from pgbouncer_operator.agent.install import verify
 from pgbouncer_operator.pgbouncer.composition import Composition
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent
@@ -12,8 +12,8 @@ INTENT = Intent("ns/shop", {}, (DatabaseIntent("blog", "pg"), DatabaseIntent("sh
 RUNNING = Candidate(Composition(INTENT, {"blog": 2, "shop": 3}, 7, (), "", "probe_1"), seq=7, cap=5)
 
 
-def look(marker: str = RUNNING.marker, **databases: tuple[int, int]) -> Observation:
-    return Observation(
+def look(marker: str = RUNNING.marker, **databases: tuple[int, int]) -> ConsoleAnswer:
+    return ConsoleAnswer(
         {name: DatabaseRow(limit, held, paused=False) for name, (limit, held) in databases.items()}, Figures(), marker
     )
 
@@ -37,7 +37,9 @@ CASES = [
 @pytest.mark.parametrize(
     ("seen", "read", "over", "complaint"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
-def test_only_what_pgbouncer_shows_counts(seen: Observation, read: bool, over: tuple[str, ...], complaint: str) -> None:
+def test_only_what_pgbouncer_shows_counts(
+    seen: ConsoleAnswer, read: bool, over: tuple[str, ...], complaint: str
+) -> None:
     verdict = verify(RUNNING, seen)
     assert (verdict.read, verdict.over) == (read, over)
     assert complaint in verdict.message

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgbouncer_operator.agent.console import DatabaseRow, Figures, Observation
+from pgbouncer_operator.agent.console import ConsoleAnswer, DatabaseRow, Figures
 from pgbouncer_operator.agent.pause import flow, holds
 from pgbouncer_operator.protocol.state import Flow
 
@@ -21,7 +21,7 @@ OPEN, PAUSED = DatabaseRow(5, 0, False), DatabaseRow(5, 0, True)
 def test_a_pool_rests_when_every_database_is_paused_and_no_transaction_runs(
     databases: dict[str, DatabaseRow], busy: int, expected: Flow
 ) -> None:
-    assert flow(Observation(databases, Figures(busy=busy))) is expected
+    assert flow(ConsoleAnswer(databases, Figures(busy=busy))) is expected
 
 
 @pytest.mark.parametrize(
