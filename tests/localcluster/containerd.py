@@ -16,6 +16,8 @@ from tests.localcluster.progress import Progress
 
 CNI_DIRECTORIES = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")  # Debian, most others, Fedora
 CNI_PLUGINS = ("ptp", "host-local", "loopback")
+# What pods get from containerd 2, whose unit sets no limit: systemd's soft limit. Go raises its own and hands this on.
+SOFT_FILES = 1024
 PAUSE_IMAGE = f"localhost/{CLUSTER_NAME}/pause:1"
 
 
@@ -96,7 +98,7 @@ def files(layout: Layout) -> dict[Path, str]:
 def daemon(layout: Layout) -> Daemon:
     """containerd itself."""
     program = shutil.which("containerd") or "containerd"
-    return Daemon("containerd", (program, "--config", str(layout.configuration / "containerd.toml")))
+    return Daemon("containerd", (program, "--config", str(layout.configuration / "containerd.toml")), SOFT_FILES)
 
 
 def ctr(layout: Layout, *words: str) -> list[str]:

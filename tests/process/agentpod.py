@@ -129,8 +129,11 @@ class Pod:
         argv = [*prefix, sys.executable, "-m", f"pgbouncer_operator.agent.{module}"]
         self.agent = self._start(argv, "agent.log", self.environment | extra)
 
-    def start_pgbouncer(self) -> None:
-        self.pgbouncer = self._start([*shlex.split(LOADER), str(self.run / "pgbouncer.ini")], "pgbouncer.log", {})
+    def start_pgbouncer(self, *prefix: str) -> None:
+        """PgBouncer as its container's command starts it."""
+        start = OPERATOR / "pgbouncer_operator" / "agent" / "start.py"
+        argv = [sys.executable, "-IS", str(start), str(self.run), *shlex.split(LOADER), str(self.run / "pgbouncer.ini")]
+        self.pgbouncer = self._start([*prefix, *argv], "pgbouncer.log", {})
 
     def start(self) -> None:
         """Both containers, in the order of the pod: PgBouncer only when the agent is ready."""

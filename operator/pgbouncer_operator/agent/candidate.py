@@ -85,6 +85,8 @@ class CandidateInputs:
     """Every login that was in the userlist in this pod's life."""
     lingering: tuple[DatabaseIntent, ...] = ()
     """Databases that are removed and still have clients."""
+    open_files: int = 0
+    """The most files that PgBouncer may open in this pod; 0 while it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ def candidate(mounts: Mounts, grant: AcceptedGrant, inputs: CandidateInputs) -> 
             peers=_peers(mounts.grants),
             lingering=removed,
             lookup=lookup.credential.login if lookup and lookup.credential else "",
+            open_files=inputs.open_files,
         ),
         grant.seq,
         grant.cap,
@@ -187,6 +190,19 @@ def lingering(intent: Intent, removed: Iterable[DatabaseIntent], cap: int) -> tu
     staying = {each.name for each in intent.databases}
     room = max(0, cap - len(entries(intent)))
     return tuple(each for each in removed if each.name not in staying)[:room]
+
+
+def limited(candidate: Candidate | None) -> AgentProblem | None:
+    """What to do where the open files do not suffice for the clients that the pool wants; None where they do."""
+    if candidate is None or candidate.composition.clients == candidate.composition.clients_wanted:
+        return None
+    composition = candidate.composition
+    return AgentProblem(
+        ProblemReason.CLIENTS_LIMITED,
+        f"the node lets PgBouncer open {composition.open_files} files in a pod, so a pod accepts "
+        f"{composition.clients} clients, not {composition.clients_wanted}: raise the hard limit of open files of the "
+        "node's container runtime, or lower clients.maxPerPod",
+    )
 
 
 def regranted(running: Candidate, grant: AcceptedGrant) -> Candidate:

@@ -4,6 +4,7 @@ The directory is a memory volume. Only the agent's uid may read it, and it ends 
 """
 
 import json
+import resource
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from pgbouncer_operator.agent.candidate import Identity, paths
 from pgbouncer_operator.agent.grant import AcceptedGrant
 from pgbouncer_operator.agent.mounts import Credential
 from pgbouncer_operator.agent.settings import AgentSettings
+from pgbouncer_operator.agent.start import LIMIT_FILE
 from pgbouncer_operator.pgbouncer import userlist
 
 PROBE_USER = "probe-user"  # read by probe.py
@@ -47,6 +49,18 @@ def credentials(settings: AgentSettings) -> dict[str, Credential]:
 def keep_credentials(settings: AgentSettings, value: Mapping[str, Credential]) -> None:
     """Keep them for the next worker."""
     _save(settings, _CREDENTIALS, {handle: [each.login, each.password] for handle, each in value.items()})
+
+
+def open_files(settings: AgentSettings) -> int:
+    """The most files that PgBouncer may open, as start.py recorded it; 0 for no limit.
+
+    Before PgBouncer's first start: the agent's own hard limit, because a runtime gives both containers the same.
+    """
+    try:
+        limit = int((settings.run_dir / LIMIT_FILE).read_bytes())
+    except (OSError, ValueError):
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return max(0, limit)  # RLIM_INFINITY is -1
 
 
 def logins(settings: AgentSettings) -> frozenset[str]:

@@ -55,6 +55,7 @@ class Worker:
         self._credentials = run_dir.credentials(settings)
         self._retired = run_dir.logins(settings)
         self._grant = run_dir.accepted_grant(settings)
+        self._open_files = 0
         self._started = time.monotonic()
         self._read_at = self._started
         self._fingerprint: tuple[str, ...] | None = None
@@ -89,7 +90,7 @@ class Worker:
         """One turn: everything that is due, and nothing that waits."""
         if not self._draining.begun or not self.ready:
             changed = self._read()
-            if self._accept_grant() or changed:
+            if self._accept_grant() or changed or self._open_files != run_dir.open_files(self.settings):
                 self._choose()
         if self._wanted is not None:
             self.reloader.advance(self._wanted, self._read_at)
@@ -207,11 +208,14 @@ class Worker:
             self._retired |= {each.login for each in running.composition.logins}
         if self._mounts.intent is not None and candidate.mount_problem(self._mounts) is None:
             self._removed.update(running, self._mounts.intent)
-        inputs = CandidateInputs(self._identity, self.settings, self._retired, self._removed.databases)
+        self._open_files = run_dir.open_files(self.settings)
+        removed = self._removed.databases
+        inputs = CandidateInputs(self._identity, self.settings, self._retired, removed, self._open_files)
         target = candidate.target(self._mounts, self._grant, running, inputs)
         self._wanted = target.candidate
         no_grant = (AgentProblem(ProblemReason.NO_GRANT, self._grant_problem),) if self._grant_problem else ()
-        self._problems = (*target.problems, *no_grant)
+        limited = candidate.limited(target.candidate)
+        self._problems = (*target.problems, *no_grant, *((limited,) if limited else ()))
 
     def _regrant(self) -> None:
         """PgBouncer refused the wanted configuration: the running one goes on under the new grant."""

@@ -16,6 +16,9 @@ CONSOLE = "pgbouncer"
 # can log in.
 LOOKUP = "pgbouncer-lookup"
 
+# Files that clients must leave: listeners, log, DNS, epoll, forwarded cancel requests, sessions of console and probe.
+RESERVED_FILES = 64
+
 
 @dataclass(frozen=True, slots=True)
 class UserEntry:
@@ -105,11 +108,27 @@ class Composition:
     """The login with which PgBouncer looks up other logins; empty if there is none or it is unknown."""
     version: str = parameters.VERSION
     """Version of PgBouncer in this pod."""
+    open_files: int = 0
+    """The most files that PgBouncer may open in this pod; 0 while it is unknown."""
 
     @property
     def cap(self) -> int:
         """Most server connections of this pod: the sum of the shares."""
         return sum(self.shares.values())
+
+    @property
+    def clients_wanted(self) -> int:
+        """Clients that this pod accepts where the open files suffice: the pool's max_client_conn, or our default."""
+        row = parameters.lookup("max_client_conn")
+        assert row is not None, "the catalogue has it"
+        return int(self.intent.settings.get(row.name, row.ours or 0))
+
+    @property
+    def clients(self) -> int:
+        """Clients that this pod accepts. Each takes a file, and so do server connections, console and probe."""
+        if not self.open_files:
+            return self.clients_wanted
+        return max(1, min(self.clients_wanted, self.open_files - self.cap - RESERVED_FILES))
 
     @property
     def databases(self) -> tuple[DatabaseIntent, ...]:

@@ -145,7 +145,8 @@ def _merged(composition: Composition) -> dict[str, str]:
     own = _own_settings(composition)
     always = mandatory(composition)
     query_wait = own.get("query_wait_timeout", defaults(0)["query_wait_timeout"])
-    return {**defaults(float(query_wait)), **own, **always}
+    merged = {**defaults(float(query_wait)), **own, **always}
+    return {**merged, "max_client_conn": str(composition.clients)}
 
 
 def _own_settings(composition: Composition) -> dict[str, str]:

@@ -35,6 +35,7 @@ class ProblemReason(StrEnum):
     VERIFY_FAILED = "VerifyFailed"
     CONSOLE_UNREACHABLE = "ConsoleUnreachable"
     PAUSE_TIMED_OUT = "PauseTimedOut"
+    CLIENTS_LIMITED = "ClientsLimited"  # what the pool wants runs, with fewer clients
 
 
 class BackendReason(StrEnum):

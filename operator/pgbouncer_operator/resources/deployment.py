@@ -161,6 +161,7 @@ def _agent(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
 def _pgbouncer(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
     probe = {"exec": {"command": [PYTHON, "-IS", f"{PACKAGE}/agent/probe.py"]}}
     drain = pool.spec.drain
+    program = [naming.PGBOUNCER_BINARY, f"{naming.RUN_DIR}/pgbouncer.ini"]
     drain_command = [PYTHON, "-IS", f"{PACKAGE}/agent/drain.py"]
     drain_command += ["--endpoint-delay", str(platform.endpoint_delay)]
     drain_command += ["--timeout", str(drain.timeout_seconds), "--transaction", str(drain.transaction_seconds)]
@@ -168,7 +169,7 @@ def _pgbouncer(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
         "name": naming.CONTAINER_PGBOUNCER,
         "image": platform.image,
         "imagePullPolicy": platform.image_pull_policy,
-        "command": [naming.PGBOUNCER_BINARY, f"{naming.RUN_DIR}/pgbouncer.ini"],
+        "command": [PYTHON, "-IS", f"{PACKAGE}/agent/start.py", naming.RUN_DIR, *program],
         "ports": [{"name": naming.PORT_NAME_PGBOUNCER, "containerPort": naming.PGBOUNCER_PORT, "protocol": "TCP"}],
         "lifecycle": {"preStop": {"exec": {"command": drain_command}}},
         "startupProbe": {**probe, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 60},

@@ -275,3 +275,18 @@ def test_a_draining_pod_gives_back_what_its_clients_cannot_use(
 
 def test_a_draining_pod_gives_back_what_its_databases_could_not_use_anyway() -> None:
     assert candidate.shrunk(replace(TWO, cap=15), {"shop": 9, "blog": 9}).cap == 10
+
+
+@pytest.mark.parametrize(
+    ("open_files", "accepted"),
+    [(0, 2000), (2_000_000, 2000), (2074, 2000), (2073, 1999), (1024, 950), (70, 1)],
+    ids=["unknown", "many", "just enough", "one too few", "of containerd 2", "hardly any"],
+)
+def test_open_files_limit_the_clients_beside_server_connections_console_and_probe(
+    open_files: int, accepted: int
+) -> None:
+    found = made(cap=10, fresh=replace(FRESH, open_files=open_files))
+    assert f"\nmax_client_conn = {accepted}\n".encode() in found.files()[f"{naming.RUN_DIR}/pgbouncer.ini"]
+    problem = candidate.limited(found)
+    assert (problem is not None) == (accepted < 2000)
+    assert problem is None or f"accepts {accepted} clients, not 2000" in problem.message

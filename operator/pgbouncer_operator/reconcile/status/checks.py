@@ -8,7 +8,7 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from pgbouncer_operator.api.spec import Traffic
 from pgbouncer_operator.pgbouncer import parameters
-from pgbouncer_operator.protocol.state import AgentState, BackendReason, Flow
+from pgbouncer_operator.protocol.state import AgentState, BackendReason, Flow, ProblemReason
 from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.observed import Observed, ObservedInvalid
 from pgbouncer_operator.reconcile.rollout.delivery import follows
@@ -105,7 +105,7 @@ def configuration_applied(observed: Observed, decided: Decided) -> Condition:
     pods = max(len(observed.living), decided.wanted.fit.replicas)
     message = f"{len(following)} of {pods} pods run configuration {digest}."
     if len(following) == pods:
-        return condition(kind, TRUE, Reason.APPLIED, message + _lingering(observed))
+        return condition(kind, TRUE, Reason.APPLIED, message + _lingering(observed) + _limited(observed))
     if fault := _configuration_fault(observed, following):
         return condition(kind, FALSE, fault.reason, fault.message)
     silent = [pod.name for pod in observed.living if pod.ready and observed.states.get(pod.uid) is None]
@@ -151,6 +151,13 @@ def _lingering(observed: Observed) -> str:
         return ""
     seconds = observed.spec.spec.drain.timeout_seconds
     return f" Removed: {', '.join(names)}. Connected clients may stay for {seconds} s; new clients are refused."
+
+
+def _limited(observed: Observed) -> str:
+    """Why pods accept fewer clients than the pool wants; empty where they accept as many."""
+    problems = (each for state in _states(observed) for each in state.problems)
+    limited = next((each for each in problems if each.reason == ProblemReason.CLIENTS_LIMITED), None)
+    return f" Fewer clients: {limited.message}." if limited else ""
 
 
 # Conditions that Ready does not depend on.

@@ -66,3 +66,12 @@ def test_a_parameter_that_a_pods_pgbouncer_is_too_old_for_stalls_and_names_both_
 def test_a_parameter_is_not_blamed_on_a_pgbouncer_that_has_it_or_has_not_said_its_version(said: dict[str, Any]) -> None:
     observed = saying(healthy(parameters={"login_notify_message": "hello"}), "a", **said)
     assert condition(observed, ConditionType.CONFIGURATION_APPLIED)[1] == "ApplyingConfiguration"
+
+
+def test_a_pod_that_accepts_fewer_clients_than_wanted_is_named_beside_the_applied_configuration() -> None:
+    """The pool serves, so nothing is False; the figure and the remedy stand where the configuration is confirmed."""
+    problem = {"reason": "ClientsLimited", "message": "a pod accepts 950 clients, not 2000: raise the hard limit"}
+    observed = saying(healthy(), "a", problems=[problem])
+    status, reason, message = condition(observed, ConditionType.CONFIGURATION_APPLIED)
+    assert (status, reason) == ("True", "Applied")
+    assert message.endswith(" Fewer clients: a pod accepts 950 clients, not 2000: raise the hard limit.")
