@@ -14,7 +14,8 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.agent import metrics as agent
 from pgbouncer_operator.api.connection_pool import parse
 from pgbouncer_operator.metrics import Metrics
-from pgbouncer_operator.protocol.state import AgentState, BackendReason, BackendTest, Reload, ReloadKind
+from pgbouncer_operator.protocol.reasons import BackendReason, ReloadKind
+from pgbouncer_operator.protocol.state import AgentState, BackendTest, Reload
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import desired
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pgbouncer_operator
 from pgbouncer_operator.api.conditions import REMEDIES, Condition, Reason
-from pgbouncer_operator.protocol.state import BackendReason
+from pgbouncer_operator.protocol.reasons import BackendReason
 
 PACKAGE = Path(pgbouncer_operator.__path__[0])
 

@@ -15,7 +15,8 @@ from pgbouncer_operator.agent import metrics as agent
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.api.conditions import ConditionType, Reason
 from pgbouncer_operator.metrics import Metrics
-from pgbouncer_operator.protocol.state import AgentState, ProblemReason
+from pgbouncer_operator.protocol.reasons import ProblemReason
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.server.limits import ServerAdvice
 from pgbouncer_operator.reconcile.status.advice import PoolAdvice
 from pgbouncer_operator.sizing.demand import SizingReason

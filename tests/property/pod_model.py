@@ -6,15 +6,8 @@ from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.protocol.intent import Intent
-from pgbouncer_operator.protocol.state import (
-    AgentProblem,
-    AgentState,
-    BackendReason,
-    BackendTest,
-    Phase,
-    ProblemReason,
-    UserState,
-)
+from pgbouncer_operator.protocol.reasons import BackendReason, Phase, ProblemReason
+from pgbouncer_operator.protocol.state import AgentProblem, AgentState, BackendTest, UserState
 
 Body = dict[str, Any]
 REFUSED, BROKEN = "refused", "broken"  # hosts: PgBouncer takes no such configuration; nobody can log in there

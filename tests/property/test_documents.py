@@ -19,19 +19,8 @@ from pgbouncer_operator.protocol.intent import (
     ServerTls,
     UserIntent,
 )
-from pgbouncer_operator.protocol.state import (
-    AgentProblem,
-    AgentState,
-    BackendReason,
-    BackendTest,
-    Flow,
-    Phase,
-    ProblemReason,
-    Reload,
-    ReloadKind,
-    Totals,
-    UserState,
-)
+from pgbouncer_operator.protocol.reasons import BackendReason, Flow, Phase, ProblemReason, ReloadKind
+from pgbouncer_operator.protocol.state import AgentProblem, AgentState, BackendTest, Reload, Totals, UserState
 
 FIXED = settings(derandomize=True, database=None, deadline=None, max_examples=200)
 COUNT = st.integers(0, 10**9)

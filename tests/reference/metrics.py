@@ -14,7 +14,8 @@ from pgbouncer_operator.agent.draining import DrainResult
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.kube.transport import Call
 from pgbouncer_operator.metrics import Metrics
-from pgbouncer_operator.protocol.state import AgentState, BackendReason, BackendTest, Reload, ReloadKind
+from pgbouncer_operator.protocol.reasons import BackendReason, ReloadKind
+from pgbouncer_operator.protocol.state import AgentState, BackendTest, Reload
 
 NOWHERE = Path("/nonexistent")  # no console is there
 ALERTS = Path("charts/pgbouncer-operator/files/alerts.yaml")

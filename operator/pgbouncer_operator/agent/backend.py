@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgbouncer_operator.protocol.state import BackendReason, BackendTest
+from pgbouncer_operator.protocol.reasons import BackendReason
+from pgbouncer_operator.protocol.state import BackendTest
 
 if TYPE_CHECKING:
     from psycopg import pq

@@ -13,7 +13,8 @@ from pgbouncer_operator.agent.console import CommandRefused, Figures, Unreachabl
 from pgbouncer_operator.agent.mounts import AUTH_QUERY, Mounts
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.intent import SYSTEM_CA
-from pgbouncer_operator.protocol.state import BackendReason, BackendTest
+from pgbouncer_operator.protocol.reasons import BackendReason
+from pgbouncer_operator.protocol.state import BackendTest
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0

@@ -13,7 +13,8 @@ from pgbouncer_operator.pgbouncer import hba, ini, parameters, userlist
 from pgbouncer_operator.pgbouncer.composition import entries
 from pgbouncer_operator.protocol import grants
 from pgbouncer_operator.protocol.intent import SYSTEM_CA, DatabaseIntent, Intent
-from pgbouncer_operator.protocol.state import AgentProblem, ProblemReason
+from pgbouncer_operator.protocol.reasons import ProblemReason
+from pgbouncer_operator.protocol.state import AgentProblem
 
 
 @dataclass(frozen=True, slots=True)

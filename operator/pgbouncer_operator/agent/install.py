@@ -7,7 +7,8 @@ from pgbouncer_operator.agent import console, files
 from pgbouncer_operator.agent.candidate import Candidate
 from pgbouncer_operator.agent.console import CommandRefused, ConsoleAnswer, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
-from pgbouncer_operator.protocol.state import AgentProblem, ProblemReason
+from pgbouncer_operator.protocol.reasons import ProblemReason
+from pgbouncer_operator.protocol.state import AgentProblem
 
 PAUSE_SECONDS = 5.0  # for the last transactions of a database that is removed
 

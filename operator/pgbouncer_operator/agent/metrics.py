@@ -9,7 +9,8 @@ from pgbouncer_operator.agent import console, wire
 from pgbouncer_operator.agent.console import CommandRefused, Unreachable
 from pgbouncer_operator.agent.draining import DrainResult
 from pgbouncer_operator.agent.settings import AgentSettings
-from pgbouncer_operator.protocol.state import AgentState, ProblemReason
+from pgbouncer_operator.protocol.reasons import ProblemReason
+from pgbouncer_operator.protocol.state import AgentState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _MICROSECONDS = 1e-6

@@ -12,7 +12,8 @@ import time
 from pgbouncer_operator.agent import console, files
 from pgbouncer_operator.agent.console import CommandRefused, ConsoleAnswer, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
-from pgbouncer_operator.protocol.state import AgentProblem, Flow, ProblemReason
+from pgbouncer_operator.protocol.reasons import Flow, ProblemReason
+from pgbouncer_operator.protocol.state import AgentProblem
 
 PAUSED_BY_AGENT = "paused-by-agent"
 WATCH_SECONDS = 5.0  # the agent watches the last transactions closely for so long; after that once in a beat

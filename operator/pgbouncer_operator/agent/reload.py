@@ -12,7 +12,8 @@ from pgbouncer_operator.agent import console, install, prove, share_steps
 from pgbouncer_operator.agent.candidate import Candidate
 from pgbouncer_operator.agent.console import CommandRefused, ConsoleAnswer, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
-from pgbouncer_operator.protocol.state import AgentProblem, ProblemReason, Reload, ReloadKind
+from pgbouncer_operator.protocol.reasons import ProblemReason, ReloadKind
+from pgbouncer_operator.protocol.state import AgentProblem, Reload
 
 RETRY_REFUSED_SECONDS = 10.0  # the fault is mostly in the configuration, but the node may have been out of memory
 RETRY_SECONDS = 0.5

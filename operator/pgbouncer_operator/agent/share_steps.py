@@ -6,7 +6,7 @@ from dataclasses import replace
 from pgbouncer_operator.agent.candidate import Candidate
 from pgbouncer_operator.pgbouncer import parameters
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent
-from pgbouncer_operator.protocol.state import ReloadKind
+from pgbouncer_operator.protocol.reasons import ReloadKind
 
 
 def next_step(running: Candidate | None, wanted: Candidate, over: Collection[str] | None) -> Candidate | None:

@@ -22,7 +22,8 @@ from pgbouncer_operator.agent.reconnect import Reconnector
 from pgbouncer_operator.agent.reload import Reloader
 from pgbouncer_operator.agent.removed_databases import RemovedDatabases
 from pgbouncer_operator.agent.settings import AgentSettings
-from pgbouncer_operator.protocol.state import AgentProblem, AgentState, Flow, Phase, ProblemReason, UserState
+from pgbouncer_operator.protocol.reasons import Flow, Phase, ProblemReason
+from pgbouncer_operator.protocol.state import AgentProblem, AgentState, UserState
 
 
 def main(arguments: Sequence[str] = ()) -> int:

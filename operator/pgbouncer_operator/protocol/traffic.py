@@ -6,7 +6,7 @@ The pods end a pause by themselves, so that queries flow again without an operat
 import json
 
 from pgbouncer_operator.protocol.document import PROTOCOL
-from pgbouncer_operator.protocol.state import Flow
+from pgbouncer_operator.protocol.reasons import Flow
 
 
 def to_json(until: int) -> str:

@@ -11,7 +11,8 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.spec import Traffic
 from pgbouncer_operator.protocol import traffic
-from pgbouncer_operator.protocol.state import AgentState, Flow
+from pgbouncer_operator.protocol.reasons import Flow
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache.views import ChildView
 
 LOOK_AGAIN = 1.5  # seconds until the next look at pods that have not begun or ended a pause yet

@@ -5,7 +5,8 @@ import pytest
 from pgbouncer_operator.agent.backend import NOT_SERVED, DatabaseLogin, covering_logins, reason, server_message
 from pgbouncer_operator.agent.backend_schedule import LastTest, after, due
 from pgbouncer_operator.agent.console import Figures
-from pgbouncer_operator.protocol.state import BackendReason, BackendTest
+from pgbouncer_operator.protocol.reasons import BackendReason
+from pgbouncer_operator.protocol.state import BackendTest
 
 OK, REFUSED = BackendTest(BackendReason.OK), BackendTest(BackendReason.REFUSED_LOGIN, "no")
 AWAY = BackendTest(BackendReason.UNREACHABLE, "gone")

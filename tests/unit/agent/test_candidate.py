@@ -14,7 +14,7 @@ from pgbouncer_operator.agent.mounts import Credential, MountedUser, Mounts
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer import userlist
 from pgbouncer_operator.protocol.intent import AuthQueryIntent, DatabaseIntent, Intent, ServerTls, UserIntent
-from pgbouncer_operator.protocol.state import ProblemReason, ReloadKind
+from pgbouncer_operator.protocol.reasons import ProblemReason, ReloadKind
 
 SHOP, BLOG = DatabaseIntent("shop", "postgres", dbname="shop"), DatabaseIntent("blog", "postgres", dbname="blog")
 INTENT = Intent("ns/shop", {"pool_mode": "transaction"}, (SHOP,), (UserIntent("shop", "shop"),), ServerTls("disable"))

@@ -4,13 +4,8 @@ import json
 
 from pgbouncer_operator.agent import metrics
 from pgbouncer_operator.agent.draining import DrainResult
-from pgbouncer_operator.protocol.state import (
-    AgentProblem,
-    AgentState,
-    BackendReason,
-    BackendTest,
-    ProblemReason,
-)
+from pgbouncer_operator.protocol.reasons import BackendReason, ProblemReason
+from pgbouncer_operator.protocol.state import AgentProblem, AgentState, BackendTest
 
 STATE = AgentState(
     "uid-1",

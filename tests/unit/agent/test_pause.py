@@ -4,7 +4,7 @@ import pytest
 
 from pgbouncer_operator.agent.console import ConsoleAnswer, DatabaseRow, Figures
 from pgbouncer_operator.agent.pause import flow, holds
-from pgbouncer_operator.protocol.state import Flow
+from pgbouncer_operator.protocol.reasons import Flow
 
 OPEN, PAUSED = DatabaseRow(5, 0, False), DatabaseRow(5, 0, True)
 

@@ -12,7 +12,7 @@ from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer.ini import Peer
 from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls
-from pgbouncer_operator.protocol.state import ReloadKind
+from pgbouncer_operator.protocol.reasons import ReloadKind
 
 INTENT = Intent("ns/shop", {}, (DatabaseIntent("shop", "postgres"),), (), ServerTls("disable"))
 

@@ -5,19 +5,8 @@ from typing import Any
 
 import pytest
 
-from pgbouncer_operator.protocol.state import (
-    AgentProblem,
-    AgentState,
-    BackendReason,
-    BackendTest,
-    Flow,
-    Phase,
-    ProblemReason,
-    Reload,
-    ReloadKind,
-    Totals,
-    UserState,
-)
+from pgbouncer_operator.protocol.reasons import BackendReason, Flow, Phase, ProblemReason, ReloadKind
+from pgbouncer_operator.protocol.state import AgentProblem, AgentState, BackendTest, Reload, Totals, UserState
 
 WHOLE = AgentState(
     uid="uid-1",

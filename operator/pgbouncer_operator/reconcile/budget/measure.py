@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from pgbouncer_operator.api.access import PoolMode
 from pgbouncer_operator.api.tuning import SizingMode
-from pgbouncer_operator.protocol.state import AgentState, Flow
+from pgbouncer_operator.protocol.reasons import Flow
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.budget.size import bounds, standing
 from pgbouncer_operator.reconcile.memory import MeasuredDemand
 from pgbouncer_operator.reconcile.observed import Observed

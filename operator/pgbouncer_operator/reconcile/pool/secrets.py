@@ -7,7 +7,7 @@ from pgbouncer_operator.api.access import AuthQuery, User
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.kube.client import Object
-from pgbouncer_operator.protocol.state import BackendReason
+from pgbouncer_operator.protocol.reasons import BackendReason
 from pgbouncer_operator.reconcile.cache.projections import controller
 from pgbouncer_operator.reconcile.memory import Missing, SecretsRead
 from pgbouncer_operator.reconcile.observed import Observed, WrittenSecret

@@ -11,7 +11,8 @@ from hashlib import sha256
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.protocol.grants import Grants
-from pgbouncer_operator.protocol.state import AgentState, ProblemReason
+from pgbouncer_operator.protocol.reasons import ProblemReason
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache import endpoints
 from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.observed import Observed

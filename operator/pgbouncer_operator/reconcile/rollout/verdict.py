@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from pgbouncer_operator.api.conditions import Reason
-from pgbouncer_operator.protocol.state import AgentState, ProblemReason
+from pgbouncer_operator.protocol.reasons import ProblemReason
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.memory import Trial
 from pgbouncer_operator.reconcile.observed import Observed

@@ -8,7 +8,8 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from pgbouncer_operator.api.spec import Traffic
 from pgbouncer_operator.pgbouncer import parameters
-from pgbouncer_operator.protocol.state import AgentState, BackendReason, Flow, ProblemReason
+from pgbouncer_operator.protocol.reasons import BackendReason, Flow, ProblemReason
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.observed import Observed, ObservedInvalid
 from pgbouncer_operator.reconcile.rollout.delivery import follows
