@@ -183,7 +183,7 @@ def test_a_drain_without_the_agent_lets_paused_clients_go_and_returns(transactio
         assert client.execute("select 1").fetchone() == (1,)
     assert draining.wait(30) == 0
     transactional.start_agent()
-    assert told(transactional).endswith("0 closed at a transaction boundary, 0 cut")
+    assert told(transactional).endswith("closed at a transaction boundary: 0, cut: 0")
 
 
 def test_a_pod_without_clients_is_drained_once_the_endpoint_is_out(transactional: Pod) -> None:

@@ -152,7 +152,8 @@ def test_server_connections_are_renewed_behind_clients_that_stay(pod: Pod, postg
 def test_a_session_keeps_its_server_connection_through_a_renewal(pod: Pod, postgres: Postgres) -> None:
     served(pod, postgres, "session")
     with load(pod) as clients:
-        before = backends(postgres)
+        held = "every session has its server connection"
+        before = eventually(held, lambda: len(now := backends(postgres)) >= CLIENTS and now)
         renew(pod, "1")
         goes_on(clients)
         assert len(before & backends(postgres)) >= CLIENTS
