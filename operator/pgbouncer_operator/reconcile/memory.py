@@ -153,7 +153,7 @@ class Memory:
     """When the figures of the status were last written."""
     reading: SecretsRead | None = None
     """The last read of the users' Secrets; None before the first."""
-    made: tuple[str, ...] = ()
+    connection_secrets: tuple[str, ...] = ()
     """Names of the pool's connection Secrets, until its status lists them."""
     endpoints: str = ""
     """The last `endpoints.token`, for pods that have none yet."""

@@ -139,9 +139,9 @@ class Observation:
         return self.memory.reading.missing if self.memory.reading else None
 
     @property
-    def made(self) -> tuple[str, ...]:
+    def connection_secrets(self) -> tuple[str, ...]:
         """Names of the pool's connection Secrets."""
-        return self.status.connection_secrets or self.memory.made
+        return self.status.connection_secrets or self.memory.connection_secrets
 
     def child(self, body: Mapping[str, Any]) -> ChildView | None:
         """The live object with a desired object's kind and name."""

@@ -1,1 +1,1 @@
-"""One pool, from what is observed to what is written: observe, plan, apply."""
+"""One pool: observe, plan, apply."""

@@ -1,4 +1,4 @@
-"""Asking the agents: one short HTTP request to each pod. No answer is None: unknown."""
+"""The states of pods from their agents: one short HTTP request to each pod. No answer is None: unknown."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,14 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache.views import PodView
 
-MAX_BYTES = 1024 * 1024  # of an answer; a longer one is none
+MAX_BYTES = 1024 * 1024  # of an answer; a longer answer counts as none
 
 
 class Agents:
     """Reads `/state` of pods."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
-        """The session's timeout bounds every request."""
+        """session: its timeout bounds every request."""
         self._session = session
 
     @classmethod
@@ -33,9 +33,9 @@ class Agents:
         await self._session.close()
 
     async def ask(self, pods: Sequence[PodView]) -> Mapping[str, AgentState | None]:
-        """The state of every pod by its uid; None where the agent does not answer, or answers for another pod."""
-        found = await asyncio.gather(*(self._state(pod) for pod in pods))
-        return {pod.uid: state for pod, state in zip(pods, found, strict=True)}
+        """The state of every pod by its UID; None where the agent does not answer, or answers for another pod."""
+        states = await asyncio.gather(*(self._state(pod) for pod in pods))
+        return {pod.uid: state for pod, state in zip(pods, states, strict=True)}
 
     async def _state(self, pod: PodView) -> AgentState | None:
         if not pod.address:

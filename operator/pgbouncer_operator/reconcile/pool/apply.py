@@ -1,4 +1,4 @@
-"""Doing what a plan says. Decides nothing, except what an error means for the next look."""
+"""The writes of a plan. Decides nothing, except what an error means for the next look."""
 
 import asyncio
 import logging
@@ -18,33 +18,35 @@ from pgbouncer_operator.reconcile.steps import Action, Announcement, Plan, Step
 
 logger = logging.getLogger(__name__)
 
-SOON = 0.1  # seconds until the next look when somebody else was faster, or an object of a former pool is still going
+SOON = 0.1  # seconds to the next look after a conflict, or while an object of a former pool is being deleted
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What came of a plan: the memory for the next look, and seconds until then."""
+    """The result of a plan."""
 
     memory: Memory
+    """What the next reconcile knows."""
     requeue_after: float | None
+    """Seconds to the next look; None: when something changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Again:
-    """A write that will do after another look."""
+    """A write that the next look repeats, with what it then observes."""
 
 
 class Applier:
-    """Writes to the API server and tells the stores at once, so that the next look sees what was written."""
+    """Writes to the API server, and puts every answer into the stores, so that the next look observes it."""
 
     def __init__(self, kube: Kube, world: ClusterCache, events: EventRecorder) -> None:
-        """All three belong to the loop that calls `apply`."""
+        """kube, world, events: of the event loop that calls `apply`."""
         self._kube = kube
         self._world = world
         self._events = events
 
     async def apply(self, observed: Observation, plan: Plan) -> Applied:
-        """Run the phases in order. Raises ApiError when the API server failed; the next look sees how far we came."""
+        """Run the phases in order. Raises ApiError when the API server fails: some writes may have been done."""
         memory, soon = plan.memory, False
         for phase in plan.phases:
             results = await asyncio.gather(*(self._try(observed, step) for step in phase), return_exceptions=True)
@@ -54,7 +56,7 @@ class Applier:
                 match result:
                     case Refusal():
                         refusals[step.key] = result
-                        soon = soon or step.key[0] != naming.KIND  # a refused status cannot be told sooner
+                        soon = soon or step.key[0] != naming.KIND  # another look cannot report a refused status
                     case _Again():
                         soon = True
                     case BaseException():
@@ -75,7 +77,7 @@ class Applier:
             return _Again()
         except errors.NotFound:
             if step.action is Action.CREATE:
-                raise  # the namespace is gone
+                raise  # the namespace does not exist any more
             return _Again()
         except (errors.Invalid, errors.Forbidden) as error:
             logger.warning("The API server refused a write", extra={"step": str(step), "error": str(error)})
@@ -100,7 +102,7 @@ class Applier:
         return None
 
     async def _create(self, observed: Observation, step: Step) -> Refusal | _Again | None:
-        """POST; an object that is already there is ours, of a former pool of this name, or somebody else's."""
+        """POST. An object of this name belongs to this pool, to a former pool of this name, or to somebody else."""
         resource = resources.of(step.body["apiVersion"], step.body["kind"])
         try:
             self._learn(resource, await self._kube.create(resource, dict(step.body)))
@@ -109,7 +111,7 @@ class Applier:
             live = await self._kube.get(resource, observed.view.namespace, name)
             owner = projections.controller(live["metadata"])
             if owner.get("uid") == observed.view.uid:
-                if resource is resources.SECRETS:  # made just before a crash: bring it to what it should be
+                if resource is resources.SECRETS:  # written just before a crash: its content may be older
                     version = live["metadata"]["resourceVersion"]
                     metadata = {**step.body["metadata"], "resourceVersion": version}
                     await self._kube.replace(resource, {**step.body, "metadata": metadata})
@@ -117,7 +119,7 @@ class Applier:
                 self._learn(resource, live)
                 return _Again()
             if owner.get("kind") == naming.KIND and owner.get("name") == observed.view.name:
-                return _Again()  # the garbage collector is about to take it
+                return _Again()  # the garbage collector is about to delete it
             message = (
                 f"a {kind} of this name exists and does not belong to this pool; it is left as it is. "
                 "Delete or rename it, or give the pool another name."
@@ -126,7 +128,7 @@ class Applier:
         return None
 
     async def _hand_over(self, resource: resources.Resource, body: Object) -> None:
-        """Give the fields of our POST to our applies: an apply removes only what an apply has set."""
+        """Give the fields of our POST to our applies, because an apply removes only what an apply has set."""
         metadata = body["metadata"]
         live = await self._kube.get(resource, metadata["namespace"], metadata["name"])
         owners = handed_over(live["metadata"].get("managedFields") or ())
@@ -139,8 +141,9 @@ class Applier:
         await self._kube.merge_patch(resource, patch)
 
     def _learn(self, resource: resources.Resource, body: Object) -> None:
+        """Put the answer to a write into the stores, which keep no Secrets."""
         if resource is resources.SECRETS:
-            return  # never kept
+            return
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
         self._world.put(project(resource, body))
 

@@ -1,4 +1,4 @@
-"""Certificates that the spec names: which CA a connection Secret hands on, and what is missing of them. Pure."""
+"""Certificates that the spec names: the CA for connection Secrets, and what is missing. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,30 +11,30 @@ from pgbouncer_operator.reconcile.cache.servers import certificate_text
 from pgbouncer_operator.reconcile.memory import Missing
 
 Named = tuple[str, str]  # kind and name of an object in the pool's namespace
-Bodies = Mapping[Named, Mapping[str, Any] | None]  # as read; None: there is no such object
+Bodies = Mapping[Named, Mapping[str, Any] | None]  # objects as read; None: no such object
 
 
 def named(pool: ConnectionPool) -> set[Named]:
     """The objects with certificates that the spec names."""
-    found = {(source[0], source[1]) for source in [_backend_source(pool)] if source}
+    objects = {(source[0], source[1]) for source in [_backend_source(pool)] if source}
     if pool.spec.clients.tls:
-        found.add(("Secret", pool.spec.clients.tls.secret_name))
-    return found
+        objects.add(("Secret", pool.spec.clients.tls.secret_name))
+    return objects
 
 
 def authorities(pool: ConnectionPool, bodies: Bodies) -> dict[Endpoint, str]:
-    """The CA's certificates in PEM that a client of each endpoint verifies with, where the operator can read them."""
-    found = {}
+    """For each endpoint the CA, in PEM, that verifies its certificate; without those that the operator cannot read."""
+    texts = {}
     if tls := pool.spec.clients.tls:
-        found[Endpoint.POOL] = _text(bodies, ("Secret", tls.secret_name), naming.CA_KEY)
+        texts[Endpoint.POOL] = _text(bodies, ("Secret", tls.secret_name), naming.CA_KEY)
     if source := _backend_source(pool):
         kind, name, key = source
-        found[Endpoint.BACKEND] = _text(bodies, (kind, name), key)
-    return {endpoint: text for endpoint, text in found.items() if text}
+        texts[Endpoint.BACKEND] = _text(bodies, (kind, name), key)
+    return {endpoint: text for endpoint, text in texts.items() if text}
 
 
 def missing(pool: ConnectionPool, bodies: Bodies) -> Missing | None:
-    """The first object or key that pods need and that is not there, with the remedy. None: all is there."""
+    """The first object or key that pods need and that does not exist, with the remedy. None when all exist."""
     if source := _backend_source(pool):
         kind, name, key = source
         reference = "secretKeyRef" if kind == "Secret" else "configMapKeyRef"
@@ -47,7 +47,7 @@ def missing(pool: ConnectionPool, bodies: Bodies) -> Missing | None:
 
 
 def _backend_source(pool: ConnectionPool) -> tuple[str, str, str] | None:
-    """Kind, name and key of the CA that the server is verified with."""
+    """Kind, name and key of the CA that verifies the server; None when the spec names none."""
     ca = pool.spec.backend.ca
     if ca is not None and ca.secret_key_ref:
         return "Secret", ca.secret_key_ref.name, ca.secret_key_ref.key
@@ -57,13 +57,14 @@ def _backend_source(pool: ConnectionPool) -> tuple[str, str, str] | None:
 
 
 def _lack(bodies: Bodies, named: Named, keys: tuple[str, ...]) -> str:
+    """A sentence about the object, or the first of these keys, that is missing; "" when nothing is."""
     body, (kind, name) = bodies.get(named), named
     if body is None:
         return f"{kind} {name} does not exist."
-    found = {**(body.get("binaryData") or {}), **(body.get("data") or {})}
+    data = {**(body.get("binaryData") or {}), **(body.get("data") or {})}
     for key in keys:
-        if not found.get(key):
-            return f"{kind} {name} has no key {key}; found: {', '.join(sorted(found)) or 'nothing'}."
+        if not data.get(key):
+            return f"{kind} {name} has no key {key}; found: {', '.join(sorted(data)) or 'nothing'}."
     return ""
 
 

@@ -1,6 +1,6 @@
 """Where a live object differs from what is desired of it. Pure.
 
-Only fields that are desired are compared: what the API server defaults, or others add, is theirs.
+Only desired fields are compared. Defaults of the API server and fields that others add stay.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,14 +8,14 @@ from typing import Any
 
 
 def drift(desired: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[str, ...]:
-    """Paths at which `live` lacks or contradicts `desired`, sorted; empty when nothing needs a write."""
+    """Sorted paths at which `live` lacks or contradicts `desired`; empty when nothing needs a write."""
     return tuple(sorted(_object(desired, live, "")))
 
 
 def _any(desired: Any, live: Any, path: str) -> Iterator[str]:
     if isinstance(desired, Mapping):
         if not isinstance(live, Mapping):
-            # The API server drops empty objects of some kinds, and an absent object equals an empty one.
+            # The API server drops some empty objects, so an absent object equals an empty one.
             if desired or live is not None:
                 yield path
             return
@@ -32,7 +32,7 @@ def _object(desired: Mapping[str, Any], live: Mapping[str, Any], path: str) -> I
 
 
 def _list(desired: Sequence[Any], live: Sequence[Any], path: str) -> Iterator[str]:
-    """Named items are matched by name, because others may add items (a sidecar); anything else by place and length."""
+    """Items with names are compared by name, because others may add items such as a sidecar; all others by position."""
     if desired and all(isinstance(each, Mapping) and "name" in each for each in desired):
         named = {each.get("name"): each for each in live if isinstance(each, Mapping)}
         for each in desired:
@@ -41,5 +41,5 @@ def _list(desired: Sequence[Any], live: Sequence[Any], path: str) -> Iterator[st
     if len(desired) != len(live):
         yield path
         return
-    for place, (wanted, found) in enumerate(zip(desired, live, strict=True)):
-        yield from _any(wanted, found, f"{path}[{place}]")
+    for position, (wanted, actual) in enumerate(zip(desired, live, strict=True)):
+        yield from _any(wanted, actual, f"{path}[{position}]")

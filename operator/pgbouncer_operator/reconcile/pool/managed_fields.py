@@ -1,6 +1,6 @@
-"""Who owns which field of an object: the hand-over from our POST to our server-side applies. Pure.
+"""The owners of an object's fields: the hand-over from our POST to our server-side applies. Pure.
 
-A POST is recorded as an "Update" of all its fields, and a later apply does not remove an Update's fields.
+The API server records a POST as an "Update" of all its fields, and a later apply does not remove fields of an Update.
 https://kubernetes.io/docs/reference/using-api/server-side-apply/#upgrading-from-client-side-apply-to-server-side-apply
 """
 

@@ -1,4 +1,4 @@
-"""One look at a pool: from the stores, from the agents, and, rarely, from the users' Secrets."""
+"""One look at a pool: at the stores, the agents and, rarely, the users' Secrets."""
 
 import hashlib
 import json
@@ -31,14 +31,14 @@ from pgbouncer_operator.reconcile.pause import pause
 from pgbouncer_operator.reconcile.pool import certificates
 from pgbouncer_operator.reconcile.pool.agents import Agents
 from pgbouncer_operator.reconcile.pool.secrets import (
-    _acquainted,
-    _asked,
-    _content,
-    _login,
-    _written,
+    content_hash,
+    inputs,
+    login_of,
     mounted_last,
     owed,
     should_read,
+    with_new_mounts,
+    written_secret,
 )
 from pgbouncer_operator.reconcile.server.membership import authority_body, budgeted, resolve, with_service
 from pgbouncer_operator.reconcile.specification import parsed
@@ -49,18 +49,21 @@ from pgbouncer_operator.sizing.allocation import Entry
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """Looks. clock: monotonic seconds; today: RFC 3339 in UTC; read_secrets: False takes Secrets out of sight."""
+    """Observes one pool at a time."""
 
     kube: Kube
     agents: Agents
     world: ClusterCache
     clock: Callable[[], float]
+    """Monotonic seconds."""
     today: Callable[[], str]
+    """The time in RFC 3339, in UTC."""
     read_secrets: bool
+    """Whether the operator may read Secrets. Without that right it writes no connection Secrets."""
     intervals: Intervals = NORMAL
 
     async def look(self, key: Key, memory: Memory) -> Observed | ObservedInvalid | None:
-        """Everything one reconcile needs; None when there is no such pool. ApiError when a read fails: unknown."""
+        """Everything that a reconcile needs; None when there is no such pool. Raises ApiError when a read fails."""
         view = self.world.pools.get(key)
         if view is None:
             self.world.ended.pop(key, None)
@@ -76,12 +79,12 @@ class Observer:
         observed = replace(with_spec(common, spec), pause=pause(spec, config_map, common.today))
         if not self.read_secrets or view.deleting:
             return observed
-        if not should_read(observed, _asked(observed, spec)):
-            return _acquainted(observed)
+        if not should_read(observed, inputs(observed, spec)):
+            return with_new_mounts(observed)
         return await self._with_secrets(observed, spec)
 
     async def _common(self, key: Key, view: PoolView, memory: Memory) -> Observation:
-        """What is observed whatever the spec says. ApiError when a read fails: unknown."""
+        """What is observed whatever the spec says. Raises ApiError when a read fails."""
         children, pods = self._children(key, view.uid), self.world.pods.find(key)
         if pods:
             await self.world.slices.follow(self.kube, view.backend)
@@ -106,23 +109,24 @@ class Observer:
         return replace(observation, ended=self._ended(key, observation))
 
     def _ended(self, key: Key, observed: Observation) -> frozenset[str]:
-        """Pods whose end is known; also of those that are looked at for the first time, and in no ledger yet."""
-        known = {pod.uid for pod in observed.pods}.union(observed.ledger.grants.pods if observed.ledger else ())
-        return self.world.ended_of(key, known)
+        """UIDs of pods that have ended, of all pods in the ledger or in this look."""
+        uids = {pod.uid for pod in observed.pods}.union(observed.ledger.grants.pods if observed.ledger else ())
+        return self.world.ended_of(key, uids)
 
     def _former(self, observed: Observation) -> Entry | None:
-        """What the server that the ledger was made for lets the pool hold, where the spec names another one."""
-        at = observed.ledger.grants.server if observed.ledger else ""
-        if not at or (observed.membership is not None and observed.membership.server == at):
+        """What the server of the ledger lets the pool hold, where the spec names another server."""
+        before = observed.ledger.grants.server if observed.ledger else ""
+        if not before or (observed.membership is not None and observed.membership.server == before):
             return None
-        namespace, _, name = at.partition("/")
+        namespace, _, name = before.partition("/")
         server = self.world.servers.store.get((namespace, name))
         entry = server.allocations.entries.get(f"{observed.view.namespace}/{observed.view.name}") if server else None
         return entry if entry is not None and entry.uid == observed.view.uid else None
 
     def _children(self, key: Key, uid: str) -> dict[ChildKey, ChildView]:
-        found = (child for store in self.world.children.values() for child in store.find(key))
-        return {(child.kind, child.name): child for child in found if child.owner == uid}
+        """The objects that belong to the pool with this UID."""
+        children = (child for store in self.world.children.values() for child in store.find(key))
+        return {(child.kind, child.name): child for child in children if child.owner == uid}
 
     def _resolved(self, view: PoolView) -> tuple[ConnectionPool | InvalidSpec, Membership | None]:
         """The spec, with what its PostgresServer adds to it."""
@@ -135,32 +139,50 @@ class Observer:
         return budgeted(owner) if owner else (spec, None)
 
     async def _with_secrets(self, observed: Observed, pool: ConnectionPool) -> Observed:
-        logins: list[User | AuthQuery] = [*pool.spec.users]
+        """The same look with the content of the Secrets, and a memory of this read."""
+        references: list[User | AuthQuery] = [*pool.spec.users]
         if pool.spec.auth_query:
-            logins.append(pool.spec.auth_query)
-        bodies: dict[tuple[str, str], Object | None] = {}
-        for kind, name in sorted({("Secret", each.secret_ref.name) for each in logins} | certificates.named(pool)):
-            if observed.membership is not None and (kind, name) == ("ConfigMap", naming.config_map(observed.view.name)):
-                bodies[kind, name] = authority_body(observed.membership)  # what this look is about to write
-            else:
-                bodies[kind, name] = await self._read(kind, observed.view.namespace, name)
-        found = [_login(each, bodies["Secret", each.secret_ref.name]) for each in logins]
-        by_user = {user.name: login for user, login in zip(pool.spec.users, found, strict=False)}
+            references.append(pool.spec.auth_query)
+        bodies = await self._bodies(observed, {("Secret", each.secret_ref.name) for each in references}, pool)
+        logins = [login_of(each, bodies["Secret", each.secret_ref.name]) for each in references]
+        by_user = {user.name: login for user, login in zip(pool.spec.users, logins, strict=False)}
         versions = {named: body["metadata"]["resourceVersion"] if body else "" for named, body in bodies.items()}
         version = hashlib.sha256(repr(sorted(versions.items())).encode()).hexdigest()[:8]
-        missing = next((each for each in found if isinstance(each, Missing)), certificates.missing(pool, bodies))
-        secrets: dict[str, WrittenSecret | None] = {entry.name: None for entry in connection_secrets(pool)}
-        for name in observed.made:
-            secrets[name] = _written(await self._read("Secret", observed.view.namespace, name))
-        contents = {handle: _content(login) for handle, login in by_user.items() if isinstance(login, Login)}
-        asked, mounted = _asked(observed, pool), mounted_last(observed)
-        reading = SecretsRead(observed.now, asked, missing, mounted, version, observed.view.refresh, contents)
+        reading = SecretsRead(
+            at=observed.now,
+            asked=inputs(observed, pool),
+            missing=next((each for each in logins if isinstance(each, Missing)), certificates.missing(pool, bodies)),
+            mounted=mounted_last(observed),
+            version=version,
+            refresh=observed.view.refresh,
+            contents={handle: content_hash(login) for handle, login in by_user.items() if isinstance(login, Login)},
+        )
         reading = replace(reading, owed=owed(observed.memory.reading, reading))
         credentials = Credentials(by_user, version, certificates.authorities(pool, bodies))
-        observed = replace(observed, credentials=credentials, secrets=secrets)
-        return observed.remember(reading=reading)
+        secrets = await self._connection_secrets(observed, pool)
+        return replace(observed, credentials=credentials, secrets=secrets).remember(reading=reading)
+
+    async def _bodies(
+        self, observed: Observed, secrets: set[certificates.Named], pool: ConnectionPool
+    ) -> dict[certificates.Named, Object | None]:
+        """These Secrets, and the objects with certificates; None for what does not exist."""
+        bodies: dict[certificates.Named, Object | None] = {}
+        for kind, name in sorted(secrets | certificates.named(pool)):
+            if observed.membership is not None and (kind, name) == ("ConfigMap", naming.config_map(observed.view.name)):
+                bodies[kind, name] = authority_body(observed.membership)  # which this reconcile is about to write
+            else:
+                bodies[kind, name] = await self._read(kind, observed.view.namespace, name)
+        return bodies
+
+    async def _connection_secrets(self, observed: Observed, pool: ConnectionPool) -> dict[str, WrittenSecret | None]:
+        """The pool's connection Secrets by name; None for a wanted one that the pool has not written yet."""
+        secrets: dict[str, WrittenSecret | None] = {entry.name: None for entry in connection_secrets(pool)}
+        for name in observed.connection_secrets:
+            secrets[name] = written_secret(await self._read("Secret", observed.view.namespace, name))
+        return secrets
 
     async def _read(self, kind: str, namespace: str, name: str) -> Object | None:
+        """The object; None when it does not exist."""
         try:
             return await self.kube.get(SECRETS if kind == "Secret" else CONFIG_MAPS, namespace, name)
         except errors.NotFound:

@@ -1,4 +1,4 @@
-"""One reconcile: look, decide, act. The table of contents of this package."""
+"""One reconcile of a pool: observe, plan, apply."""
 
 from pgbouncer_operator.reconcile.budget.measure import with_measured_demand
 from pgbouncer_operator.reconcile.cache.keys import Key
@@ -12,18 +12,19 @@ from pgbouncer_operator.resources.deployment import Platform
 
 
 class Reconciler:
-    """Brings one pool at a time a step closer to its spec. Level-triggered: only the present state counts."""
+    """Brings one pool at a time a step closer to its spec. Level-triggered: only the present state matters."""
 
     def __init__(self, observer: Observer, applier: Applier, platform: Platform) -> None:
-        """Keeps a memory for each pool, whose loss costs nothing but a repeated poke."""
+        """Keeps a memory for each pool; without it a poke is repeated, no more."""
         self._observer = observer
         self._applier = applier
         self._platform = platform
         self._memories: dict[Key, Memory] = {}
-        self._resting: dict[Key, object] = {}  # what was seen when nothing was left to do: thousands rest, few change
+        # The fingerprint of the observation that left nothing to do: of thousands of pools, few change.
+        self._resting: dict[Key, object] = {}
 
     async def reconcile(self, key: Key) -> float | None:
-        """Seconds until the next look, None when there is nothing to look at. ApiError: not known how far we came."""
+        """Seconds to the next look; None when there is no such pool. ApiError: some writes may have been done."""
         observed = await self._observer.look(key, self._memories.get(key, Memory()))
         if observed is None:
             self._memories.pop(key, None)
@@ -34,11 +35,11 @@ class Reconciler:
         fingerprint = observed.fingerprint
         if fingerprint is not None and fingerprint == self._resting.pop(key, None):
             self._resting[key] = fingerprint
-            self._memories[key] = observed.memory  # time has passed, which is all that demand needs to know
+            self._memories[key] = observed.memory  # only time has passed, which the measured demand has to know
             return AT_REST
-        made = plan(observed, self._platform)
-        outcome = await self._applier.apply(observed, made)
-        self._memories[key] = outcome.memory
-        if made.at_rest and fingerprint is not None:
+        planned = plan(observed, self._platform)
+        applied = await self._applier.apply(observed, planned)
+        self._memories[key] = applied.memory
+        if planned.at_rest and fingerprint is not None:
             self._resting[key] = fingerprint
-        return outcome.requeue_after
+        return applied.requeue_after

@@ -1,4 +1,4 @@
-"""The users' Secrets of a pool: when they are read, what they hold, and which pods still mount old content. Pure."""
+"""The users' Secrets of a pool: when to read them, what they hold, and which pods still mount old content. Pure."""
 
 import hashlib
 from dataclasses import replace
@@ -15,19 +15,19 @@ from pgbouncer_operator.reconcile.server.membership import authority_body
 from pgbouncer_operator.resources.connection_secret import secret_inputs
 from pgbouncer_operator.resources.login import Login, LoginUnavailable, read_login
 
-READ_AGAIN = 600.0  # seconds after which the users' Secrets are read again without a reason
+READ_AGAIN = 600.0  # seconds to the next read of the users' Secrets when nothing asks for one
 
 
-def _asked(observed: Observed, pool: ConnectionPool) -> str:
-    """What is wanted of Secrets and certificates: another value asks for a read."""
+def inputs(observed: Observed, pool: ConnectionPool) -> str:
+    """What the spec wants of Secrets and certificates. Another value causes a read."""
     member = observed.membership
     return secret_inputs(pool) + (authority_body(member)["metadata"]["resourceVersion"] if member else "")
 
 
 def should_read(observed: Observed, asked: str) -> bool:
-    """The users' Secrets are read at first, when the spec asks for others or a mounted one changed, and in trouble.
+    """Whether to read the users' Secrets: at first, when the spec or a mounted Secret has changed, and in trouble.
 
-    asked: `secret_inputs` of the spec. A change of anything else costs no read, for a thousand pools neither.
+    asked: the `inputs` of the spec. A change of anything else needs no read, which matters with thousands of pools.
     """
     reading = observed.memory.reading
     if (
@@ -40,36 +40,37 @@ def should_read(observed: Observed, asked: str) -> bool:
         return True
     trial = observed.memory.trial
     if trial is not None and trial.again is not None:
-        return True  # what failed at one pod is tried again as soon as a Secret has changed
+        return True  # a candidate that failed is tried again as soon as a Secret has changed
     mounted = _mounted(observed)
     changed = any(mounted[each] != value for each, value in reading.mounted.items() if each in mounted)
     states = [state for state in observed.states.values() if state]
     lacking = any(finding.ok is False for state in states for finding in state.users.values())
-    # A refused login is often mended in the Secret, of which kubelet would tell the pods after a minute or more.
+    # A refused login is often corrected in the Secret, and kubelet may take a minute or more to bring it to the pods.
     refused = any(state.backend.reason == BackendReason.REFUSED_LOGIN for state in states)
     return changed or lacking or refused or observed.now - reading.at > READ_AGAIN
 
 
 def owed(before: SecretsRead | None, now: SecretsRead) -> dict[tuple[str, str], str]:
-    """What pods still have mounted of Secrets that have another content now.
+    """The generations that pods still have mounted of Secrets whose content has changed, by pod UID and handle.
 
-    kubelet watches Secrets apart from pods: a pod that is told at once may be given the old content once more.
+    kubelet watches Secrets apart from pods, so a poke right after the change may bring the old content once more.
     """
     if before is None:
         return {}
-    # Another reference of a Secret rolls the pods: what those on their way have mounted stays as it is.
+    # Another reference rolls the pods, and those that still run keep what they have mounted.
     same = before.asked == now.asked
     changed = {handle for handle, each in now.contents.items() if same and before.contents.get(handle, each) != each}
     old = {key: value for key, value in now.mounted.items() if before.mounted.get(key) == value}
     return {key: value for key, value in old.items() if key[1] in changed or before.owed.get(key) == value}
 
 
-def _content(login: Login) -> str:
+def content_hash(login: Login) -> str:
+    """A hash of login and password, for comparison within this process only."""
     return hashlib.sha256(f"{login.username}\0{login.password}".encode()).hexdigest()
 
 
-def _acquainted(observed: Observed) -> Observed:
-    """Remember what pods have mounted that were not there at the last read: their next change will be news."""
+def with_new_mounts(observed: Observed) -> Observed:
+    """The same look, remembering the mounts of pods that are new since the last read: a later change causes a read."""
     reading = observed.memory.reading
     new = {each: value for each, value in _mounted(observed).items() if reading and each not in reading.mounted}
     if reading is None or not new:
@@ -78,24 +79,25 @@ def _acquainted(observed: Observed) -> Observed:
 
 
 def _mounted(observed: Observed) -> dict[tuple[str, str], str]:
-    """The generations of users' Secrets by pod and handle, and of certificates by pod and /ca or /tls: no handle."""
-    found: dict[tuple[str, str], str] = {}
+    """Generations of the mounted Secrets by pod UID and handle. Certificates have /ca or /tls instead of a handle."""
+    mounted: dict[tuple[str, str], str] = {}
     for uid, state in observed.states.items():
         if state is not None:
-            found |= {(uid, handle): finding.generation for handle, finding in state.users.items()}
-            found |= {(uid, f"/{volume}"): generation for volume, generation in state.certificates.items()}
-    return found
+            mounted |= {(uid, handle): finding.generation for handle, finding in state.users.items()}
+            mounted |= {(uid, f"/{volume}"): generation for volume, generation in state.certificates.items()}
+    return mounted
 
 
 def mounted_last(observed: Observed) -> dict[tuple[str, str], str]:
-    """What pods have mounted; for one that does not answer just now, what it had when it last did."""
+    """What pods have mounted; of a pod that does not answer, what it had mounted when it last answered."""
     reading = observed.memory.reading
     silent = {pod.uid for pod in observed.pods if observed.states.get(pod.uid) is None}
     before = {key: value for key, value in reading.mounted.items() if key[0] in silent} if reading else {}
     return before | _mounted(observed)
 
 
-def _written(body: Object | None) -> WrittenSecret | None:
+def written_secret(body: Object | None) -> WrittenSecret | None:
+    """A connection Secret as it is in the cluster; None when there is none."""
     if body is None:
         return None
     metadata = body["metadata"]
@@ -103,8 +105,8 @@ def _written(body: Object | None) -> WrittenSecret | None:
     return WrittenSecret(metadata["uid"], metadata["resourceVersion"], owner, body)
 
 
-def _login(user: User | AuthQuery, body: Object | None) -> Login | Missing:
-    """The login and password that a user's Secret holds, or a sentence about what it lacks; never a value."""
+def login_of(user: User | AuthQuery, body: Object | None) -> Login | Missing:
+    """The login and password that a user's Secret holds, or what it lacks, in a sentence without any value."""
     path = "authQuery" if isinstance(user, AuthQuery) else f"users[{user.name}]"
     try:
         login = read_login(user, path, body)

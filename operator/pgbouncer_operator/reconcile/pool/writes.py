@@ -96,7 +96,7 @@ def connection_secrets(observed: Observed) -> list[Step]:
 def _unwanted_secrets(observed: Observed, wanted: set[str]) -> list[Step]:
     """Deletions of the connection Secrets of this pool that its spec no longer wants."""
     steps = []
-    for name in sorted(set(observed.made) - wanted):
+    for name in sorted(set(observed.connection_secrets) - wanted):
         live = observed.secrets.get(name) if observed.secrets else None
         if live is not None and live.owner == observed.view.uid:
             metadata = {"namespace": observed.view.namespace, "name": name, "uid": live.uid}

@@ -58,12 +58,12 @@ def conditions(observed: Observed, decided: Decided) -> list[Condition]:
     stalled = checks.write_refused(observed) or _with_reason(required, STALLING)
     waiting = _first(wait(observed, decided) for wait in WAITS)
     blocking = _first((stalled, _user_fault(required), waiting))
-    found = [_ready(observed, decided, required, blocking), *required, *other]
+    checked = [_ready(observed, decided, required, blocking), *required, *other]
     if stalled:
-        return [*found, condition(ConditionType.STALLED, TRUE, stalled.reason, stalled.message)]
-    if reconciling := waiting or _with_reason(required, UNDER_WAY):
-        return [*found, condition(ConditionType.RECONCILING, TRUE, reconciling.reason, reconciling.message)]
-    return found
+        checked.append(condition(ConditionType.STALLED, TRUE, stalled.reason, stalled.message))
+    elif reconciling := waiting or _with_reason(required, UNDER_WAY):
+        checked.append(condition(ConditionType.RECONCILING, TRUE, reconciling.reason, reconciling.message))
+    return checked
 
 
 def conditions_of_invalid(observed: ObservedInvalid) -> list[Condition]:

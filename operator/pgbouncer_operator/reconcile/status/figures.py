@@ -87,7 +87,7 @@ def _binding(pool: ConnectionPool, secrets: list[str]) -> Binding | None:
 def _secrets(observed: Observed) -> list[str]:
     """Names of the connection Secrets that the operator owns: those in the cluster, and those this plan may create."""
     if observed.secrets is None or observed.credentials is None:
-        return list(observed.made)
+        return list(observed.connection_secrets)
     refused = {name for kind, name in observed.memory.refusals if kind == "Secret"}
     return sorted(
         each.name

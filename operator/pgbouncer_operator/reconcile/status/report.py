@@ -33,8 +33,8 @@ def report(observed: Observed, decided: Decided, phases: Phases) -> Plan:
     status = PoolStatus(observed_generation=observed.view.generation, conditions=_merged(observed, checked))
     status = with_figures(status, observed, decided)
     observed, status = _with_arrival(observed, status, pending)
-    made = tuple(status.connection_secrets or ()) if waits else ()
-    observed = observed.remember(pending_since=_pending_since(observed, pending), made=made)
+    secrets = tuple(status.connection_secrets or ()) if waits else ()
+    observed = observed.remember(pending_since=_pending_since(observed, pending), connection_secrets=secrets)
     resized = events.of_size(observed, status)
     if waits:
         return _plan(observed, status, phases, resized)
@@ -48,7 +48,9 @@ def report_invalid(observed: ObservedInvalid) -> Plan:
     status = observed.status.model_copy(
         update={"observed_generation": observed.view.generation, "conditions": conditions}
     )
-    observed = observed.remember(pending_since=_pending_since(observed, _moving(observed, checked)), made=())
+    observed = observed.remember(
+        pending_since=_pending_since(observed, _moving(observed, checked)), connection_secrets=()
+    )
     return _with_status(observed, status, (), ())
 
 

@@ -25,8 +25,8 @@ def worth_writing(status: PoolStatus, before: PoolStatus, age: float) -> bool:
 
     before: the status in the cluster. age: seconds since the last write of status, infinite when unknown.
     """
-    known = before.server_connections
-    sized = known is not None and known.size is not None  # an older CRD drops the size each time
+    connections = before.server_connections
+    sized = connections is not None and connections.size is not None  # an older CRD drops the size each time
     if _facts(status, sized) != _facts(before, sized) or (age >= FIGURES_EVERY and status != before):
         return True
     return age >= MESSAGES_EVERY and _messages(status) != _messages(before)

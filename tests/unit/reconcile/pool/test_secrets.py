@@ -11,7 +11,14 @@ from pgbouncer_operator.api.access import User
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.reconcile.memory import Missing, SecretsRead
 from pgbouncer_operator.reconcile.observed import Observed
-from pgbouncer_operator.reconcile.pool.secrets import READ_AGAIN, _acquainted, _login, mounted_last, owed, should_read
+from pgbouncer_operator.reconcile.pool.secrets import (
+    READ_AGAIN,
+    login_of,
+    mounted_last,
+    owed,
+    should_read,
+    with_new_mounts,
+)
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources.connection_secret import secret_inputs
 from pgbouncer_operator.resources.login import Login
@@ -38,7 +45,7 @@ def secret(**data: str | bytes) -> dict[str, object]:
     ],
 )
 def test_login_and_password_are_found(fields: dict[str, str], data: dict[str, str]) -> None:
-    assert _login(user(**fields), secret(**data)) == Login("app", PASSWORD)
+    assert login_of(user(**fields), secret(**data)) == Login("app", PASSWORD)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +68,7 @@ def test_login_and_password_are_found(fields: dict[str, str], data: dict[str, st
 def test_what_is_wrong_is_told_with_the_remedy_and_never_a_value(
     fields: dict[str, str], data: dict[str, str] | None, reason: str, message: str
 ) -> None:
-    found = _login(user(**fields), None if data is None else secret(**data))
+    found = login_of(user(**fields), None if data is None else secret(**data))
     assert isinstance(found, Missing)
     assert (found.reason.value, found.message) == (reason, message)
     assert PASSWORD not in found.message
@@ -132,7 +139,7 @@ def test_secrets_are_read_at_first_while_one_is_missing_when_a_pod_got_another_a
 
 def test_a_secret_that_changes_in_a_pod_that_came_after_the_read_is_read_again() -> None:
     first = healthy().remember(reading=SecretsRead(999.0, asked(), None, {}))
-    known = _acquainted(first)
+    known = with_new_mounts(first)
     assert not should_read(first, asked())
     assert not should_read(known, asked())
     assert should_read(saying(known, "b", users={"shop": {"ok": True, "message": "", "generation": "..2"}}), asked())
@@ -140,14 +147,14 @@ def test_a_secret_that_changes_in_a_pod_that_came_after_the_read_is_read_again()
 
 @pytest.mark.parametrize("volume", ["ca", "tls"])
 def test_a_certificate_that_changes_in_a_pod_is_read_again_for_the_connection_secrets(volume: str) -> None:
-    known = _acquainted(saying(after_a_read(), "a", certificates={volume: "..1"}))
+    known = with_new_mounts(saying(after_a_read(), "a", certificates={volume: "..1"}))
     assert not should_read(saying(known, "a", certificates={volume: "..1"}), asked())
     assert should_read(saying(known, "a", certificates={volume: "..2"}), asked())
 
 
 def test_nothing_new_to_remember_leaves_the_look_as_it_is() -> None:
     known = after_a_read()
-    assert _acquainted(known) is known
+    assert with_new_mounts(known) is known
 
 
 def test_a_pod_owes_the_content_that_a_secret_has_had_since_until_kubelet_brings_it() -> None:
