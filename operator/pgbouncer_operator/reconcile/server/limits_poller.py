@@ -23,7 +23,9 @@ from pgbouncer_operator.sizing.limits import ServerLimits
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 4  # servers that are asked at the same time, each by a process of up to 50 MiB
+# Servers that are asked at the same time, each by a process of up to 50 MiB. A server that does not answer takes 15 s:
+# those that failed, and new ones of which nothing is known yet, wait only for each other.
+ANSWERED_AT_ONCE, NEW_AT_ONCE, FAILED_AT_ONCE = 2, 2, 1
 
 Ask = Callable[[ServerAddress, Login], Awaitable[ServerLimits]]
 
@@ -70,7 +72,9 @@ class LimitsPoller:
     """The latest answer by server."""
     _running: dict[Key, "asyncio.Task[None]"] = field(default_factory=dict)
     """Questions under way by server."""
-    _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    _answered: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ANSWERED_AT_ONCE))
+    _new: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(NEW_AT_ONCE))
+    _failed: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FAILED_AT_ONCE))
     """Limits how many servers are asked at the same time."""
 
     def latest(self, server: PostgresServer, authority: str | None) -> LimitsReading | None:
@@ -112,7 +116,7 @@ class LimitsPoller:
 
     async def _read(self, key: Key, question: _Question) -> None:
         try:
-            async with self._gate:
+            async with self._lane(key):
                 reading = await self._reading(question)
             before = self._answers.get(key)
             lasts = self.intervals.limits if reading.limits else self.intervals.failed_limits
@@ -121,6 +125,12 @@ class LimitsPoller:
                 self.wake(ServerKey(*key))
         finally:
             self._running.pop(key, None)
+
+    def _lane(self, key: Key) -> asyncio.Semaphore:
+        last = self._answers.get(key)
+        if last is None:
+            return self._new
+        return self._answered if last.reading.limits else self._failed
 
     async def _reading(self, question: _Question) -> LimitsReading:
         where = f"{question.server.host}:{question.server.port}"

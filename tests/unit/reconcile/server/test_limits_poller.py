@@ -17,7 +17,7 @@ from pgbouncer_operator.postgres import ServerAddress, Superuser, Unanswered
 from pgbouncer_operator.reconcile.cache.keys import ServerKey
 from pgbouncer_operator.reconcile.intervals import NORMAL
 from pgbouncer_operator.reconcile.server.limits import LimitsReading
-from pgbouncer_operator.reconcile.server.limits_poller import AT_ONCE, LimitsPoller
+from pgbouncer_operator.reconcile.server.limits_poller import FAILED_AT_ONCE, NEW_AT_ONCE, LimitsPoller
 from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.limits import ServerLimits
 
@@ -202,17 +202,47 @@ async def test_an_answer_to_another_question_is_none(world: World) -> None:
     assert len(world.asked) == 2
 
 
+def named(name: str) -> PostgresServer:
+    made = monitored(host=f"{name}.example.com")
+    return made.model_copy(update={"metadata": made.metadata.model_copy(update={"name": name})})
+
+
+async def test_servers_that_are_dead_delay_neither_those_that_live_nor_new_ones(world: World) -> None:
+    dead, living = [named(f"dead-{number}") for number in range(20)], named("living")
+    silence = asyncio.Event()
+
+    async def ask(address: ServerAddress, login: Login) -> ServerLimits:
+        world.asked.append((address, login))
+        if address.host.startswith("dead"):
+            await silence.wait()
+            raise Unanswered("there was no login")
+        return LIMITS
+
+    world.readings.ask = ask
+    silence.set()
+    for each in (*dead, living):
+        world.readings.latest(each, None)
+    await quiet()
+    await quiet()
+    silence.clear()
+    world.asked.clear()
+    world.now += 60
+    for each in (*dead, living, named("new")):
+        world.readings.latest(each, None)
+    await quiet()
+    hosts = [address.host for address, _ in world.asked]
+    assert {"living.example.com", "new.example.com"} < set(hosts)
+    assert len(hosts) == 2 + FAILED_AT_ONCE
+    assert world.readings.latest(named("new"), None) == LimitsReading(LIMITS)
+
+
 async def test_a_server_that_does_not_answer_is_asked_once_and_few_are_asked_at_a_time(world: World) -> None:
     world.gate.clear()
-    many = [monitored() for _ in range(3 * AT_ONCE)]
-    many = [
-        each.model_copy(update={"metadata": each.metadata.model_copy(update={"name": f"rds-{number}"})})
-        for number, each in enumerate(many)
-    ]
+    many = [named(f"rds-{number}") for number in range(3 * NEW_AT_ONCE)]
     for each in (*many, *many):
         world.readings.latest(each, None)
     await quiet()
-    assert len(world.asked) == AT_ONCE
+    assert len(world.asked) == NEW_AT_ONCE
     world.gate.set()
     await quiet()
     assert len(world.asked) == len(many)
