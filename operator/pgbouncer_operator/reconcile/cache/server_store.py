@@ -84,10 +84,25 @@ class ServerStore:
         return authority[1] if authority else None
 
     def budgeted(self, pool: PoolView) -> ServerView | None:
-        """The server whose host a pool names directly; None if it is no server's host."""
-        if not pool.address:
-            return None
-        return next((each for each in self.store.find(("address", pool.address)) if not each.deleting), None)
+        """The server whose host a pool names directly. Only a server that allows the pool's namespace may claim it."""
+        return next((each for each in self._at(pool) if self._claims(each, pool.namespace)), None)
+
+    async def know_claims(self, kube: Kube, pool: PoolView, now: float) -> None:
+        """Read the labels that decide whether a server may claim the host that a pool names directly."""
+        for each in self._at(pool):
+            server = self.server(each)
+            if isinstance(server, PostgresServer):
+                await self.know_namespace(kube, server, pool.namespace, now)
+
+    def _at(self, pool: PoolView) -> list[ServerView]:
+        found = self.store.find(("address", pool.address)) if pool.address else ()
+        return [each for each in found if not each.deleting]
+
+    def _claims(self, view: ServerView, namespace: str) -> bool:
+        server = self.server(view)
+        if isinstance(server, InvalidSpec):
+            return view.namespace == namespace
+        return bool(allowed(server, namespace, self._labels.get(namespace, (None, 0.0))[0]))
 
     def of_pool(self, key: Key) -> set[ServerKey]:
         """The servers that have an allocation for a pool of that name."""

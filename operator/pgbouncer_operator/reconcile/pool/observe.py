@@ -68,6 +68,7 @@ class Observer:
         if view is None:
             self.world.ended.pop(key, None)
             return None
+        await self.world.servers.know_claims(self.kube, view, self.clock())
         spec, member = self._resolved(view)
         if member is not None and member.obstacle is None:
             view = with_service(view, self.world.servers.of(view))

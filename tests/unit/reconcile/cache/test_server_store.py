@@ -1,0 +1,52 @@
+"""Which PostgresServer may claim the host that a pool names directly: only one that allows the pool's namespace."""
+
+from typing import Any, cast
+
+import pytest
+from tests.unit.reconcile import looks
+from tests.unit.reconcile.servers_made import view
+
+from pgbouncer_operator.kube.client import Kube
+from pgbouncer_operator.kube.resources import NAMESPACES
+from pgbouncer_operator.reconcile.cache import projections
+from pgbouncer_operator.reconcile.cache.server_store import ServerStore
+
+SELECTOR: dict[str, Any] = {"from": "Selector", "selector": {"matchLabels": {"db": "rds"}}}
+
+
+class Namespaces:
+    """The labels of the pool's namespace."""
+
+    def __init__(self, **labels: str) -> None:
+        self.labels = labels
+
+    async def get(self, resource: object, namespace: str, name: str) -> dict[str, Any]:
+        assert (resource, namespace, name) == (NAMESPACES, "", "web")
+        return {"metadata": {"labels": self.labels}}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "labels", "claims"),
+    [
+        ({"from": "Same"}, {}, False),
+        ({"from": "All"}, {}, True),
+        (SELECTOR, {}, False),
+        (SELECTOR, {"db": "rds"}, True),
+    ],
+)
+async def test_a_server_claims_a_host_only_of_pools_that_it_allows(
+    allowed: dict[str, Any], labels: dict[str, str], claims: bool
+) -> None:
+    servers, server = ServerStore(), view(allowedNamespaces=allowed)
+    servers.store.put(server)
+    pool = projections.pool(looks.pool(backend={"host": "postgres.platform.svc"}))
+    await servers.know_claims(cast(Kube, Namespaces(**labels)), pool, 1.0)
+    assert servers.budgeted(pool) == (server if claims else None)
+
+
+async def test_a_server_that_cannot_be_used_claims_no_host_of_another_namespace() -> None:
+    servers = ServerStore()
+    servers.store.put(view(connections={"max": -1}))
+    pool = projections.pool(looks.pool(backend={"host": "postgres.platform.svc"}))
+    await servers.know_claims(cast(Kube, Namespaces()), pool, 1.0)
+    assert servers.budgeted(pool) is None
