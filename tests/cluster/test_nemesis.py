@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests.cluster.pools import Namespace
+from tests.localcluster.progress import Progress
 from tests.nemesis import report, scene
 from tests.nemesis.campaign import Campaign
 from tests.nemesis.choice import Options
@@ -10,17 +11,15 @@ from tests.nemesis.kinds import BROKEN, KINDS
 from tests.nemesis.observation import observed
 
 SEED = 14
-# Each takes a quarter of a minute or longer, and has a test of its own.
-LONG = {"hang-leader", "second-operator", "idle-clients"}
 FEWEST = 20
 
 
 def test_no_event_by_people_or_machines_breaks_a_promise(here: Namespace, say: Callable[[str], None]) -> None:
-    chosen = tuple(name for name, kind in KINDS.items() if name not in {*BROKEN, *LONG} and not kind.needs_node)
+    chosen = tuple(name for name, kind in KINDS.items() if name not in BROKEN and not kind.needs_node)
     options = Options(SEED, 0, chosen, apart=False, gap=(0.2, 1.0), patience=4)
     where = scene.build(here)
     with observed(where) as observation:
-        campaign = Campaign(observation, options, say)
+        campaign = Campaign(observation, options, Progress().say)
         campaign.run()
         campaign.judge(observation.lost())
         peak = where.budget.peak(observation.counts())

@@ -11,7 +11,7 @@ from tests.nemesis import choice, scene
 from tests.nemesis.choice import Options
 from tests.nemesis.kinds import KINDS
 from tests.nemesis.observation import Observation
-from tests.nemesis.promises import READY_SECONDS, Breach, Event, Promise, Verdict, judge
+from tests.nemesis.promises import READY_SECONDS, Breach, Event, Promise, Verdict, judge, merged
 
 GIVEN_UP = 180.0  # seconds after which nobody waits for a pool any more
 REST = 4.0  # seconds after an event apart in which late failures are counted
@@ -68,7 +68,7 @@ class Campaign:
 
     def judge(self, more: Sequence[Breach] = ()) -> None:
         """Say what broke since the last time, and after which event."""
-        for breach in [*self.observation.breaches(), *more]:
+        for breach in merged([*self.observation.breaches(), *more]):
             verdict = judge(breach, self.events)
             self.verdicts.append(verdict)
             self.say(f"     {'..' if verdict.excused else '!!'} {verdict.line()}")
@@ -76,7 +76,7 @@ class Campaign:
     def recover(self) -> None:
         """End what lasts, and wait until all pools are Ready; late is a breach."""
         where = self.observation.scene
-        where.run_due(float("inf"))
+        where.wait_due()
         began, exemptions = time.monotonic(), [each.exemption for each in self.events[-5:] if each.exemption]
         promised = max([READY_SECONDS, *(each.ready_seconds for each in exemptions)])
         missing = ""

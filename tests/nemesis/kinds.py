@@ -24,7 +24,8 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "scale-deployment": Kind(people.scale_deployment, "a person scales the pool's Deployment"),
+    "scale-up": Kind(people.scale_up, "a person scales the pool's Deployment to 5"),
+    "scale-down": Kind(people.scale_down, "a person scales the pool's Deployment to 1"),
     "scale-to-nothing": Kind(people.scale_to_nothing, "a person scales the pool's Deployment to 0"),
     "restart": Kind(people.restart, "`kubectl rollout restart` of the pool's Deployment"),
     "edit-template": Kind(people.edit_template, "a person edits the pod template of the pool's Deployment"),
@@ -82,7 +83,7 @@ KINDS: Mapping[str, Kind] = {
 AT_ONCE = "issue 14, line 5: all pods of a pool leave at once"
 ABSENT = "issue 14, line 30: a roll while no operator runs"
 BROKEN: Mapping[str, str] = {
-    "scale-deployment": AT_ONCE,
+    "scale-down": AT_ONCE,
     "scale-to-nothing": AT_ONCE,
     "delete-deployment": AT_ONCE,
     "delete-replica-sets": AT_ONCE,

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 from tests.cluster import operators, servers
 from tests.cluster.turmoil import WORKER, uids
-from tests.localcluster.deploy import CHART, image_values
+from tests.localcluster.deploy import CHART, Site, image_values
 from tests.localcluster.execution import run
-from tests.localcluster.waiting import let_pass
+from tests.localcluster.waiting import let_pass, until
 from tests.nemesis import people
-from tests.nemesis.scene import Scene
+from tests.nemesis.scene import POOLS, Scene
+
+from pgbouncer_operator import naming
 
 ABSENT_SECONDS = 15.0
 HANGING_AGENT, HANGING_SERVER, HANGING_LEADER = 8.0, 3.0, 20.0  # seconds
@@ -65,7 +67,6 @@ def second_operator_with_other_settings(scene: Scene, chance: random.Random) -> 
 
 def _second(scene: Scene, *values: str) -> str:
     site = scene.here.site
-    before = {uid for pool in ("one", "two", "three") for uid in uids(scene.here, pool)}
     chosen = [
         *image_values("image", site.reference("operator")),
         *image_values("poolImage", site.reference("pool")),
@@ -76,13 +77,27 @@ def _second(scene: Scene, *values: str) -> str:
     ]
     settings = [word for value in chosen for word in ("--set", value)]
     target = [SECOND, str(CHART), "--namespace", SECOND, "--create-namespace"]
+    site.kubectl("delete", "lease", naming.LEASE_NAME, "--namespace", SECOND, "--ignore-not-found")
     try:
         run(["helm", "upgrade", "--install", *target, *settings, "--wait", "--timeout", "2m"], environment=site.env)
+        until(lambda: "" if _leads(site) else "a second leader", SECOND_SECONDS)
+        before = _everyone(scene)
         let_pass(SECOND_SECONDS)
+        after = _everyone(scene)
     finally:
         run(["helm", "uninstall", SECOND, "--namespace", SECOND, "--wait"], environment=site.env)
-    after = {uid for pool in ("one", "two", "three") for uid in uids(scene.here, pool)}
-    return f"{len(after - before)} pods were replaced"
+    return f"{len(after - before)} pods were made while both led"
+
+
+def _leads(site: Site) -> bool:
+    """Whether the second operator holds the lease of its namespace."""
+    lease = site.kubectl("get", "lease", "--namespace", SECOND, "--output=jsonpath={.items[*].spec.holderIdentity}")
+    return lease.startswith(SECOND)
+
+
+def _everyone(scene: Scene) -> set[str]:
+    """The uids of all pods of the pools that are not terminating."""
+    return {uid for pool in POOLS for uid in uids(scene.here, pool)}
 
 
 def kill_agent(scene: Scene, chance: random.Random) -> str:

@@ -20,7 +20,8 @@ from pgbouncer_operator import naming
 SILENT, SILENT_SECONDS = 300, 8
 IDLE, IDLE_SECONDS = 1100, 10
 LASTING = 10.0  # seconds that a forged document stays
-FORGED, FORGED_SECONDS = 10_000, 30.0
+FORGED, FORGED_SECONDS = 10_000, 10.0
+FAR_FUTURE = 4_102_444_800  # Unix seconds
 NEIGHBOUR = "nemesis-neighbour"
 TWIN, TWIN_POOL, TWIN_CLIENTS, TWIN_SECONDS = "twin", "twins", 14, 6
 
@@ -93,25 +94,25 @@ def _url(here: Namespace, pool: str) -> str:
 
 
 def forge_ledger(scene: Scene, chance: random.Random) -> str:
-    """Somebody who may write ConfigMaps charges a pod that does not exist to a pool."""
+    """Somebody who may write ConfigMaps charges a pod that does not exist to a pool, by an allocation yet to come."""
     pool = scene.pool(chance)
     name = naming.grants_config_map(pool)
     ledger = json.loads(scene.here.get("configmap", name)["data"][naming.GRANTS_KEY])
-    ledger["pods"][f"forged-{next(scene.turns)}"] = {"cap": FORGED, "high": FORGED, "seq": ledger["seq"]}
+    grant = {"cap": FORGED, "high": FORGED, "seq": ledger["seq"], "gone": FAR_FUTURE}
+    ledger["pods"][f"forged-{next(scene.turns)}"] = grant
+    ledger["allocation"] = ledger.get("allocation", 0) + FORGED
     patch = json.dumps({"data": {naming.GRANTS_KEY: json.dumps(ledger)}})
     scene.here.kubectl("patch", "configmap", name, "--type=merge", "--patch", patch)
-    most = scene.spec(pool)["serverConnections"]["max"]
-    scene.here.patch(pool, serverConnections={"max": most - 1})  # the server looks at the ledger
+    let_pass(FORGED_SECONDS)
     try:
         until(lambda: _charged(scene), FORGED_SECONDS, 0.25)
     except Problem as problem:
         scene.complain(Promise.READY, 1, budgets.SERVER, str(problem))
-    scene.here.patch(pool, serverConnections={"max": most})
-    return f"{pool} is charged with {FORGED}"
+    return pool
 
 
 def _charged(scene: Scene) -> str:
-    """What the server says of a pool that it charges with more than there is; "" when it charges none so."""
+    """Which pools the server charges with more than its whole budget, or "" when it charges none so."""
     entries = budgets.shared(scene.here).get("allocations", ())
     charged = {each["pool"]: each["high"] for each in entries if each["high"] > scene.budget.now}
     return f"a true charge instead of {charged}" if charged or len(entries) < len(POOLS) else ""

@@ -133,7 +133,7 @@ class Observation:
             each.finish()
             if name == "node":
                 continue  # it does not number its transactions
-            rows = server.rows(self.scene.here, each)
+            rows = server.rows(self.scene.here, each, server.SERVER)
             if rows.lost:
                 found.append(Breach(Promise.LOST, time.monotonic(), rows.lost, name, str(rows)))
         return found

@@ -26,15 +26,20 @@ def _selector(pool: str) -> str:
     return f"--selector={naming.LABEL_POOL}={pool}"
 
 
-def scale_deployment(scene: Scene, chance: random.Random) -> str:
-    pool, replicas = scene.pool(chance), chance.choice((1, 5))
-    scene.here.kubectl("scale", f"deployment/{naming.deployment(pool)}", f"--replicas={replicas}")
-    return f"{pool} to {replicas}"
+def scale_up(scene: Scene, chance: random.Random) -> str:
+    return _scale(scene, scene.pool(chance), 5)
+
+
+def scale_down(scene: Scene, chance: random.Random) -> str:
+    return _scale(scene, scene.pool(chance), 1)
 
 
 def scale_to_nothing(scene: Scene, chance: random.Random) -> str:
-    pool = scene.pool(chance)
-    scene.here.kubectl("scale", f"deployment/{naming.deployment(pool)}", "--replicas=0")
+    return _scale(scene, scene.pool(chance), 0)
+
+
+def _scale(scene: Scene, pool: str, replicas: int) -> str:
+    scene.here.kubectl("scale", f"deployment/{naming.deployment(pool)}", f"--replicas={replicas}")
     return pool
 
 

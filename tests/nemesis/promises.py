@@ -1,7 +1,7 @@
 """What a campaign checks, and the stated exceptions from it. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 
@@ -67,6 +67,29 @@ class Breach:
     count: int
     where: str
     text: str = ""
+
+
+TOGETHER = 5.0
+"""Seconds between two breaches that are reported as one."""
+
+
+def merged(breaches: Sequence[Breach]) -> list[Breach]:
+    """One breach for those of the same promise at the same place that follow each other closely.
+
+    It has the moment and the text of the first, and the sum of the counts.
+    """
+    found: list[Breach] = []
+    latest: dict[tuple[Promise, str], tuple[int, float]] = {}  # place in `found`, moment of the last one
+    for each in sorted(breaches, key=lambda breach: breach.moment):
+        key = (each.promise, each.where)
+        index, moment = latest.get(key, (-1, float("-inf")))
+        if each.moment - moment > TOGETHER:
+            index = len(found)
+            found.append(each)
+        else:
+            found[index] = replace(found[index], count=found[index].count + each.count)
+        latest[key] = (index, each.moment)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

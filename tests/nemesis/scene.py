@@ -12,6 +12,7 @@ from tests.cluster import budgets, programs, server, servers
 from tests.cluster.pools import KIND, USER, Namespace, Object
 from tests.localcluster import deploy
 from tests.localcluster.deploy import Site
+from tests.localcluster.waiting import let_pass
 from tests.nemesis.promises import Breach, Budget, Promise
 
 from pgbouncer_operator import naming
@@ -76,6 +77,12 @@ class Scene:
         self.due = [each for each in self.due if each[0] > moment]
         for _, action in ready:
             action()
+
+    def wait_due(self) -> None:
+        """Wait until everything that ends later has ended."""
+        while self.due:
+            let_pass(max(0.0, min(moment for moment, _ in self.due) - time.monotonic()))
+            self.run_due(time.monotonic())
 
     def ask(self, program: str, *arguments: str, host: str, seconds: float = 60) -> str:
         """Run a Python program in the bystander's pod, which is no client of the load; what it prints."""

@@ -1,5 +1,5 @@
 import pytest
-from tests.nemesis.promises import FORCED, NO_SERVICE, Breach, Budget, Event, Exemption, Promise, judge
+from tests.nemesis.promises import FORCED, NO_SERVICE, Breach, Budget, Event, Exemption, Promise, judge, merged
 
 EVENTS = (
     Event(1, "reload", 10.0, ended=11.0),
@@ -56,3 +56,16 @@ def test_a_count_is_held_against_the_budget_of_its_moment() -> None:
     assert budget.peak([(5.0, 27), (15.0, 19), (25.0, 33)]) == 0.95
     assert budget.peak([(5.0, 30), (10.0, 21)]) == 1.05
     assert budget.peak([]) == 0.0
+
+
+def test_breaches_of_one_place_that_follow_closely_are_one_with_the_first_moment() -> None:
+    refused = [Breach(Promise.REFUSED, moment, 2, "one", f"at {moment}") for moment in (14.0, 10.0, 20.0)]
+    other = Breach(Promise.REFUSED, 11.0, 1, "two")
+    failed = breach(12.0)
+    assert merged([*refused, other, failed]) == [
+        Breach(Promise.REFUSED, 10.0, 4, "one", "at 10.0"),
+        other,
+        failed,
+        refused[2],
+    ]
+    assert merged([]) == []
