@@ -102,7 +102,7 @@ class Campaign:
         self.recover()
         let_pass(REST)
         self.judge()
-        broken = [each for each in self.verdicts[before:] if not each.excused]
+        broken = [each for each in self.verdicts[before:] if each.event is event and not each.excused]
         words = f"Ready after {self.recovered[event.number]:.0f} s"
         self.say(
             f"     {'BROKEN' if broken else 'holds'}: {words}; the machine was late by at most {machine.take():.2f} s"
