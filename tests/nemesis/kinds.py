@@ -64,9 +64,9 @@ KINDS: Mapping[str, Kind] = {
     "operator-absent": Kind(machines.operator_absent, "no operator runs for 15 s"),
     "operator-absent-in-roll": Kind(machines.operator_absent_in_roll, "the same, and a person restarts a pool"),
     "operator-absent-in-eviction": Kind(machines.operator_absent_in_eviction, "the same, and one pod is evicted"),
-    "second-operator": Kind(machines.second_operator, "a second operator with the same settings for 15 s"),
+    "second-operator": Kind(machines.second_operator, "a second operator with the same settings for 30 s"),
     "second-operator-other-settings": Kind(
-        machines.second_operator_with_other_settings, "a second operator with another endpointDelaySeconds for 15 s"
+        machines.second_operator_with_other_settings, "a second operator with another endpointDelaySeconds for 30 s"
     ),
     "kill-agent": Kind(machines.kill_agent, "SIGKILL of the agent's worker in one pod"),
     "kill-agent-container": Kind(machines.kill_agent_container, "SIGKILL of the agent's container in one pod"),

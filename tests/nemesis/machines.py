@@ -18,7 +18,7 @@ from pgbouncer_operator import naming
 ABSENT_SECONDS = 15.0
 HANGING_AGENT, HANGING_SERVER, HANGING_LEADER = 8.0, 3.0, 20.0  # seconds
 SECOND = "second-operator"
-SECOND_SECONDS = 15.0
+SECOND_SECONDS = 30.0
 
 
 def kill_leader(scene: Scene, chance: random.Random) -> str:
