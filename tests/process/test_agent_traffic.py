@@ -1,5 +1,6 @@
 """A pause of traffic: nothing fails, nothing is left behind, and it ends by itself."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -219,3 +220,23 @@ def test_a_draining_pod_does_not_pause(pod: Pod, postgres: Postgres) -> None:
     assert paused(pod) == set()
     client.close()
     assert draining.wait(30) == 0
+
+
+def test_a_volume_that_cannot_be_read_lifts_no_pause(pod: Pod, postgres: Postgres) -> None:
+    """A link that points to itself is an error of every read, and no absence."""
+    serving(pod, postgres)
+    pod.mount_pause(60)
+    flows(pod, "Paused")
+    link = pod.root / "config" / "..data"
+    mounted = os.readlink(link)
+    (pod.root / "config" / "loop").symlink_to("loop")
+    link.unlink()
+    link.symlink_to("loop")
+    eventually("it is told", lambda: "MountUnreadable" in reasons(pod))
+    assert paused(pod) == {"shop"}
+    link.unlink()
+    link.symlink_to(mounted)
+    eventually("it is read again", lambda: reasons(pod) == set())
+    assert paused(pod) == {"shop"}
+    pod.mount_pause(None)
+    flows(pod, "Flowing")

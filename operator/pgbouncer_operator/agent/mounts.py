@@ -23,6 +23,10 @@ _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))")
 _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
+class Unreadable(Exception):
+    """A volume cannot be read now (EMFILE, EIO, EACCES): its content is unknown, not empty."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """A login and its password. `repr` hides the password."""
@@ -74,18 +78,22 @@ class Mounts:
 
 
 def volumes(settings: AgentSettings) -> list[str]:
-    """The directories of every volume that is mounted."""
+    """The directories of every volume that is mounted. Unreadable when they cannot be listed."""
     users = str(settings.users_dir)
     fixed = [settings.config_dir, settings.grants_dir, settings.pod_dir, settings.ca_dir, settings.tls_dir]
     try:
         mounted = sorted(os.listdir(users))
-    except OSError:
+    except OSError as error:
+        _require_absent(error)
         mounted = []  # no users directory: `read` reports the Secrets that are absent
     return [*(str(each) for each in fixed), *(f"{users}/{each}" for each in mounted)]
 
 
 def fingerprint(volumes: Sequence[str]) -> tuple[str, ...]:
-    """The generation of every volume. It changes when a volume does, and costs one readlink for each."""
+    """The generation of every volume. It changes when a volume does, and costs one readlink for each.
+
+    Unreadable when one of them is unknown.
+    """
     return tuple(_generation(each) for each in volumes)
 
 
@@ -93,10 +101,14 @@ def read(settings: AgentSettings, last: Mapping[str, Credential]) -> Mounts:
     """Read every volume. last: by handle, the last usable credentials; they stay for a Secret that became unusable.
 
     Reads again when kubelet replaced a volume meanwhile: the old generation looked empty while it was removed.
+    Unreadable when the content of a volume is unknown.
     """
     while True:
         before = fingerprint(volumes(settings))
-        mounts = _read(settings, last)
+        try:
+            mounts = _read(settings, last)
+        except OSError as error:
+            raise Unreadable(str(error)) from None
         if fingerprint(volumes(settings)) == before:
             return mounts
 
@@ -241,8 +253,15 @@ def _unescape(match: re.Match[str]) -> str:
 def _generation(directory: str) -> str:
     try:
         return os.readlink(f"{directory}/..data")
-    except OSError:
+    except OSError as error:
+        _require_absent(error)
         return ""
+
+
+def _require_absent(error: OSError) -> None:
+    """Unreadable when `error` is anything but that a file or directory does not exist."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise Unreadable(str(error)) from None
 
 
 def _volume(directory: Path) -> dict[str, bytes]:
@@ -263,7 +282,8 @@ def _contents(directory: Path) -> tuple[str, dict[str, bytes]]:
         for path in (directory / generation).iterdir():
             if path.is_file():
                 files[path.name] = path.read_bytes()
-    except OSError:
+    except OSError as error:
+        _require_absent(error)
         return generation, {}  # replaced meanwhile: `read` reads everything again
     return generation, files
 

@@ -8,7 +8,7 @@ import contextlib
 import time
 from dataclasses import dataclass
 
-from pgbouncer_operator.agent import console, install, prove, share_steps
+from pgbouncer_operator.agent import console, files, install, prove, share_steps
 from pgbouncer_operator.agent.candidate import Candidate
 from pgbouncer_operator.agent.console import CommandRefused, ConsoleAnswer, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
@@ -38,6 +38,7 @@ class Reloader:
     def __init__(self, settings: AgentSettings) -> None:
         """Remove what an earlier worker left of a proof. Nothing is installed yet."""
         prove.clean(settings)
+        files.clean(settings.run_dir)
         self.running: Candidate | None = None  # what the files in the run directory say
         self.confirmed = Confirmed()
         self.reload: Reload | None = None
@@ -120,10 +121,17 @@ class Reloader:
                 ProblemReason.CANDIDATE_REFUSED, f"PgBouncer refuses the configuration: {error}"
             )
             return
+        except OSError as error:
+            self._not_written(step, error)
+            return
         kind, removed = share_steps.kind(self.running, step), share_steps.removed(self.running, step)
+        try:
+            install.write(step)
+        except OSError as error:
+            self._not_written(step, error)
+            return
         self._renewal_due = self._renewal_due or kind is ReloadKind.RECONNECT
         self._kind = ReloadKind.RECONNECT if self._renewal_due else kind
-        install.write(step)
         self.running, self.over, self.read, self.settled = step, None, False, False
         self._begun, self._installed_at, self._load_at = begun, time.monotonic(), 0.0
         if kind is ReloadKind.START:  # PgBouncer has not started yet, or runs since an earlier worker
@@ -135,6 +143,13 @@ class Reloader:
         else:
             install.pause_removed(self._settings, removed)
             self._load(step)
+
+    def _not_written(self, step: Candidate, error: OSError) -> None:
+        """The run directory does not take the files: what runs goes on, and the step is tried again later."""
+        self._refused[step.marker] = time.monotonic() + RETRY_REFUSED_SECONDS
+        self.refusal = AgentProblem(
+            ProblemReason.RELOAD_FAILED, f"the configuration cannot be written to {self._settings.run_dir}: {error}"
+        )
 
     def _taken_up(self, wanted: Candidate) -> Candidate:
         """An earlier worker may have ended before databases gave back the connections that others should get now."""

@@ -73,6 +73,7 @@ class Worker:
         self._flow = Flow.FLOWING
         self._figures = Figures()
         self._unreachable: AgentProblem | None = None
+        self._unreadable: AgentProblem | None = None
         self._observing = threading.Lock()
 
     @property
@@ -91,7 +92,9 @@ class Worker:
         """One turn: everything that is due, and nothing that waits."""
         if not self._draining.begun or not self.ready:
             changed = self._read()
-            if self._accept_grant() or changed or self._open_files != run_dir.open_files(self.settings):
+            if self._fingerprint is None:
+                pass  # nothing has been read yet, so nothing is known to be absent
+            elif self._accept_grant() or changed or self._open_files != run_dir.open_files(self.settings):
                 self._choose()
         if self._wanted is not None:
             self.reloader.advance(self._wanted, self._read_at)
@@ -122,7 +125,7 @@ class Worker:
         confirmed = reloader.confirmed  # before the figures: a confirmed limit is never newer than the connections
         self.observe()
         standing = reloader.problem or (self._unreachable if self.ready else None)
-        problems = (*self._problems, reloader.refusal, standing, self._traffic.problem())
+        problems = (self._unreadable, *self._problems, reloader.refusal, standing, self._traffic.problem())
         figures = self._figures
         return AgentState(
             uid=self._mounts.uid,
@@ -178,13 +181,20 @@ class Worker:
         return Phase.RUNNING if self.reloader.confirmed.digest else Phase.WAITING
 
     def _read(self) -> bool:
-        """Read the mounts when the generation of a volume changed. True when it did."""
-        fingerprint = mounts.fingerprint(mounts.volumes(self.settings))
+        """Read the mounts when a generation changed. True when it did. What is unreadable stays as it was read last."""
+        began = time.monotonic()
+        try:
+            fingerprint = mounts.fingerprint(mounts.volumes(self.settings))
+            if fingerprint != self._fingerprint:
+                self._mounts = mounts.read(self.settings, self._credentials)
+        except mounts.Unreadable as error:
+            message = f"the pod's volumes cannot be read, so the pod keeps to what it read last: {error}"
+            self._unreadable = AgentProblem(ProblemReason.MOUNT_UNREADABLE, message)
+            return False
+        self._unreadable = None
         if fingerprint == self._fingerprint:
             return False
-        self._read_at = time.monotonic()
-        self._mounts = mounts.read(self.settings, self._credentials)
-        self._fingerprint = fingerprint
+        self._fingerprint, self._read_at = fingerprint, began
         usable = {handle: user.credential for handle, user in self._mounts.users.items() if user.credential is not None}
         if self._mounts.intent is not None and usable != self._credentials:
             self._credentials = usable

@@ -21,6 +21,7 @@ class ProblemReason(StrEnum):
     VERIFY_FAILED = "VerifyFailed"
     CONSOLE_UNREACHABLE = "ConsoleUnreachable"
     PAUSE_TIMED_OUT = "PauseTimedOut"
+    MOUNT_UNREADABLE = "MountUnreadable"
     CLIENTS_LIMITED = "ClientsLimited"  # what the pool wants runs, with fewer clients
 
 

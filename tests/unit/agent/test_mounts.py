@@ -1,5 +1,7 @@
 """Reading what kubelet mounted."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -236,3 +238,33 @@ def test_a_broken_candidate_hurts_no_pod_that_is_not_told_to_run_it(settings: Ag
     found = mounts.read(settings, {})
     assert found.intent is None
     assert found.intent_error.startswith("candidate.json: the document is not JSON")
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO, errno.EACCES])
+@pytest.mark.parametrize("volume_of", ["config_dir", "grants_dir", "pod_dir", "ca_dir"])
+def test_a_volume_that_cannot_be_read_is_unknown_and_not_empty(
+    settings: AgentSettings, monkeypatch: pytest.MonkeyPatch, volume_of: str, code: int
+) -> None:
+    """An empty one asks for no pause, so traffic would flow while a person moves the database."""
+    reads, directory = Path.read_bytes, getattr(settings, volume_of)
+
+    def read_bytes(path: Path) -> bytes:
+        if directory in path.parents:
+            raise OSError(code, "not now")
+        return reads(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    with pytest.raises(mounts.Unreadable, match="not now"):
+        mounts.read(settings, {})
+
+
+@pytest.mark.parametrize("call", ["readlink", "listdir"])
+def test_a_generation_that_cannot_be_asked_for_is_unknown(
+    settings: AgentSettings, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def failing(path: str) -> str:
+        raise OSError(errno.EIO, "not now")
+
+    monkeypatch.setattr(os, call, failing)
+    with pytest.raises(mounts.Unreadable, match="not now"):
+        mounts.fingerprint(mounts.volumes(settings))
