@@ -144,7 +144,7 @@ async def test_a_pool_says_what_a_pod_without_a_grant_waits_for(
         world.agents.node.ready_at_once = False
         vanish(world)
         await world.until(
-            lambda: f"{MOST} server connections are kept" in world.condition("shop", "Ready")["message"],
+            lambda: f"reserved for pods that disappeared: {MOST}," in world.condition("shop", "Ready")["message"],
             "status says so",
         )
         await world.until(lambda: held(world) == MOST, "its successor has all")

@@ -114,7 +114,7 @@ async def test_capacity_is_there_before_the_first_new_client_is_ready(world: Clu
         scale(world, 5)
         await world.until(lambda: granted(world) == 10, "and they are given back")
         events = [each["message"] for each in world.api.find(EVENTS) if each["reason"] == "Resized"]
-        assert any(message.startswith("10 server connections become 40. ") for message in events)
+        assert any(message.startswith("The size changes from 10 to 40 server connections. ") for message in events)
 
 
 async def test_what_does_not_fit_is_clamped_and_told(world: Cluster, unused_tcp_port: int) -> None:
@@ -213,7 +213,8 @@ async def test_a_workload_that_is_not_there_is_told_and_the_size_is_held(world: 
     async with world.operator(unused_tcp_port):
         world.api.create(following({"kind": "Deployment", "name": "webb"}))
         await world.until_ready("shop")
-        await world.until(lambda: "Deployment webb does not exist" in advised(world).get("ClientsNotFound", ""), "told")
+        missing = "Not found in this namespace: Deployment webb."
+        await world.until(lambda: missing in advised(world).get("ClientsNotFound", ""), "told")
         assert size(world) == 60
 
 
