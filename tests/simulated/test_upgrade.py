@@ -49,7 +49,7 @@ async def test_a_newer_operator_says_what_it_has_and_the_next_roll_brings_it(
             lambda: world.condition("shop", "UpdateAvailable").get("status") == "True", "the update is told"
         )
         await world.settled()
-        assert "image pool:1 → pool:2" in world.condition("shop", "UpdateAvailable")["message"]
+        assert "image pool:2 instead of pool:1" in world.condition("shop", "UpdateAvailable")["message"]
         assert world.ready("shop")
         assert (pods(world), image(world)) == (before, "pool:1")
         respecify(world, pod={"priorityClassName": "high"})
