@@ -143,6 +143,23 @@ def test_every_metric_that_a_pod_serves_is_documented_and_no_other() -> None:
     assert named == silent | tables | later
 
 
+def test_a_metric_that_appears_only_later_is_documented_too() -> None:
+    named = {each.removesuffix("_info") for each in first_cells(section("metrics.md", "A pod"))}
+    written = set(re.findall(r'"(pgbouncer_\w+)"', Path(agent.__file__).read_text(encoding="utf-8")))
+    assert len(written) > 5
+    lost = written - named
+    assert not lost, f"tests/reference/metrics.py: pod() has no sample of {', '.join(sorted(lost))}"
+
+
+def test_a_metric_of_a_status_is_documented_with_its_labels() -> None:
+    rows = re.findall(
+        r"^\| `pgbouncer_operator_(?:pool|server)_.*", section("metrics.md", "The operator"), re.MULTILINE
+    )
+    assert len(rows) > 5
+    for row in rows:
+        assert "| `namespace`, " in row, f"tests/reference/metrics.py: _ONE_OF_STATUS has no sample of {row}"
+
+
 def test_every_problem_of_a_pod_is_documented() -> None:
     words = set(first_cells(section("metrics.md", "A pod")))
     assert {each.value for each in ProblemReason} <= words
