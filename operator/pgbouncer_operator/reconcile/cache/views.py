@@ -124,7 +124,7 @@ class PodView:
     finished: bool
     """Whether its phase is Succeeded or Failed: it serves no more."""
     config: str
-    """The annotation with the configuration of its template; empty without it."""
+    """The annotation with the hash of the configuration that it is to run; empty without it."""
     poke: str
     """The annotation that makes kubelet bring new mounts to the pod; empty without it."""
     trouble: str
@@ -132,7 +132,7 @@ class PodView:
     placed: bool
     """Whether it has a node."""
     reconnect: str
-    """The annotation with the addresses that it was last told to connect to; empty without it."""
+    """The annotation with the token of the addresses that it has to connect to; empty without it."""
     ended: bool = False
     """Whether kubelet has said that it runs nothing any more."""
     foreign: bool = False
