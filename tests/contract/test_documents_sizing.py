@@ -33,7 +33,7 @@ def test_every_advice_and_every_mode_is_named() -> None:
 
 def test_the_paces_are_those_of_the_code() -> None:
     assert (demand.STEP_APART, demand.SHRINK_BY, demand.SHRINK_EVERY, demand.CALM) == (30.0, 0.2, 60.0, 300.0)
-    assert "at most to twice its size each half minute" in FOLLOWING
+    assert "at most to twice its size (or by 8, if that is more) each half minute" in FOLLOWING
     assert "at most a fifth a minute, after five minutes" in " ".join(FOLLOWING.split())
 
 

@@ -144,11 +144,12 @@ def mount_problem(mounts: Mounts) -> AgentProblem | None:
             f"the CA file {mounts.intent.server_tls.ca} is not mounted: create what backend.tls.ca refers to",
         )
     if mounts.intent.client_tls and not (mounts.certificate and mounts.key):
-        lacking = " and ".join(
-            name for name, value in zip(naming.TLS_KEYS, (mounts.certificate, mounts.key), strict=True) if not value
-        )
+        pair = zip(naming.TLS_KEYS, (mounts.certificate, mounts.key), strict=True)
+        lacking = [name for name, value in pair if not value]
         return AgentProblem(
-            ProblemReason.HALF_DELIVERED, f"{lacking} not mounted: create the Secret that clients.tls.secretName names"
+            ProblemReason.HALF_DELIVERED,
+            f"{' and '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} not mounted: create the Secret that "
+            "clients.tls.secretName names",
         )
     return None
 

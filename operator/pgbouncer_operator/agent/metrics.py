@@ -118,7 +118,9 @@ def of_agent(state: AgentState) -> Iterator[Metric]:
     if state.reload is not None:
         text = "From reading the last change to the proof that it is in force."
         yield _gauge("pgbouncer_operator_agent_reload_seconds", text, state.reload.seconds)
-    problems = GaugeMetricFamily("pgbouncer_operator_agent_problem", "1 while it stands.", labels=["reason"])
+    problems = GaugeMetricFamily(
+        "pgbouncer_operator_agent_problem", "1 while the pod has this problem.", labels=["reason"]
+    )
     standing = {each.reason for each in state.problems}
     for reason in ProblemReason:
         problems.add_metric([reason.value], float(reason in standing))

@@ -6,12 +6,12 @@ https://pkg.go.dev/k8s.io/kubernetes/pkg/volume/util#AtomicWriter
 """
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.agent.annotations import parse_annotations
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer import userlist
 from pgbouncer_operator.protocol.grants import Grants, GrantsError
@@ -19,12 +19,13 @@ from pgbouncer_operator.protocol.intent import SYSTEM_CA, AuthQueryIntent, Inten
 from pgbouncer_operator.protocol.traffic import paused_until
 
 AUTH_QUERY = "authQuery"  # the handle of the role that looks up logins; a user's handle has no capital letter
-_ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))")
-_LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 class Unreadable(Exception):
     """A volume cannot be read now (EMFILE, EIO, EACCES): its content is unknown, not empty."""
+
+
+UNKNOWN = "?"  # the generation of a Secret or certificate that cannot be read: it is read again until it can
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,32 +77,37 @@ class Mounts:
     pause_until: int | None = None
     """Unix seconds until which queries are held back; None when they flow."""
 
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The volumes that could not be read, by user's handle or as `ca` and `tls`: what was read before is in use."""
+        users = [handle for handle, user in self.users.items() if user.generation == UNKNOWN]
+        return (*users, *(volume for volume, each in self.generations.items() if each == UNKNOWN))
+
 
 def volumes(settings: AgentSettings) -> list[str]:
-    """The directories of every volume that is mounted. Unreadable when they cannot be listed."""
+    """The directories of every volume that is mounted, first those of configuration, grants and pod."""
     users = str(settings.users_dir)
     fixed = [settings.config_dir, settings.grants_dir, settings.pod_dir, settings.ca_dir, settings.tls_dir]
     try:
         mounted = sorted(os.listdir(users))
-    except OSError as error:
-        _require_absent(error)
-        mounted = []  # no users directory: `read` reports the Secrets that are absent
+    except OSError:
+        mounted = []  # `read` reports the Secrets that are absent or cannot be read
     return [*(str(each) for each in fixed), *(f"{users}/{each}" for each in mounted)]
 
 
 def fingerprint(volumes: Sequence[str]) -> tuple[str, ...]:
     """The generation of every volume. It changes when a volume does, and costs one readlink for each.
 
-    Unreadable when one of them is unknown.
+    Unreadable when configuration, grants or pod are unknown; a Secret or certificate is UNKNOWN then.
     """
-    return tuple(_generation(each) for each in volumes)
+    return tuple(_generation(each) if index < 3 else _optional_generation(each) for index, each in enumerate(volumes))
 
 
 def read(settings: AgentSettings, last: Mapping[str, Credential]) -> Mounts:
     """Read every volume. last: by handle, the last usable credentials; they stay for a Secret that became unusable.
 
     Reads again when kubelet replaced a volume meanwhile: the old generation looked empty while it was removed.
-    Unreadable when the content of a volume is unknown.
+    Unreadable when configuration, grants or pod are unknown. For any other volume what was read before stays in use.
     """
     while True:
         before = fingerprint(volumes(settings))
@@ -131,21 +137,21 @@ def _read(settings: AgentSettings, last: Mapping[str, Credential]) -> Mounts:
     name = mounts.intent.server_tls.ca
     ca = _ca(settings, name) if name not in {"", SYSTEM_CA} else b""
     certificate, key = _pair(settings) if mounts.intent.client_tls else (b"", b"")
-    mounted = {"ca": _generation(str(settings.ca_dir)), "tls": _generation(str(settings.tls_dir))}
+    mounted = {"ca": _optional(settings.ca_dir)[0], "tls": _optional(settings.tls_dir)[0]}
     generations = {volume: generation for volume, generation in mounted.items() if generation}
     return replace(mounts, users=users, ca=ca, certificate=certificate, key=key, generations=generations)
 
 
 def _ca(settings: AgentSettings, name: str) -> bytes:
     """The CA of PostgreSQL. When the mounted one is emptied or deleted, the installed one stays."""
-    mounted = _volume(settings.ca_dir).get(name, b"")
+    mounted = _optional(settings.ca_dir)[1].get(name, b"")
     installed = settings.run_dir / "ca" / name  # as candidate.paths says
     return mounted if mounted or not installed.is_file() else installed.read_bytes()
 
 
 def _pair(settings: AgentSettings) -> tuple[bytes, bytes]:
     """The certificate and key for clients. When the Secret is emptied or deleted, the installed pair stays."""
-    mounted = _volume(settings.tls_dir)
+    mounted = _optional(settings.tls_dir)[1]
     if not any(mounted.get(each) for each in naming.TLS_KEYS):
         installed = settings.run_dir / "tls"  # as composition.Paths says
         mounted = {each: (installed / each).read_bytes() for each in naming.TLS_KEYS if (installed / each).is_file()}
@@ -194,8 +200,8 @@ def _document(directory: Path, key: str) -> str:
 
 def _user(settings: AgentSettings, user: UserIntent, last: Credential | None) -> MountedUser:
     directory = settings.users_dir / user.mount
-    generation, files = _contents(directory)
-    result = credential(user, files)
+    generation, files = _optional(directory)
+    result = credential(user, files) if generation != UNKNOWN else f"The Secret of user {user.name} cannot be read."
     if isinstance(result, Credential):
         return MountedUser(result, "", generation)
     if last is None:
@@ -234,22 +240,6 @@ def _defect(value: bytes) -> str:
     return "ends with a newline: write it without one (echo -n)" if text.endswith("\n") else ""
 
 
-def parse_annotations(text: str) -> dict[str, str]:
-    """Read the downward API's file of annotations: one `key="value"` a line, the value quoted by Go's strconv.Quote."""
-    annotations = {}
-    for line in text.split("\n"):
-        key, _, quoted = line.partition("=")
-        if len(quoted) >= 2 and quoted[0] == quoted[-1] == '"':
-            annotations[key] = _ESCAPE.sub(_unescape, quoted[1:-1])
-    return annotations
-
-
-def _unescape(match: re.Match[str]) -> str:
-    *codes, letter = match.groups()
-    code = next((each for each in codes if each), None)
-    return chr(int(code, 16)) if code else _LETTERS.get(letter, letter)
-
-
 def _generation(directory: str) -> str:
     try:
         return os.readlink(f"{directory}/..data")
@@ -262,6 +252,21 @@ def _require_absent(error: OSError) -> None:
     """Unreadable when `error` is anything but that a file or directory does not exist."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise Unreadable(str(error)) from None
+
+
+def _optional_generation(directory: str) -> str:
+    try:
+        return _generation(directory)
+    except Unreadable:
+        return UNKNOWN
+
+
+def _optional(directory: Path) -> tuple[str, dict[str, bytes]]:
+    """The generation and the files of a volume that the pod can do without; UNKNOWN and none when it is unreadable."""
+    try:
+        return _contents(directory)
+    except Unreadable:
+        return UNKNOWN, {}
 
 
 def _volume(directory: Path) -> dict[str, bytes]:

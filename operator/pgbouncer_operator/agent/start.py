@@ -5,15 +5,17 @@ file for each client and for each server connection.
 Run as `python3 -IS start.py <run directory> <program> [argument ...]`; standard library only.
 """
 
+import contextlib
 import os
 import resource
+import signal
 import sys
 
 LIMIT_FILE = "open-files"  # read by run_dir.py
 
 
 def main(arguments: list[str]) -> int:
-    """Never returns when the program starts. 1 with one line on stderr when it cannot be started, 2 without one."""
+    """Become the program. Returns 1 when it cannot be started, 2 when none is named, with a line on stderr."""
     if len(arguments) < 2:
         print("usage: start.py <run directory> <program> [argument ...]", file=sys.stderr)
         return 2
@@ -22,6 +24,8 @@ def main(arguments: list[str]) -> int:
         _record(run_dir, raised())
     except OSError as error:
         print(f"The limit of open files cannot be recorded in {run_dir}: {error}", file=sys.stderr)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and a program inherits that
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execv(command[0], command)
     except OSError as error:
@@ -43,9 +47,20 @@ def _record(run_dir: str, limit: int) -> None:
     """Write the limit for the agent, whole or not at all."""
     path = os.path.join(run_dir, LIMIT_FILE)
     temporary = f"{path}.new"
-    with open(temporary, "w", encoding="ascii") as file:
-        file.write(f"{limit}\n")
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="ascii", opener=_private) as file:
+            file.write(f"{limit}\n")
+        os.replace(temporary, path)
+    except OSError:
+        for each in (temporary, path):  # the record of the container before says nothing about this one
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(each)
+        raise
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file for this uid only, like every other file of the run directory."""
+    return os.open(path, flags, 0o600)
 
 
 if __name__ == "__main__":

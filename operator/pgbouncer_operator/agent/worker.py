@@ -185,14 +185,20 @@ class Worker:
         began = time.monotonic()
         try:
             fingerprint = mounts.fingerprint(mounts.volumes(self.settings))
-            if fingerprint != self._fingerprint:
-                self._mounts = mounts.read(self.settings, self._credentials)
+            again = fingerprint != self._fingerprint or bool(self._mounts.unknown)
+            before, self._mounts = (
+                self._mounts,
+                mounts.read(self.settings, self._credentials) if again else self._mounts,
+            )
         except mounts.Unreadable as error:
-            message = f"the pod's volumes cannot be read, so the pod keeps to what it read last: {error}"
+            known = "the pod waits" if self._fingerprint is None else "the pod keeps to what it read last"
+            message = f"the pod's volumes cannot be read, so {known}: {error}"
             self._unreadable = AgentProblem(ProblemReason.MOUNT_UNREADABLE, message)
             return False
-        self._unreadable = None
-        if fingerprint == self._fingerprint:
+        unknown = ", ".join(self._mounts.unknown)
+        message = f"the volumes of {unknown} cannot be read; what was read before stays in use"
+        self._unreadable = AgentProblem(ProblemReason.MOUNT_UNREADABLE, message) if unknown else None
+        if fingerprint == self._fingerprint and self._mounts == before:
             return False
         self._fingerprint, self._read_at = fingerprint, began
         usable = {handle: user.credential for handle, user in self._mounts.users.items() if user.credential is not None}

@@ -12,7 +12,7 @@ class Phase(StrEnum):
 
 
 class ProblemReason(StrEnum):
-    """Why the pod does not run the configuration that it should. It keeps running the one before."""
+    """What keeps the pod from doing all that it should."""
 
     CANDIDATE_REFUSED = "CandidateRefused"
     HALF_DELIVERED = "HalfDelivered"

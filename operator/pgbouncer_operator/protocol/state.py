@@ -132,7 +132,7 @@ class AgentState:
     lingering: tuple[str, ...] = ()
     """Databases that are removed and still have clients."""
     reconnected: str = ""
-    """Token of the last reconnect: every server connection was opened after it."""
+    """Token of the last reconnect, or the one that the agent saw first."""
     candidates: bool = True
     """Whether the agent can try a candidate configuration; an agent that writes no `lingering` cannot."""
 

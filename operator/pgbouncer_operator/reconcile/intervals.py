@@ -7,24 +7,24 @@ from pgbouncer_operator.pgbouncer.session import OUTLIVES
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Seconds. The operator runs with these; tests give others."""
+    """How long each thing counts, in seconds. The operator runs with these values; tests give others."""
 
     limits: float = 55.0
-    """For which an answer of PostgreSQL with its limits counts: a little less than `authority`, so that each server is
-    asked again at every look."""
+    """Seconds for which an answer of PostgreSQL with its limits counts: a little less than `authority`, so that each
+    server is asked again at every look."""
     failed_limits: float = 15.0
     """The same for a failure to read the limits, and until the next look at such a server."""
     authority: float = 60.0
-    """For which a server's CA counts as known, and until the next look at a server at rest: no watch brings a renewed
-    CA."""
+    """Seconds for which a server's CA counts as known, and until the next look at a server at rest: no watch brings a
+    renewed CA."""
     labels: float = 600.0
-    """For which the labels of a namespace count as known while they let its pools in."""
+    """Seconds for which the labels of a namespace count as known while they let its pools in."""
     refused: float = 4.0
     """The same for labels that keep pools out and for a CA that cannot be read: a correction is soon noticed."""
     admission: float = 20.0
-    """For which a pool waits for its PostgresServer before its status says so."""
+    """Seconds for which a pool waits for its PostgresServer before its status says so."""
     sessions: int = OUTLIVES
-    """For which PostgreSQL may count sessions of a pod whose end is unknown."""
+    """Seconds for which PostgreSQL may count sessions of a pod whose end is unknown."""
 
 
 NORMAL = Intervals()

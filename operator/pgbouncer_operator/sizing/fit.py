@@ -7,6 +7,8 @@ needs at least one connection.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pgbouncer_operator.wording import needs
+
 
 @dataclass(frozen=True, slots=True)
 class FitRequest:
@@ -62,6 +64,6 @@ def _shortage(demand: FitRequest, limits: Mapping[str, int], floor: int) -> str:
     have = demand.size if field == "serverConnections.max" else demand.caps[field]
     return (
         f"{demand.replicas} wanted, {limits[field]} fit: {field} is {have}, "
-        f"and {demand.replicas} pods need at least {need} "
+        f"and {needs(demand.replicas, 'pod')} at least {need} "
         f"(each database needs one connection in each pod). Raise {field} or lower replicas."
     )

@@ -35,7 +35,7 @@ class Window:
 
 
 def mean_need(windows: Sequence[Window]) -> float:
-    """Mean connections in use now or in busy minutes, whichever is more, plus what waits; at most doubled by that."""
+    """Mean connections in use now or in busy minutes, whichever is more. Clients that wait add at most as much."""
     last = windows[-1]
     need = max(_smoothed([(each, each.busy) for each in windows]), percentile([each.busy for each in windows], 0.95))
     return need + min(last.queued, max(need, 1.0)) if last.queued >= 1 else need

@@ -1,7 +1,5 @@
 """Reading what kubelet mounted."""
 
-import errno
-import os
 import shutil
 from pathlib import Path
 
@@ -28,17 +26,20 @@ def volume(directory: Path, generation: str, **files: bytes) -> None:
     (directory / "..data").symlink_to(generation)
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> AgentSettings:
-    found = AgentSettings(
-        **{f"{name}_dir": tmp_path / name for name in ("config", "grants", "users", "ca", "pod", "run")}
-    )
+def mounted(root: Path) -> AgentSettings:
+    """Every volume of a pod with one user, as kubelet mounts them."""
+    found = AgentSettings(**{f"{name}_dir": root / name for name in ("config", "grants", "users", "ca", "pod", "run")})
     volume(found.config_dir, "..1", current__json=INTENT.to_json().encode())
     volume(found.grants_dir, "..1", grants__json=Grants(3, 8, {"uid-1": Grant(5, 3, 5)}).to_json().encode())
     volume(found.users_dir / "shop", "..7", username=b"shop", password=b"s3cret")
     volume(found.ca_dir, "..1", ca__crt=b"PEM")
     volume(found.pod_dir, "..1", uid=b"uid-1", annotations=f'{naming.ANNOTATION_CONFIG}="abc"'.encode())
     return found
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> AgentSettings:
+    return mounted(tmp_path)
 
 
 def test_everything_mounted_is_read(settings: AgentSettings) -> None:
@@ -238,33 +239,3 @@ def test_a_broken_candidate_hurts_no_pod_that_is_not_told_to_run_it(settings: Ag
     found = mounts.read(settings, {})
     assert found.intent is None
     assert found.intent_error.startswith("candidate.json: the document is not JSON")
-
-
-@pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO, errno.EACCES])
-@pytest.mark.parametrize("volume_of", ["config_dir", "grants_dir", "pod_dir", "ca_dir"])
-def test_a_volume_that_cannot_be_read_is_unknown_and_not_empty(
-    settings: AgentSettings, monkeypatch: pytest.MonkeyPatch, volume_of: str, code: int
-) -> None:
-    """An empty one asks for no pause, so traffic would flow while a person moves the database."""
-    reads, directory = Path.read_bytes, getattr(settings, volume_of)
-
-    def read_bytes(path: Path) -> bytes:
-        if directory in path.parents:
-            raise OSError(code, "not now")
-        return reads(path)
-
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
-    with pytest.raises(mounts.Unreadable, match="not now"):
-        mounts.read(settings, {})
-
-
-@pytest.mark.parametrize("call", ["readlink", "listdir"])
-def test_a_generation_that_cannot_be_asked_for_is_unknown(
-    settings: AgentSettings, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
-    def failing(path: str) -> str:
-        raise OSError(errno.EIO, "not now")
-
-    monkeypatch.setattr(os, call, failing)
-    with pytest.raises(mounts.Unreadable, match="not now"):
-        mounts.fingerprint(mounts.volumes(settings))

@@ -57,3 +57,7 @@ def test_pods_that_start_on_the_static_share_stay_within_the_budget_and_above_th
 @pytest.mark.parametrize(("cap", "pods", "each"), [(None, 3, None), (9, 3, 3), (10, 3, 3), (2, 3, 1), (4, 0, 4)])
 def test_a_cap_is_shared_out_and_never_becomes_zero(cap: int | None, pods: int, each: int | None) -> None:
     assert per_pod(cap, pods) == each
+
+
+def test_one_pod_needs_and_two_pods_need() -> None:
+    assert "and 1 pod needs at least 3 " in str(shortage(2, 1, 3))

@@ -10,10 +10,10 @@ from pgbouncer_operator.api.status import Recommendation
 from pgbouncer_operator.api.tuning import SizingMode
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
 from pgbouncer_operator.reconcile.observed import Observed
-from pgbouncer_operator.reconcile.wording import counted
 from pgbouncer_operator.resources.desired import room
 from pgbouncer_operator.sizing import demand
 from pgbouncer_operator.sizing.demand import Bounds, Decision, SizingReason
+from pgbouncer_operator.wording import counted
 
 UNKNOWN = "ClientsUnknown"  # not all client workloads are known: the size does not shrink
 UNMEASURED = Decision(0, 0, 0.0, 0.0, SizingReason.ENOUGH)

@@ -13,7 +13,7 @@ from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.postgres_server import Consent, PostgresServer, parse
 from pgbouncer_operator.reconcile.cache.views import ServerView
 
-_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
+_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----", re.ASCII)
 
 
 def in_force(server: PostgresServer, view: ServerView) -> PostgresServer:
@@ -102,7 +102,7 @@ def _is_certificate(context: ssl.SSLContext, encoded: str) -> bool:
     try:
         der = base64.b64decode("".join(encoded.split()), validate=True)
         context.load_verify_locations(cadata=der)
-    except (binascii.Error, ssl.SSLError):
+    except (ValueError, ssl.SSLError):  # also of an empty block
         return False
     # OpenSSL takes no notice of what follows the certificate. A certificate is longer than 127 bytes, so its length
     # has the long form: X.690, 8.1.3.5.

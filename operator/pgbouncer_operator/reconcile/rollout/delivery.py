@@ -21,7 +21,8 @@ from pgbouncer_operator.reconcile.steps import Action, Step
 
 FOLLOW_SECONDS = 1.5  # seconds that a pod has to follow before the next poke; delivery takes 0.24 to 0.45 s
 TROUBLED_FOLLOW_SECONDS = 15.0  # the same for a pod that reports why it cannot follow: another poke rarely helps
-DELIVERED = {ProblemReason.CANDIDATE_REFUSED}  # the configuration arrived: another delivery would not help
+# Another delivery would not help: the configuration arrived, or the pod cannot read what arrived.
+DELIVERED = {ProblemReason.CANDIDATE_REFUSED, ProblemReason.MOUNT_UNREADABLE}
 
 
 def pokes(

@@ -76,7 +76,8 @@ def _unconfirmed(pod: PodView, state: AgentState | None, age: float) -> Verdict:
         named = replace(refused, message=f"{refused.message} (pod {pod.name})")
         return named if age >= STALE else WAIT
     if age >= UNCONFIRMED or (age >= TROUBLED and reasons & TROUBLES):
-        report = " ".join(each.message for each in problems) or "it does not answer"
+        messages = [each.message for each in problems if each.reason != ProblemReason.CLIENTS_LIMITED]
+        report = "; ".join(messages) or "it does not answer"
         message = (
             f"Pod {pod.name}, the first to try the new configuration, did not confirm it within {age:.0f} s: {report}"
         )

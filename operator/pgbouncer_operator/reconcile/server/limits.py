@@ -11,8 +11,8 @@ from pgbouncer_operator.api.conditions import Condition, ConditionStatus, Condit
 from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.api.status import Advice
 from pgbouncer_operator.reconcile.cache.views import ServerView
-from pgbouncer_operator.reconcile.wording import counted
 from pgbouncer_operator.sizing.limits import ServerLimits
+from pgbouncer_operator.wording import counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Reads the limits of PostgreSQL servers beside all other work: a server that does not answer delays nothing.
+"""Reads the limits of PostgreSQL servers beside all other work: a server that does not answer delays no
+server that has answered.
 
 Only the latest answer is remembered. What is in force stands in the server's status.
 """
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 # Servers that are asked at the same time, each by a process of up to 50 MiB. A server that does not answer takes 15 s:
 # those that failed, and new ones of which nothing is known yet, wait only for each other.
-ANSWERED_AT_ONCE, NEW_AT_ONCE, FAILED_AT_ONCE = 2, 2, 1
+ANSWERED_AT_ONCE, NEW_AT_ONCE, FAILED_AT_ONCE = 2, 1, 1
 
 Ask = Callable[[ServerAddress, Login], Awaitable[ServerLimits]]
 
@@ -73,9 +74,11 @@ class LimitsPoller:
     _running: dict[Key, "asyncio.Task[None]"] = field(default_factory=dict)
     """Questions under way by server."""
     _answered: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ANSWERED_AT_ONCE))
+    """The lane of servers that answered last time."""
     _new: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(NEW_AT_ONCE))
+    """The lane of servers of which nothing is known."""
     _failed: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FAILED_AT_ONCE))
-    """Limits how many servers are asked at the same time."""
+    """The lane of servers that gave no limits last time."""
 
     def latest(self, server: PostgresServer, authority: str | None) -> LimitsReading | None:
         """What PostgreSQL answered last; None until it has answered. Asks again once the answer no longer counts.
@@ -116,8 +119,7 @@ class LimitsPoller:
 
     async def _read(self, key: Key, question: _Question) -> None:
         try:
-            async with self._lane(key):
-                reading = await self._reading(question)
+            reading = await self._reading(key, question)
             before = self._answers.get(key)
             lasts = self.intervals.limits if reading.limits else self.intervals.failed_limits
             self._answers[key] = _Answer(question, reading, self.clock() + lasts)
@@ -132,10 +134,12 @@ class LimitsPoller:
             return self._new
         return self._answered if last.reading.limits else self._failed
 
-    async def _reading(self, question: _Question) -> LimitsReading:
+    async def _reading(self, key: Key, question: _Question) -> LimitsReading:
         where = f"{question.server.host}:{question.server.port}"
         try:
-            return LimitsReading(await self.ask(question.server, await self._login(question)))
+            login = await self._login(question)  # a missing Secret waits in no lane
+            async with self._lane(key):
+                return LimitsReading(await self.ask(question.server, login))
         except LoginUnavailable as error:
             return LimitsReading(None, Reason.LIMITS_UNKNOWN, str(error))
         except errors.ApiError as error:

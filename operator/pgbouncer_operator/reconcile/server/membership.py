@@ -14,8 +14,8 @@ from pgbouncer_operator.reconcile.cache.servers import KnownServer
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
 from pgbouncer_operator.reconcile.memory import Missing
 from pgbouncer_operator.reconcile.observed import Membership, Observation, Observed, ObservedInvalid, with_spec
-from pgbouncer_operator.reconcile.wording import counted
 from pgbouncer_operator.sizing.ledger import charged
+from pgbouncer_operator.wording import counted
 
 LOOK_AGAIN = 1.0  # seconds between two looks at a server that has no allocation for the pool yet
 MOVING = 0.5  # seconds between two looks while other pools wait for this one's pods to give connections back
@@ -30,7 +30,7 @@ def name_of(view: ServerView) -> str:
 def budgeted(server: ServerView) -> tuple[InvalidSpec, Membership]:
     """The answer to a pool that names the host of a PostgresServer: the connections of that host have a budget."""
     message = (
-        f"this host and port are those of PostgresServer {name_of(server)}, whose connections have a budget. "
+        f"This host and port are those of PostgresServer {name_of(server)}, whose connections have a budget. "
         f"Replace backend.host by backend.serverRef: {{name: {server.name}, namespace: {server.namespace}}}."
     )
     return _refused(name_of(server), Reason.SERVER_IS_BUDGETED, message)

@@ -13,8 +13,8 @@ from pgbouncer_operator.api.postgres_server import Allocation, PostgresServer, R
 from pgbouncer_operator.reconcile.cache.views import ServerView
 from pgbouncer_operator.reconcile.server import limits
 from pgbouncer_operator.reconcile.server.limits import LimitsReading
-from pgbouncer_operator.reconcile.wording import counted
 from pgbouncer_operator.sizing.allocation import Allocations
+from pgbouncer_operator.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ def _conditions(
         return [_condition(ConditionType.READY, ConditionStatus.TRUE, Reason.SHARED, message), *beside]
     names = ", ".join(shared.refused[:5]) + (" and others" if len(shared.refused) > 5 else "")
     message += (
-        f" These pools do not fit with what they need at least, or bring from another server: {names}. Raise "
-        "connections.max or the share of their namespace."
+        f" Pools that do not fit: {names}. Each needs more than is left, or still holds connections at another server. "
+        "Raise connections.max or the share of their namespace."
     )
     return [
         _condition(ConditionType.READY, ConditionStatus.TRUE, Reason.SHARED, message),

@@ -9,8 +9,8 @@ from pgbouncer_operator.reconcile.budget.size import PoolSize
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
 from pgbouncer_operator.reconcile.memory import MeasuredDemand
 from pgbouncer_operator.reconcile.observed import Observed
-from pgbouncer_operator.reconcile.wording import counted
 from pgbouncer_operator.sizing import demand
+from pgbouncer_operator.wording import counted
 
 SPARE = 5  # connections that are too few to advise saving them
 CROWDED = 0.9  # of clients.maxPerPod
@@ -134,9 +134,9 @@ def _clients_may_outgrow(observed: Observed) -> str:
     if need <= connections.most:
         return ""
     return (
-        f"The client workloads may grow to {counted(clients.most, 'replica')}, which need {need} connections at "
-        f"{per_client} each; serverConnections.max is {connections.most}. Raise it, or lower maxReplicas of their "
-        "autoscaler."
+        f"The client workloads may grow to {counted(clients.most, 'replica')}, for which {need} connections are "
+        f"needed, {per_client} each; serverConnections.max is {connections.most}. Raise it, or lower maxReplicas of "
+        "their autoscaler."
     )
 
 

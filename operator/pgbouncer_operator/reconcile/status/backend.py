@@ -31,18 +31,20 @@ def backend_reachable(observed: Observed, decided: Decided) -> Condition:
             reason = reason_of_agent(state.backend.reason, Reason.BACKEND_UNREACHABLE)
             return condition(kind, FALSE, reason, f"{state.backend.message} (pod {pod.name})")
     if any(state.backend.ok for _, state in settled or answering):
-        return _reachable(observed.spec)
+        return _reachable(observed)
     if before and observed.pause and not observed.pause.expired:
         return before  # nobody can log in during a pause, which is no news about the server
     return condition(kind, UNKNOWN, Reason.PENDING, "No pod has tried to log in yet.")
 
 
-def _reachable(pool: ConnectionPool) -> Condition:
+def _reachable(observed: Observed) -> Condition:
     kind = ConditionType.BACKEND_REACHABLE
-    if sign := pooler(pool):
+    if sign := pooler(observed.spec):
+        member = observed.membership
+        where = f"host and port of PostgresServer {member.server}" if member else "backend.host and backend.port"
         message = (
             f"A login to PostgreSQL works, but {sign} looks like another pooler: the direct URL would not be direct. "
-            "Set backend.host and backend.port to the server itself."
+            f"Set {where} to the server itself."
         )
         return condition(kind, TRUE, Reason.BACKEND_IS_POOLER, message)
     return condition(kind, TRUE, Reason.REACHABLE, "A login to PostgreSQL works.")

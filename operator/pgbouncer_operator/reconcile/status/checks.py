@@ -16,9 +16,9 @@ from pgbouncer_operator.reconcile.rollout.delivery import follows
 from pgbouncer_operator.reconcile.rollout.template import automatic, image, newer, progress, rolls
 from pgbouncer_operator.reconcile.rollout.verdict import REFUSALS, unchanged
 from pgbouncer_operator.reconcile.status.decided import Decided
-from pgbouncer_operator.reconcile.wording import counted
 from pgbouncer_operator.sizing.fit import Fit
 from pgbouncer_operator.sizing.ledger import kept
+from pgbouncer_operator.wording import counted
 
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 # Reasons of the agent that a pool gives another name: the pool's say what is wrong with the backend.
@@ -110,10 +110,15 @@ def configuration_applied(observed: Observed, decided: Decided) -> Condition:
     if fault := _configuration_fault(observed, following):
         return condition(kind, FALSE, fault.reason, fault.message)
     silent = [pod.name for pod in observed.living if pod.ready and observed.states.get(pod.uid) is None]
+    foreign = [pod.name for pod in observed.living if pod.foreign]
+    if foreign:
+        message += f" {', '.join(foreign)}: not made by this pool. Remove the label {naming.LABEL_POOL} there."
+        return condition(kind, UNKNOWN, Reason.PODS_UNREACHABLE, message)
     if silent:
         message += f" No answer from {', '.join(silent)}: let the operator reach port {naming.AGENT_PORT} of the pods."
         return condition(kind, UNKNOWN, Reason.PODS_UNREACHABLE, message)
-    problem = next((each.message for state in _states(observed) for each in state.problems), "")
+    problems = (each for state in _states(observed) for each in state.problems)
+    problem = next((each.message for each in problems if each.reason != ProblemReason.CLIENTS_LIMITED), "")
     return condition(kind, FALSE, Reason.APPLYING_CONFIGURATION, f"{message} {problem}".rstrip())
 
 

@@ -22,7 +22,7 @@ MOVING = {
     Reason.PODS_UNREACHABLE,
     Reason.PENDING,
 }
-"""Reasons that call for a look soon. A backend that does not answer is looked at at the pace of rest."""
+"""Reasons that call for a look soon. A backend that does not answer has a pace of its own: see `next_look`."""
 
 
 def report(observed: Observed, decided: Decided, phases: Phases) -> Plan:

@@ -38,6 +38,7 @@ def der(pem: str) -> bytes:
         (block(der(CERTIFICATE) + der(PRIVATE)), ""),
         (CERTIFICATE.replace("-----END", "xyzzy!\n-----END"), ""),
         ("", ""),
+        (f"-----BEGIN CERTIFICATE-----\n\n-----END CERTIFICATE-----\n{CERTIFICATE}", CERTIFICATE),
     ],
 )
 def test_only_certificates_are_copied(text: str, copied: str) -> None:

@@ -167,8 +167,8 @@ def test_what_was_told_stands_through_a_restart_until_enough_is_seen(reason: str
          {"ClientsNotFound": "Not found in this namespace: Deployment webb. "
           "Create what is missing, or correct clients.workloads."}),
         ("an autoscaler that may go beyond", ClientReplicas(5, 5, 30, 1),
-         {"ClientsMayOutgrow": "The client workloads may grow to 30 replicas, which need 60 connections at 2 each; "
-          "serverConnections.max is 20. Raise it, or lower maxReplicas of their autoscaler."}),
+         {"ClientsMayOutgrow": "The client workloads may grow to 30 replicas, for which 60 connections are needed, "
+          "2 each; serverConnections.max is 20. Raise it, or lower maxReplicas of their autoscaler."}),
         ("one that may not", ClientReplicas(5, 5, 10, 1), {}),
     ],
 )  # fmt: skip

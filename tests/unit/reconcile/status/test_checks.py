@@ -1,5 +1,6 @@
 """Single questions about a look at a pool."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,3 +76,21 @@ def test_a_pod_that_accepts_fewer_clients_than_wanted_is_named_beside_the_applie
     status, reason, message = condition(observed, ConditionType.CONFIGURATION_APPLIED)
     assert (status, reason) == ("True", "Applied")
     assert message.endswith(" Fewer clients: a pod accepts 950 clients, not 2000: raise the hard limit.")
+
+
+def test_a_limit_of_clients_does_not_hide_why_a_pod_does_not_follow() -> None:
+    limited = {"reason": "ClientsLimited", "message": "a pod accepts 950 clients"}
+    cause = {"reason": "ReloadFailed", "message": "PgBouncer did not reload"}
+    observed = saying(healthy(), "a", digest="before", problems=[limited, cause])
+    message = condition(observed, ConditionType.CONFIGURATION_APPLIED)[2]
+    assert message.endswith(" PgBouncer did not reload")
+
+
+def test_a_pod_of_another_controller_is_named_with_the_label_to_remove() -> None:
+    """The operator never asks it, so a NetworkPolicy is not the cause."""
+    observed = healthy()
+    pods = tuple(replace(pod, foreign=pod.uid == "a") for pod in observed.pods)
+    observed = replace(observed, pods=pods, states={**observed.states, "a": None})
+    status, reason, message = condition(observed, ConditionType.CONFIGURATION_APPLIED)
+    assert (status, reason) == ("Unknown", "PodsUnreachable")
+    assert "shop-a: not made by this pool. Remove the label pgbouncer-operator.io/pool there." in message
