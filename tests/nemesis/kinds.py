@@ -99,6 +99,9 @@ BROKEN: Mapping[str, str] = {
 }
 """Kinds that break a promise today, and the fault that is known. They are left out of the campaign and run apart."""
 
+FROM_REST: Mapping[str, str] = {"operator-absent": ABSENT, "hang-leader": ABSENT, "kill-leader": ABSENT}
+"""Kinds that break a promise today when pods still leave from the event before. The campaign waits for rest first."""
+
 
 def table() -> str:
     """The kinds for the documentation, without those that break a promise today."""
