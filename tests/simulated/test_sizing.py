@@ -125,7 +125,7 @@ async def test_what_does_not_fit_is_clamped_and_told(world: Cluster, unused_tcp_
         await world.until_ready("shop")
         await world.until(lambda: granted(world) == 60, "all there is, and no more")
         assert status(world)["recommendation"]["reason"] == "AtLimit"
-        assert "80 replicas, which need 160 connections" in advised(world)["ClientsMayOutgrow"]
+        assert "80 replicas, for which 160 connections are needed" in advised(world)["ClientsMayOutgrow"]
 
 
 async def test_an_autoscaler_that_has_decided_is_believed_before_its_target_follows(
