@@ -242,14 +242,19 @@ def test_a_pgbouncer_that_was_restarted_is_verified_again(pod: Pod, postgres: Po
     assert shown(pod, "query_timeout") == "9"
 
 
-def test_a_probe_knows_a_hung_pgbouncer(pod: Pod, postgres: Postgres) -> None:
+def test_both_probes_know_a_hung_pgbouncer(pod: Pod, postgres: Postgres) -> None:
     pod.start()
     pod.runs(intent(postgres))
-    assert pod.script("probe", str(pod.run), str(pod.port)).wait(30) == 0
     assert pod.pgbouncer is not None
+    scripts = {"probe": (), "liveness": (str(pod.pgbouncer.pid),)}
+
+    def codes() -> dict[str, int]:
+        return {name: pod.script(name, str(pod.run), str(pod.port), *more).wait(30) for name, more in scripts.items()}
+
+    assert codes() == {"probe": 0, "liveness": 0}
     os.kill(pod.pgbouncer.pid, signal.SIGSTOP)
     try:
-        assert pod.script("probe", str(pod.run), str(pod.port)).wait(30) == 1
+        assert codes() == {"probe": 1, "liveness": 1}
     finally:
         os.kill(pod.pgbouncer.pid, signal.SIGCONT)
-    assert pod.script("probe", str(pod.run), str(pod.port)).wait(30) == 0
+    assert codes() == {"probe": 0, "liveness": 0}

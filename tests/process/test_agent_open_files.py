@@ -39,6 +39,12 @@ def answers(pod: Pod) -> bool:
     return pod.script("probe", str(pod.run), str(pod.port)).wait(20) == 0
 
 
+def lives(pod: Pod) -> bool:
+    """Whether the liveness probe of the pgbouncer container succeeds."""
+    assert pod.pgbouncer is not None
+    return pod.script("liveness", str(pod.run), str(pod.port), str(pod.pgbouncer.pid)).wait(20) == 0
+
+
 def test_a_low_soft_limit_is_raised_and_clients_beyond_it_are_served(pod: Pod) -> None:
     started(pod, f"{FILES}:20000")
     with clients(pod, FILES) as connected:
@@ -67,12 +73,13 @@ def test_where_the_hard_limit_is_low_clients_are_limited_and_console_and_probe_s
 
 def test_connections_that_say_nothing_end_at_client_login_timeout_and_cost_no_client_its_session(pod: Pod) -> None:
     """They count as clients only once they have named themselves, so no limit of clients keeps them out."""
-    started(pod, f"{FILES}:{FILES}", client_login_timeout=3)
+    started(pod, f"{FILES}:{FILES}", client_login_timeout=8)
     with clients(pod, 1) as (client,), contextlib.ExitStack() as stack:
         for _ in range(FILES):
             silent = stack.enter_context(socket.create_connection(("127.0.0.1", pod.port), 5))
             silent.sendall(b"\0")
         eventually("they hold every file", lambda: reasons(pod) >= {"ConsoleUnreachable"})
+        assert (answers(pod), lives(pod)) == (False, True)
         assert client.execute("select 1").fetchone() == (1,)
         eventually("all of them are closed", lambda: answers(pod) and "ConsoleUnreachable" not in reasons(pod), 30)
         assert client.execute("select 1").fetchone() == (1,)

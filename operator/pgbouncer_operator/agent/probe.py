@@ -1,4 +1,4 @@
-"""Readiness and liveness of the pgbouncer container: a login to the console over TCP. Exit 0 when it answers.
+"""Readiness of the pgbouncer container: a login to the console over TCP. Exit 0 when it answers.
 
 A login fails when the process hangs; a TCP connection alone would not, since the kernel accepts it. A login to the
 console works when PostgreSQL is down and when max_client_conn is reached.

@@ -160,6 +160,7 @@ def _agent(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
 
 def _pgbouncer(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
     probe = {"exec": {"command": [PYTHON, "-IS", f"{PACKAGE}/agent/probe.py"]}}
+    liveness = [PYTHON, "-IS", f"{PACKAGE}/agent/liveness.py"]
     drain = pool.spec.drain
     program = [naming.PGBOUNCER_BINARY, f"{naming.RUN_DIR}/pgbouncer.ini"]
     drain_command = [PYTHON, "-IS", f"{PACKAGE}/agent/drain.py"]
@@ -172,16 +173,17 @@ def _pgbouncer(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
         "command": [PYTHON, "-IS", f"{PACKAGE}/agent/start.py", naming.RUN_DIR, *program],
         "ports": [{"name": naming.PORT_NAME_PGBOUNCER, "containerPort": naming.PGBOUNCER_PORT, "protocol": "TCP"}],
         "lifecycle": {"preStop": {"exec": {"command": drain_command}}},
-        "startupProbe": {**probe, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 60},
+        # Every second, so that a new pod serves at once. A slow node may take minutes to start a probe.
+        "startupProbe": {**probe, "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 300},
         # Every 10 s, because starting a probe costs the node CPU. A PgBouncer that hangs is unready within 20 s.
         "readinessProbe": {**probe, "periodSeconds": 10, "timeoutSeconds": 3, "failureThreshold": 2},
-        # A PgBouncer that hangs cannot drain, so its grace period is short.
+        # kubelet counts a probe that takes too long as failed, so a starved node may end a PgBouncer that serves.
+        # So the times are long, and the pod's own grace period lets it drain.
         "livenessProbe": {
-            **probe,
-            "periodSeconds": 20,
-            "timeoutSeconds": 5,
-            "failureThreshold": 3,
-            "terminationGracePeriodSeconds": 5,
+            "exec": {"command": liveness},
+            "periodSeconds": 30,
+            "timeoutSeconds": 30,
+            "failureThreshold": 6,
         },
         "resources": pool.spec.pod.resources.wire(),
         "securityContext": _security(),

@@ -114,7 +114,7 @@ def test_a_login_that_fails_says_why(said: bytes, words: str) -> None:
         wire.Session(Canned(said)).login("pgbouncer", "pgbouncer")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["wire", "start", "drain", "probe", "supervisor"])
+@pytest.mark.parametrize("name", ["wire", "start", "drain", "probe", "liveness", "supervisor"])
 def test_scripts_import_the_standard_library_and_their_sibling_only(name: str) -> None:
     imported = set()
     for node in ast.walk(ast.parse((AGENT / f"{name}.py").read_text())):

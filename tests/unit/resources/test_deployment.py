@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.agent.liveness import ANSWER_SECONDS, WINDOW_SECONDS
 from pgbouncer_operator.api.connection_pool import ConnectionPool, parse
 from pgbouncer_operator.protocol.intent import Intent
 from pgbouncer_operator.resources.deployment import Platform
@@ -55,6 +56,14 @@ def test_the_drain_gets_its_deadlines_and_kubelet_waits_for_all_of_them() -> Non
     command = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
     assert command[-6:] == ["--endpoint-delay", "5", "--timeout", "30", "--transaction", "7"]
     assert spec["terminationGracePeriodSeconds"] == 5 + 30 + 7 + 10
+
+
+def test_liveness_is_slow_to_fail_and_what_it_ends_may_drain() -> None:
+    probe = pod()["containers"][0]["livenessProbe"]
+    assert probe["exec"]["command"][-1].endswith("/agent/liveness.py")
+    assert probe["periodSeconds"] * probe["failureThreshold"] == 180
+    assert probe["timeoutSeconds"] > WINDOW_SECONDS + 2 * ANSWER_SECONDS
+    assert "terminationGracePeriodSeconds" not in probe  # the pod's holds
 
 
 def test_every_user_is_mounted_where_the_intent_says_and_may_be_missing() -> None:
