@@ -97,7 +97,14 @@ class _Pools(Collector):
         advised = GaugeMetricFamily(
             "pgbouncer_operator_pool_advice", "1 while status gives this advice.", labels=[*labels, "reason"]
         )
+        old = GaugeMetricFamily(
+            "pgbouncer_operator_pool_pods_without_fixes",
+            "Pods that lack security fixes of the operator's pod template.",
+            labels=labels,
+        )
         for namespace, name, status in self._metrics.statuses():
+            if status.get("podsWithoutFixes") is not None:
+                old.add_metric([namespace, name], status["podsWithoutFixes"])
             connections = (status.get("serverConnections") or {}).get("size")
             if connections is not None:
                 size.add_metric([namespace, name], connections)
@@ -106,7 +113,7 @@ class _Pools(Collector):
                 recommended.add_metric([namespace, name, recommendation["reason"]], recommendation["value"])
             for each in status.get("advice") or ():
                 advised.add_metric([namespace, name, each["reason"]], 1)
-        return size, recommended, advised
+        return size, recommended, advised, old
 
 
 class _Servers(Collector):

@@ -31,6 +31,8 @@ ANNOTATION_APPLIED = f"{GROUP}/applied"
 ANNOTATION_TEMPLATE = f"{GROUP}/template"
 # On the pod template: hash of the settings that PgBouncer reads only at its start, so that a change rolls the pods.
 ANNOTATION_RESTART = f"{GROUP}/restart"
+# On the pod template: its version. On a ConnectionPool, written by users: the least version that its pods should have.
+ANNOTATION_TEMPLATE_VERSION = f"{GROUP}/template-version"
 # On pods. The agent reads them through the downward API.
 ANNOTATION_CONFIG = f"{GROUP}/config"
 ANNOTATION_POKE = f"{GROUP}/poke"

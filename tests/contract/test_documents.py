@@ -24,6 +24,7 @@ from pgbouncer_operator.pgbouncer import parameters
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources.connection_secret import connection_secret, connection_secrets
 from pgbouncer_operator.resources.login import Login
+from pgbouncer_operator.resources.template_version import VERSION
 
 # What a block of this language is held against.
 LANGUAGES = {
@@ -242,3 +243,8 @@ def test_every_setting_shown_may_be_set(name: str) -> None:
     row = parameters.lookup(name)
     assert row is not None
     assert row.audience is parameters.Audience.USER
+
+
+def test_the_upgrade_page_names_the_present_version_of_the_pod_template() -> None:
+    page = (DOCS / "how-to" / "upgrade.md").read_text(encoding="utf-8")
+    assert f"{naming.ANNOTATION_TEMPLATE_VERSION}={VERSION}\n" in page

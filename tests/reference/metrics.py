@@ -26,6 +26,7 @@ UNITS = {
 OF_PROCESS = "process_"  # the client library's own, which another system than Linux does not have
 _ONE_OF_STATUS = {
     "serverConnections": {"size": 1},
+    "podsWithoutFixes": 1,
     "recommendation": {"value": 1, "reason": "Enough"},
     "advice": [{"reason": "Idle"}],
     "limits": {"maxConnections": 1, "reserved": 1},

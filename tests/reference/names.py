@@ -32,6 +32,14 @@ ANNOTATIONS = {
         "the operator",
         "Hash of the settings that PgBouncer reads only when it starts. A new value rolls the pods.",
     ),
+    "ANNOTATION_TEMPLATE_VERSION": (
+        "ConnectionPool, pod template",
+        "you on the pool, the operator on the template",
+        (
+            "Version of the pod template, which grows with security fixes. On a pool: pods of an older version are "
+            "replaced."
+        ),
+    ),
     "ANNOTATION_CONFIG": ("pod", "the operator", "Hash of the configuration that the pod is to run."),
     "ANNOTATION_POKE": (
         "pod",

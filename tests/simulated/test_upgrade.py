@@ -8,7 +8,10 @@ import pytest
 from tests.simulated.operators import Cluster, cluster, pool
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.kube.resources import CONNECTION_POOLS, DEPLOYMENTS
+from pgbouncer_operator.kube.resources import CONNECTION_POOLS, DEPLOYMENTS, PODS
+from pgbouncer_operator.reconcile.rollout.template import AT_ONCE
+from pgbouncer_operator.resources import deployment
+from pgbouncer_operator.resources.template_version import VERSION
 
 KEY = ("default", naming.deployment("shop"))
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
@@ -79,6 +82,49 @@ async def test_a_newer_operator_rolls_the_pods_where_the_user_lets_it(
         await world.settled()
         assert world.pool("shop")["status"]["lastChange"]["how"] == "Roll"
         assert world.condition("shop", "UpdateAvailable")["status"] == "False"
+
+
+async def test_pools_without_security_fixes_roll_when_their_user_says_so_and_a_few_at_a_time(
+    world: Cluster, unused_tcp_port_factory: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["a", "b", "c", "d", "e"]
+
+    def ask(body: Any) -> None:
+        body["metadata"].setdefault("annotations", {})[naming.ANNOTATION_TEMPLATE_VERSION] = str(VERSION)
+
+    def replaced() -> list[str]:
+        """The pools whose Deployment has the new template."""
+        found = [world.api.get(DEPLOYMENTS, "default", naming.deployment(name)) for name in names]
+        annotations = [each["spec"]["template"]["metadata"]["annotations"] for each in found]
+        versions = [each[naming.ANNOTATION_TEMPLATE_VERSION] for each in annotations]
+        return [name for name, version in zip(names, versions, strict=True) if version == str(VERSION)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deployment, "VERSION", 0)
+        async with world.operator(unused_tcp_port_factory()):
+            for name in names:
+                world.api.create(pool(name, replicas=1))
+            await world.until_ready(*names)
+            await world.settled()
+    async with world.operator(unused_tcp_port_factory(), identity="second"):
+        await world.until(
+            lambda: all(world.condition(name, "UpdateAvailable").get("reason") == "SecurityUpdate" for name in names),
+            "every pool says what its pods lack",
+        )
+        await world.settled()
+        assert replaced() == []
+        world.agents.node.ready_at_once = False
+        for name in names:
+            world.api.edit(CONNECTION_POOLS, ("default", name), ask)
+        await world.until(lambda: len(replaced()) == AT_ONCE, "the first pools roll")
+        await world.settled()
+        assert replaced() == ["a", "b", "c"], "their new pods are not ready yet, so the others wait"
+        world.agents.node.ready_at_once = True
+        for each in world.api.find(PODS):
+            world.agents.node.ready("default", each["metadata"]["name"])
+        await world.until(lambda: replaced() == names, "the others follow")
+        await world.until_ready(*names)
+        assert all(world.pool(name)["status"]["podsWithoutFixes"] == 0 for name in names)
 
 
 async def test_a_restart_that_a_user_asked_for_happens_and_is_not_taken_back(

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     FLOWING = "Flowing"
     PAUSED = "Paused"
     UPDATE_AVAILABLE = "UpdateAvailable"
+    SECURITY_UPDATE = "SecurityUpdate"
     # Under way, or not known yet.
     PENDING = "Pending"
     WAITING_FOR_PODS = "WaitingForPods"
@@ -113,6 +114,7 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.FLOWING: "Nothing to do: queries reach the server.",
         Reason.PAUSED: "Set spec.traffic to Flowing when you are done; after pauseTimeoutSeconds it flows by itself.",
         Reason.UPDATE_AVAILABLE: "Set spec.upgradePolicy to Automatic, or wait for the next change that replaces pods.",
+        Reason.SECURITY_UPDATE: "Run the command that the message names: it replaces pods that lack security fixes.",
         Reason.PENDING: "Wait a moment; if it stays, check that the operator runs and watches this namespace.",
         Reason.WAITING_FOR_PODS: "Wait; if it stays, `kubectl describe pod` says what a pod lacks: image, room, quota.",
         Reason.APPLYING_CONFIGURATION: "Wait: the pods are loading the new configuration one after the other.",

@@ -129,6 +129,8 @@ class PoolStatus(Model):
     """Pods that run or start now; terminating ones are not counted. The scale subresource reads it."""
     ready_replicas: Count | None = None
     """Pods that are ready to serve."""
+    pods_without_fixes: Count | None = None
+    """Pods that lack security fixes of the operator's pod template."""
     selector: LongText | None = None
     """Label selector of the pool's pods, for the scale subresource."""
     endpoint: Annotated[str, StringConstraints(max_length=320)] | None = None

@@ -117,6 +117,8 @@ class Observation:
     """UIDs of pods, of the ledger or of this observation, whose objects have disappeared after they ended."""
     intervals: Intervals = NORMAL
     """How long to wait before something is done."""
+    turn: bool = True
+    """Whether few enough pools replace old pods for this one to do so, where its user asks for it."""
 
     @property
     def unix(self) -> int:
@@ -166,6 +168,7 @@ class Observation:
             self.clients,
             self.membership,
             self.former,
+            self.turn,
             self.memory.demand and self.memory.demand.fingerprint,
         )
 

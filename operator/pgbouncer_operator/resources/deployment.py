@@ -13,6 +13,7 @@ from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.pgbouncer import parameters
 from pgbouncer_operator.pgbouncer.parameter import ChangeClass
 from pgbouncer_operator.resources.pod_volumes import agent_mounts, volumes
+from pgbouncer_operator.resources.template_version import VERSION
 from pgbouncer_operator.sizing.fit import Fit
 
 PYTHON = "/usr/bin/python3"
@@ -121,6 +122,7 @@ def _template(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
             "kubectl.kubernetes.io/default-container": naming.CONTAINER_PGBOUNCER,
             **(pod.annotations or {}),
             naming.ANNOTATION_RESTART: _hash(_restart_settings(pool)),
+            naming.ANNOTATION_TEMPLATE_VERSION: str(VERSION),
         },
     }
     return {"metadata": metadata, "spec": spec}

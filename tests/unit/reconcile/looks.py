@@ -21,6 +21,7 @@ from pgbouncer_operator.reconcile.steps import Plan, Step
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import Desired, desired, dress
 from pgbouncer_operator.resources.grants import grants_config_map
+from pgbouncer_operator.resources.template_version import VERSION
 
 PLATFORM = Platform("pool:1", "IfNotPresent", 5)
 SPEC: dict[str, Any] = {
@@ -55,7 +56,8 @@ def live(body: dict[str, Any], uid: str = "child-uid", posted: bool = False) -> 
 
 def pod(uid: str, digest: str, **changes: Any) -> PodView:
     made = PodView(
-        "web", f"shop-{uid}", uid, 4, "shop", "198.18.0.5", False, True, False, digest, f"{SEQ}--0", "", True, ""
+        "web", f"shop-{uid}", uid, 4, "shop", "198.18.0.5", False, True, False, digest, f"{SEQ}--0", "", True, "",
+        template_version=VERSION,
     )  # fmt: skip
     return replace(made, **changes)
 

@@ -60,7 +60,12 @@ def _by_what_it_names(view: PoolView) -> Iterable[Hashable]:
         keys.append(_clients_in(view.namespace))
     if view.server:
         keys.append(_at(view.server))
+    if view.template_version:
+        keys.append(_WITH_VERSION)
     return keys
+
+
+_WITH_VERSION: Hashable = ("pools", "with", "template version")
 
 
 def _at(server: Key) -> Hashable:
@@ -109,6 +114,10 @@ class ClusterCache:
     def members(self, server: Key) -> tuple[PoolView, ...]:
         """The pools that refer to a PostgresServer."""
         return self.pools.find(_at(server))
+
+    def with_template_version(self) -> tuple[PoolView, ...]:
+        """The pools whose user has named the least version of the pod template."""
+        return self.pools.find(_WITH_VERSION)
 
     def put(self, view: View) -> bool:
         """Store the newest view of an object. Returns whether anything changed that matters."""

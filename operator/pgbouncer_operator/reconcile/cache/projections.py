@@ -18,6 +18,7 @@ from pgbouncer_operator.reconcile.cache.views import (
     SliceView,
 )
 from pgbouncer_operator.reconcile.cache.workloads import references
+from pgbouncer_operator.resources.template_version import version_in
 from pgbouncer_operator.sizing.allocation import Allocations, Entry
 from pgbouncer_operator.sizing.limits import ServerLimits
 
@@ -40,6 +41,7 @@ def pool(body: Body) -> PoolView:
         clients=references(body),
         server=_server(body),
         address=_address(body, "backend"),
+        template_version=version_in(metadata.get("annotations") or {}),
     )
 
 
@@ -105,6 +107,7 @@ def pod(body: Body) -> PodView:
         reconnect=annotations.get(naming.ANNOTATION_RECONNECT, ""),
         ended=ended(status),
         foreign=bool(owner) and not f"{owner}-".startswith(f"{naming.deployment(pool)}-"),
+        template_version=version_in(annotations),
     )
 
 

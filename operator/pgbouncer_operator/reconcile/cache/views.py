@@ -46,6 +46,8 @@ class PoolView:
     """Namespace and name of its PostgresServer; None without one."""
     address: str = ""
     """Host and port in one spelling (`endpoints.address`); empty without a host."""
+    template_version: int = 0
+    """The user's annotation with the least version that the pods' template should have; 0 without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,8 @@ class PodView:
     """Whether kubelet has said that it runs nothing any more."""
     foreign: bool = False
     """Whether its controller is another one than the pool's Deployment: it has the label of the pool only."""
+    template_version: int = 0
+    """The version of the template that it was made of; 0 before there were versions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """One look at a pool: at the stores, the agents and, rarely, the users' Secrets."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -40,6 +41,7 @@ from pgbouncer_operator.reconcile.pool.secrets import (
     with_new_mounts,
     written_secret,
 )
+from pgbouncer_operator.reconcile.rollout.template import AT_ONCE, behind
 from pgbouncer_operator.reconcile.server.membership import authority_body, budgeted, resolve, with_service
 from pgbouncer_operator.reconcile.specification import parsed
 from pgbouncer_operator.resources.connection_secret import connection_secrets
@@ -106,8 +108,20 @@ class Observer:
             endpoints=self.world.slices.ready(view.backend),
             clients=self.world.clients.replicas(view.namespace, view.clients),
             intervals=self.intervals,
+            turn=self._turn(view),
         )
         return replace(observation, ended=self._ended(key, observation))
+
+    def _turn(self, view: PoolView) -> bool:
+        """Whether this pool may replace old pods: of the pools that should, few come before it by name."""
+        if not behind(view, self.world.pods.find((view.namespace, view.name))):
+            return True
+        due = (
+            (each.namespace, each.name)
+            for each in self.world.with_template_version()
+            if not each.deleting and behind(each, self.world.pods.find((each.namespace, each.name)))
+        )
+        return (view.namespace, view.name) in itertools.islice(due, AT_ONCE)
 
     def _ended(self, key: Key, observed: Observation) -> frozenset[str]:
         """UIDs of pods that have ended, of all pods in the ledger or in this look."""

@@ -1,12 +1,20 @@
-"""When pods are replaced: for another spec at once, for another operator's template as upgradePolicy says. Pure."""
+"""When pods are replaced: for another spec at once, for another operator's template as the user says. Pure.
 
+The user says so by upgradePolicy for every template, or by an annotation for the pods of old versions.
+"""
+
+from collections.abc import Iterable
 from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.spec import UpgradePolicy
-from pgbouncer_operator.reconcile.cache.views import ChildView, DeploymentProgress
+from pgbouncer_operator.reconcile.cache.views import ChildView, DeploymentProgress, PodView, PoolView
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.resources.desired import Desired
+from pgbouncer_operator.resources.template_version import VERSION
+
+AT_ONCE = 3
+"""Pools that replace old pods at the same time: where a replacement gets stuck, the others wait."""
 
 
 def progress(observed: Observed, wanted: Desired) -> DeploymentProgress | None:
@@ -19,8 +27,19 @@ def rolls(observed: Observed, wanted: Desired) -> bool:
     """Whether the pods are to be replaced by pods of another template."""
     standing = progress(observed, wanted)
     return standing is not None and (
-        standing.rolls_for(_ours(wanted)) or (automatic(observed) and newer(standing, wanted))
+        standing.rolls_for(_ours(wanted)) or (_lets_newer(observed) and newer(standing, wanted))
     )
+
+
+def lacking(observed: Observed) -> tuple[PodView, ...]:
+    """The pods that lack security fixes of this operator's template."""
+    return tuple(pod for pod in observed.living if not pod.foreign and pod.template_version < VERSION)
+
+
+def behind(pool: PoolView, pods: Iterable[PodView]) -> bool:
+    """Whether the pool's user wants pods of a version that some of these pods have not."""
+    least = min(pool.template_version, VERSION)
+    return any(pod.template_version < least and not (pod.terminating or pod.finished or pod.foreign) for pod in pods)
 
 
 def respecified(observed: Observed, wanted: Desired) -> bool:
@@ -48,6 +67,11 @@ def newer(standing: DeploymentProgress, wanted: Desired) -> bool:
     """Whether another operator, or one with other settings, makes another template of the same spec."""
     ours = _ours(wanted)
     return standing.template != ours and not standing.rolls_for(ours)
+
+
+def _lets_newer(observed: Observed) -> bool:
+    """Whether another operator's template may replace the pods now."""
+    return automatic(observed) or (observed.turn and behind(observed.view, observed.pods))
 
 
 def automatic(observed: Observed) -> bool:

@@ -13,7 +13,7 @@ from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.observed import Observed, ObservedInvalid
 from pgbouncer_operator.reconcile.rollout.delivery import follows
-from pgbouncer_operator.reconcile.rollout.template import automatic, image, newer, progress, rolls
+from pgbouncer_operator.reconcile.rollout.template import progress, rolls
 from pgbouncer_operator.reconcile.rollout.verdict import REFUSALS, unchanged
 from pgbouncer_operator.reconcile.status.decided import Decided
 from pgbouncer_operator.sizing.fit import Fit
@@ -186,21 +186,6 @@ def paused(observed: Observed, decided: Decided) -> Condition:  # noqa: ARG001
         end = datetime.fromtimestamp(pause.until, UTC).strftime("%H:%M:%S")
         return condition(kind, TRUE, Reason.PAUSED, f"{message}, until {end} UTC at the latest.")
     return condition(kind, FALSE, Reason.PAUSING, f"{message}; the others wait for running transactions to end.")
-
-
-def update_available(observed: Observed, decided: Decided) -> Condition:
-    """Does this operator make the pods of the same spec another way?"""
-    kind, child = ConditionType.UPDATE_AVAILABLE, observed.child(decided.wanted.deployment)
-    if child is None or child.rollout is None or not newer(child.rollout, decided.wanted):
-        return condition(kind, FALSE, Reason.UP_TO_DATE, "The pods have the image and template of this operator.")
-    before, after = image(child.unpack()), image(decided.wanted.deployment)
-    what = "another pod template" if before == after else f"image {after} instead of {before}"
-    when = (
-        "The pods are replaced as soon as there is room."
-        if automatic(observed)
-        else "The next change that replaces pods brings it; upgradePolicy: Automatic brings it now."
-    )
-    return condition(kind, TRUE, Reason.UPDATE_AVAILABLE, f"This operator has {what}. {when}")
 
 
 # Causes that the summaries are made of.

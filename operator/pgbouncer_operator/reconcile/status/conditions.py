@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pgbouncer_operator.api.conditions import Condition, ConditionType, Reason
 from pgbouncer_operator.reconcile.observed import Observed, ObservedInvalid
-from pgbouncer_operator.reconcile.status import backend, checks
+from pgbouncer_operator.reconcile.status import backend, checks, update
 from pgbouncer_operator.reconcile.status.checks import FALSE, TRUE, Cause, condition
 from pgbouncer_operator.reconcile.status.decided import Decided
 
@@ -25,7 +25,7 @@ REQUIRED: tuple[Check, ...] = (
 
 OTHER: tuple[Check, ...] = (
     checks.paused,
-    checks.update_available,
+    update.update_available,
 )
 """Ready does not depend on these."""
 

@@ -19,7 +19,7 @@ from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.memory import Missing
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.rollout.delivery import follows
-from pgbouncer_operator.reconcile.rollout.template import image
+from pgbouncer_operator.reconcile.rollout.template import image, lacking
 from pgbouncer_operator.reconcile.status.advice import advice
 from pgbouncer_operator.reconcile.status.decided import Decided
 from pgbouncer_operator.resources.connection_secret import connection_secrets
@@ -39,6 +39,7 @@ def with_figures(status: PoolStatus, observed: Observed, decided: Decided) -> Po
         update={
             "replicas": len(observed.living),
             "ready_replicas": ready,
+            "pods_without_fixes": len(lacking(observed)),
             "selector": f"{naming.LABEL_POOL}={name}",
             "endpoint": f"{host}:{spec.service.port}",
             "binding": _binding(observed.spec, secrets),

@@ -78,6 +78,7 @@ def _facts(status: PoolStatus, sized: bool) -> PoolStatus:
         update={
             "clients": None,
             "replicas": None,
+            "pods_without_fixes": None,
             "conditions": tuple(each.model_copy(update={"message": ""}) for each in status.conditions or ()),
             "configuration": status.configuration and Configuration(hash=status.configuration.hash),
             "server_connections": servers

@@ -10,8 +10,10 @@ from pgbouncer_operator.api.conditions import ConditionType
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pause import Pause
 from pgbouncer_operator.reconcile.rollout.last_change import track
+from pgbouncer_operator.reconcile.rollout.template import rolls
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import desired
+from pgbouncer_operator.resources.template_version import VERSION, version_in
 
 NEWER = Platform("pool:2", "IfNotPresent", 5)
 OTHER_POLICY = Platform("pool:1", "Always", 5)
@@ -134,3 +136,61 @@ def test_a_roll_that_is_stuck_names_the_new_pods_trouble_and_the_old_ones_go_on(
     assert condition(observed, ConditionType.READY)[1] == "WaitingForPods"
     assert "shop-n: container pgbouncer: CrashLoopBackOff" in condition(observed, ConditionType.READY)[2]
     assert condition(observed, ConditionType.BACKEND_REACHABLE)[0] == "True"
+
+
+def before_versions(observed: Observed, *uids: str) -> Observed:
+    """The same with these pods, or all, made by an operator that had no versions, and an older Deployment."""
+    pods = tuple(replace(each, template_version=0) if not uids or each.uid in uids else each for each in observed.pods)
+    child = observed.children[DEPLOYMENT]
+    assert child.rollout is not None
+    rollout = replace(child.rollout, template=child.rollout.template.partition(".")[0] + ".older")
+    return replace(observed, pods=pods, children={**observed.children, DEPLOYMENT: replace(child, rollout=rollout)})
+
+
+def wanting(observed: Observed, version: int) -> Observed:
+    """The same with a user who asks for pods of this version at least."""
+    return replace(observed, view=replace(observed.view, template_version=version))
+
+
+DEPLOYMENT = ("Deployment", "shop-pgbouncer")
+COMMAND = f"kubectl annotate connectionpool shop -n web --overwrite pgbouncer-operator.io/template-version={VERSION}"
+
+
+def test_pods_without_security_fixes_are_named_and_nothing_rolls_by_itself() -> None:
+    observed = before_versions(healthy(), "b")
+    made = decide(observed)
+    assert writes(made) == []
+    assert not rolls(observed, desired(observed.spec, PLATFORM))
+    status, reason, message = condition(observed, ConditionType.UPDATE_AVAILABLE)
+    assert (status, reason) == ("True", "SecurityUpdate")
+    assert message.startswith("Security: 1 of 2 pods lack fixes (unknown logins are refused")
+    assert message.endswith(f": shop-b. To replace them: {COMMAND}")
+    assert told(made)["podsWithoutFixes"] == 1
+    assert condition(observed, ConditionType.READY)[0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("version", "turn", "expected", "words"),
+    [
+        (VERSION, True, True, "They are replaced in turn."),
+        (VERSION + 7, True, True, "They are replaced in turn."),
+        (VERSION, False, False, "They are replaced when fewer than 3 other pools replace theirs."),
+        (0, True, False, COMMAND),
+    ],
+)
+def test_the_users_version_replaces_older_pods_when_it_is_the_pools_turn(
+    version: int, turn: bool, expected: bool, words: str
+) -> None:
+    observed = replace(wanting(before_versions(healthy()), version), turn=turn)
+    assert rolls(observed, desired(observed.spec, PLATFORM)) is expected
+    assert condition(observed, ConditionType.UPDATE_AVAILABLE)[2].endswith(words)
+
+
+def test_a_version_that_every_pod_has_rolls_nothing_at_a_later_upgrade() -> None:
+    observed = wanting(settled(healthy()), VERSION)
+    assert not rolls(observed, desired(observed.spec, NEWER))
+
+
+@pytest.mark.parametrize("text", ["", "one", "-1", "1.0", "²", "9" * 4000, 7, None])
+def test_a_version_that_cannot_be_read_is_none(text: object) -> None:
+    assert version_in({"pgbouncer-operator.io/template-version": text}) == 0
