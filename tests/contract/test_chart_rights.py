@@ -23,7 +23,7 @@ OPERATOR = {
     "apps/replicasets": {"list", "watch"},
     "autoscaling/horizontalpodautoscalers": {"list", "watch"},
     "secrets": {"get", "create", "update", "delete"},
-    "pods": {"list", "watch"},
+    "pods": {"get", "list", "watch"},
     "pods/status": {"patch"},
     "discovery.k8s.io/endpointslices": {"list", "watch"},
     "events": {"create", "patch"},

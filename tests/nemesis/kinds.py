@@ -89,7 +89,6 @@ BROKEN: Mapping[str, str] = {
     "delete-replica-sets": AT_ONCE,
     "delete-pods": AT_ONCE,
     "evict-only-pod": AT_ONCE,
-    "remove-label": "issue 14, line 3: a pod that loses its label",
     "shorten-grace": "issue 14, line 6: a shortened grace period",
     "operator-absent-in-roll": ABSENT,
     "operator-absent-in-eviction": ABSENT,

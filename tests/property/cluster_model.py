@@ -23,7 +23,7 @@ from pgbouncer_operator.protocol.grants import Grants, GrantsError
 from pgbouncer_operator.reconcile.budget.ledger import ledger
 from pgbouncer_operator.reconcile.cache import projections
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
-from pgbouncer_operator.reconcile.memory import Memory, Refusal, SecretsRead
+from pgbouncer_operator.reconcile.memory import LostPod, Memory, Presence, Refusal, SecretsRead
 from pgbouncer_operator.reconcile.observed import Credentials, Observation, Observed, WrittenSecret, with_spec
 from pgbouncer_operator.reconcile.pause import pause
 from pgbouncer_operator.reconcile.specification import read
@@ -68,6 +68,7 @@ class Cluster:
     clients: ClientReplicas | None = None
     ended: set[str] = field(default_factory=set)
     lost: list[tuple[Pod, float]] = field(default_factory=list)
+    missed: dict[str, LostPod] = field(default_factory=dict)
 
     def new_version(self) -> str:
         self.version += 1
@@ -97,13 +98,18 @@ class Cluster:
             pause(spec, config_map, today), self.clients,
             ended=frozenset(self.ended),
         )  # fmt: skip
-        observed = with_spec(common, spec)
+        observed = with_spec(replace(common, lost=self._asked_for(common)), spec)
         if not secrets:
             return observed
         found = {key[1]: self._written(body) for key, body in self.objects.items() if key[0] == "Secret"}
         login = Credentials({user.name: Login("app", CANARY) for user in spec.spec.users}, "v1")
         observed = replace(observed, credentials=login, secrets=found)
         return observed.remember(reading=SecretsRead(self.now, "", None, {}))
+
+    def _asked_for(self, common: Observation) -> Mapping[str, LostPod]:
+        lost = common.charged_lost - common.ended
+        self.missed = {uid: self.missed.get(uid, LostPod("", Presence.GONE, self.now)) for uid in lost}
+        return self.missed
 
     def _written(self, body: Body) -> WrittenSecret:
         metadata = body["metadata"]
@@ -132,6 +138,7 @@ class Cluster:
         self.memory = memory if steps is None else Memory()
         if steps is not None:
             self.ended.clear()
+            self.missed.clear()
 
     def _perform(self, step: Step) -> Refusal | None:
         body = copy.deepcopy(dict(step.body))
@@ -285,8 +292,8 @@ class Cluster:
     def relief(self) -> float | None:
         """The time at which the ledger's next tombstone goes."""
         body = self._ours("ConfigMap", naming.grants_config_map(self.pool["metadata"]["name"]))
-        due = relief(Grants.from_json(body["data"][naming.GRANTS_KEY])) if body is not None else None
-        return None if due is None else float(due - EPOCH)
+        pods = Grants.from_json(body["data"][naming.GRANTS_KEY]).pods.values() if body is not None else ()
+        return min((float(relief(each) - EPOCH) for each in pods if each.gone), default=None)
 
     def secret(self, name: str) -> dict[str, str]:
         """A connection Secret's keys, decoded."""

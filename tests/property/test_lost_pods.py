@@ -67,7 +67,7 @@ def at_once(patch: pytest.MonkeyPatch) -> None:
 
 def too_early(patch: pytest.MonkeyPatch) -> None:
     honest = ledger._lost
-    patch.setattr(ledger, "_lost", lambda grants, pods, limits: honest(grants, pods, replace(limits, outlives=5)))
+    patch.setattr(ledger, "_lost", lambda *now: honest(*now[:2], replace(now[2], outlives=5, lasting=frozenset())))
 
 
 @pytest.mark.parametrize("plant", [at_once, too_early])

@@ -1,15 +1,22 @@
-"""A pod that is deleted by force, while its PgBouncer and its sessions may go on."""
+"""A pod that is deleted by force or loses its label, while its PgBouncer and its sessions may go on."""
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.simulated.agents import Agent
+from tests.simulated.apiserver import faults
+from tests.simulated.apiserver.faults import Fault
 from tests.simulated.apiserver.records import Object
-from tests.simulated.operators import Cluster, cluster, pool
+from tests.simulated.operators import Cluster, cluster, highest, pool
 from tests.simulated.test_postgres_server import allocated, member, server
 
-from pgbouncer_operator import naming
+from pgbouncer_operator import app, naming
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, PODS
 from pgbouncer_operator.reconcile.intervals import Intervals
 
@@ -148,3 +155,93 @@ async def test_a_pool_says_what_a_pod_without_a_grant_waits_for(
             "status says so",
         )
         await world.until(lambda: held(world) == MOST, "its successor has all")
+
+
+def unlabel(world: Cluster) -> Agent:
+    """Somebody removes the pool's label of one pod. Its ReplicaSet lets it go; it serves its clients on."""
+    orphan = world.agents.of("default", "shop")[0]
+
+    def edit(body: Any) -> None:
+        del body["metadata"]["labels"][naming.LABEL_POOL]
+        del body["metadata"]["ownerReferences"]
+
+    world.api.edit(PODS, orphan.key, edit)
+    return orphan
+
+
+async def test_a_pod_that_loses_its_label_is_charged_while_it_exists_and_the_status_names_it(
+    world: Cluster, unused_tcp_port: int
+) -> None:
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool(serverConnections={"max": MOST}))
+        await world.until_ready("shop")
+        await world.until(lambda: held(world) == MOST, "all is given")
+        orphan = unlabel(world)
+        name = orphan.key[1]
+        async with highest(lambda: held(world) + orphan.cap) as most:
+            await world.until(
+                lambda: name in world.condition("shop", "WithinBudget").get("message", ""), "status names it"
+            )
+            await asyncio.sleep(2.0 * SHORT)
+            assert entry(world, orphan.uid), "it is charged after the time of a tombstone"
+    async with world.operator(unused_tcp_port, identity="second"):
+        async with highest(lambda: held(world) + orphan.cap) as most_of_second:
+            await asyncio.sleep(2.0 * SHORT)
+            assert entry(world, orphan.uid), "it is charged by an operator that has never seen its label"
+        assert max(most + most_of_second) <= MOST
+        world.api.delete(PODS, orphan.key, gracePeriodSeconds=0)
+        await world.until(lambda: entry(world, orphan.uid) is None and held(world) == MOST, "the others have all")
+        await world.until(
+            lambda: name not in world.condition("shop", "WithinBudget").get("message", ""), "nothing is left to say"
+        )
+
+
+async def test_a_pod_that_cannot_be_asked_for_stays_charged(world: Cluster, unused_tcp_port: int) -> None:
+    world.api.faults.add(Fault(faults.Answer(403), "get", "pods", times=None))
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool(serverConnections={"max": MOST}))
+        await world.until_ready("shop")
+        await world.until(lambda: held(world) == MOST, "all is given")
+        uid, _ = vanish(world)
+        await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
+        await asyncio.sleep(2.0 * SHORT)
+        assert entry(world, uid)
+        assert "Let the operator get pods" in world.condition("shop", "WithinBudget")["message"]
+
+
+async def test_a_pod_without_its_label_keeps_the_share_of_its_deleted_pool(
+    world: Cluster, unused_tcp_port: int
+) -> None:
+    world.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
+    async with world.operator(unused_tcp_port):
+        world.api.create(server(MOST))
+        world.api.create(member("shop", MOST))
+        await world.until_ready("shop")
+        await world.until(lambda: held(world) == MOST, "all is given")
+        orphan = unlabel(world)
+        await world.until(lambda: (entry(world, orphan.uid) or {}).get("gone"), "a tombstone")
+        world.api.delete(CONNECTION_POOLS, ("default", "shop"))
+        world.api.create(member("next", MOST))
+        await world.until(lambda: not world.agents.of("default", "shop"), "no other pod is left")
+        await asyncio.sleep(2.0 * SHORT)
+        assert allocated(world)["shop"] == MOST
+        world.api.delete(PODS, orphan.key, gracePeriodSeconds=0)
+        await world.until(lambda: "shop" not in allocated(world), "the deleted pool's share is free")
+        await world.until_ready("next")
+
+
+async def test_a_leader_whose_clock_is_ahead_drops_no_tombstone_early(
+    world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool(serverConnections={"max": MOST}))
+        await world.until_ready("shop")
+        await world.until(lambda: held(world) == MOST, "all is given")
+        uid, _ = vanish(world)
+        await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
+    monkeypatch.setattr(app, "_stamp", lambda: (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    began = time.monotonic()
+    async with world.operator(unused_tcp_port, identity="second"):
+        await world.until(lambda: entry(world, uid) is None, "it is dropped in time")
+        assert time.monotonic() - began >= SHORT
+        await world.until(lambda: held(world) == MOST, "the others have all")

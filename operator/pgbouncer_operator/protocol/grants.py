@@ -27,6 +27,8 @@ class Grant:
     """The highest cap that the pod may still use: it falls to `cap` when the pod has confirmed `seq`."""
     gone: int = 0
     """When the pod's object was first missed while the pod may still run, in Unix seconds; 0 while it exists."""
+    pod: str = ""
+    """The pod's name, by which the operator asks for it once it is missed; empty while unknown. Agents ignore it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +128,11 @@ def _grant(document: Document) -> Grant:
         seq=document.integer("seq", 0),
         high=document.integer("high", 0),
         gone=document.optional_integer("gone", 0) or 0,
+        pod=document.optional_text("pod") or "",
     )
 
 
-def _written(grant: Grant) -> dict[str, int]:
-    document = {"cap": grant.cap, "seq": grant.seq, "high": grant.high}
-    return document | {"gone": grant.gone} if grant.gone else document
+def _written(grant: Grant) -> dict[str, int | str]:
+    document: dict[str, int | str] = {"cap": grant.cap, "seq": grant.seq, "high": grant.high}
+    document |= {"gone": grant.gone} if grant.gone else {}
+    return document | {"pod": grant.pod} if grant.pod else document

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.status import How
@@ -10,6 +11,47 @@ from pgbouncer_operator.sizing.demand import CALM, Decision, SizingState
 
 ChildKey = tuple[str, str]  # kind, name
 IDLE = 3600.0  # seconds without any use
+ASK_AGAIN = 5.0  # seconds until the API server is asked again for a lost pod that exists, or after a failed read
+
+
+class Presence(StrEnum):
+    """Whether the object of a pod exists that the watch of pods no longer brings."""
+
+    EXISTS = "exists"
+    ENDED = "ended"  # it exists, and kubelet has said that it runs nothing any more
+    GONE = "gone"
+    UNKNOWN = "unknown"  # the read failed
+
+
+@dataclass(frozen=True, slots=True)
+class LostPod:
+    """A pod of a ledger that the watch of pods no longer brings, as the API server answered for it."""
+
+    name: str
+    """Its name; empty while unknown."""
+    presence: Presence
+    """Whether it exists."""
+    at: float
+    """When that was read, in monotonic seconds. For a pod that is gone this is the first such answer."""
+    error: str = ""
+    """Why the read failed; empty when it did not."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer is final."""
+        return self.presence in {Presence.GONE, Presence.ENDED}
+
+    def left(self, now: float, sessions: int) -> float:
+        """Seconds until the next news: until its sessions are over, or until it is asked for again.
+
+        0 or less once its sessions are over by this process's own clock. now: monotonic seconds. sessions: seconds for
+        which PostgreSQL may count sessions of a pod that is gone.
+        """
+        if self.presence is Presence.ENDED:
+            return 0.0
+        if self.presence is Presence.GONE:
+            return self.at + sessions - now
+        return max(self.at + ASK_AGAIN - now, 0.1)
 
 
 @dataclass(frozen=True, slots=True)

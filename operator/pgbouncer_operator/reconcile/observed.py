@@ -14,7 +14,7 @@ from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache.views import ChildView, PodView, PoolView
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
 from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
-from pgbouncer_operator.reconcile.memory import ChildKey, Memory, Missing
+from pgbouncer_operator.reconcile.memory import ChildKey, LostPod, Memory, Missing, Presence
 from pgbouncer_operator.reconcile.pause import Pause
 from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.allocation import Entry
@@ -115,6 +115,8 @@ class Observation:
     """
     ended: frozenset[str] = frozenset()
     """UIDs of pods, of the ledger or of this observation, whose objects have disappeared after they ended."""
+    lost: Mapping[str, LostPod] = field(default_factory=dict)
+    """By UID, pods of the ledger that are neither observed nor known to have ended."""
     intervals: Intervals = NORMAL
     """How long to wait before something is done."""
     turn: bool = True
@@ -134,6 +136,22 @@ class Observation:
     def leaving(self) -> tuple[PodView, ...]:
         """Pods that drain, or that may still run although their phase is Failed."""
         return tuple(pod for pod in self.pods if (pod.terminating or pod.finished) and not pod.ended)
+
+    @property
+    def charged_lost(self) -> frozenset[str]:
+        """UIDs of the ledger's pods whose sessions may not be over, as far as this process has observed for itself.
+
+        The time in a tombstone comes from the clock of whoever wrote it, which may be wrong.
+        """
+        uids = self.ledger.grants.pods if self.ledger else ()
+        over = {uid for uid, each in self.lost.items() if each.left(self.now, self.intervals.sessions) <= 0}
+        return frozenset(uids) - {pod.uid for pod in self.pods} - over
+
+    @property
+    def unlabelled(self) -> tuple[tuple[str, LostPod], ...]:
+        """UID and answer of the lost pods that are not known to be gone, by name."""
+        found = (item for item in self.lost.items() if item[1].presence in {Presence.EXISTS, Presence.UNKNOWN})
+        return tuple(sorted(found, key=lambda item: item[1].name))
 
     @property
     def missing(self) -> Missing | None:

@@ -44,6 +44,8 @@ class PodUse:
     """Whether the pod is known to run nothing, whether or not its object still exists."""
     gone: int = 0
     """See Grant."""
+    name: str = ""
+    """The pod's name; empty for one whose object is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class LedgerTerms:
     """Unix seconds."""
     outlives: int = OUTLIVES
     """Seconds for which PostgreSQL may count the sessions of a lost pod."""
+    lasting: frozenset[str] = frozenset()
+    """UIDs of lost pods that are charged whatever time their tombstones have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> Rou
     unserved = any(pod.gone and not held[pod.uid].cap for pod in pods)  # it may still run and wait
     static = 0 if waiting or unserved else limits.static
     origin = (limits.server, limits.allocation)
-    after = Grants(seq, static, held, dict(sorted(peers.items())), peers_seq, *origin)
+    after = Grants(seq, static, _named(grants, held, pods), dict(sorted(peers.items())), peers_seq, *origin)
     urgent = _urgent(grants.peers, pods) or _awaited(grants, after, limits)
     return Round(_written(grants, after, urgent), sum(map(_charge, held.values())), waiting)
 
@@ -134,9 +138,9 @@ def kept(grants: Grants) -> int:
     return sum(_charge(each) for each in grants.pods.values() if each.gone)
 
 
-def relief(grants: Grants, outlives: int = OUTLIVES) -> int | None:
-    """When the next tombstone expires, in Unix seconds; None where there is none."""
-    return min((each.gone + outlives + 1 for each in grants.pods.values() if each.gone), default=None)
+def relief(tombstone: Grant, outlives: int = OUTLIVES) -> int:
+    """When the tombstone expires by the time that it names, in Unix seconds."""
+    return tombstone.gone + outlives + 1
 
 
 def _lost(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> list[PodUse]:
@@ -150,8 +154,14 @@ def _lost(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> list[P
     return [
         PodUse(uid, terminating=True, gone=gone)
         for uid, gone in missed.items()
-        if uid not in existing and limits.now - gone <= limits.outlives
+        if uid not in existing and (uid in limits.lasting or limits.now - gone <= limits.outlives)
     ]
+
+
+def _named(grants: Grants, held: Mapping[str, Grant], pods: Sequence[PodUse]) -> dict[str, Grant]:
+    """The grants with the names of their pods."""
+    names = {uid: each.pod for uid, each in grants.pods.items()} | {pod.uid: pod.name for pod in pods if pod.name}
+    return {uid: replace(each, pod=names.get(uid, "")) for uid, each in held.items()}
 
 
 def _available(held: Mapping[str, Grant], pods: Sequence[PodUse], size: int) -> int:

@@ -98,7 +98,15 @@ class Node:
             elif "deletionTimestamp" in metadata and self.gone_at_once:
                 self._todo.append(lambda: self._end((namespace, name)))
             self._todo.append(lambda: self._settle((namespace, deployment)))
+        elif kind.resource is PODS and change.type == "MODIFIED":
+            self._let_go(namespace, name)
         self._work()
+
+    def _let_go(self, namespace: str, name: str) -> None:
+        """A pod without an owner is no Deployment's any more."""
+        for key, ages in self._pods_of.items():
+            if key[0] == namespace and ages.pop(name, None) is not None:
+                self._todo.append(lambda key=key: self._settle(key))  # type: ignore[misc]
 
     def _work(self) -> None:
         if self._working:

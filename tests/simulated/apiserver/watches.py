@@ -115,13 +115,21 @@ class Watches:
 
 
 def _seen(change: Change, question: Question) -> bytes | None:
-    """The change as this watcher sees it: entering the selection is ADDED, leaving it DELETED."""
+    """The change as this watcher sees it: entering the selection is ADDED, leaving it DELETED with the former content.
+
+    So does the API server: https://github.com/kubernetes/apiserver/blob/master/pkg/storage/cacher/cache_watcher.go
+    """
     if question.namespace not in ("", change.body["metadata"].get("namespace", "")):
         return None
     now = change.type != "DELETED" and question.selector(change.body)
     before = change.before is not None and question.selector(change.before)
     if not now and not before:
         return None
+    if not now and change.type != "DELETED" and change.before is not None:
+        version = change.body["metadata"]["resourceVersion"]
+        return _line(
+            "DELETED", {**change.before, "metadata": {**change.before["metadata"], "resourceVersion": version}}
+        )
     return _line("MODIFIED" if now and before else "ADDED" if now else "DELETED", change.body)
 
 

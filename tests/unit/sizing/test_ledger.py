@@ -96,12 +96,12 @@ def test_a_pod_that_is_gone_without_a_sign_of_its_end_is_charged_for_as_long_as_
     missed = allocate(before, [follows("a", 10, 5)], limits(slots=1))
     assert missed.grants.pods["b"] == Grant(10, 5, 10, gone=NOW)
     assert (missed.grants.seq, missed.charged, kept(missed.grants)) == (6, 20, 10)
-    assert relief(missed.grants) == NOW + OUTLIVES + 1
+    assert relief(next(each for each in missed.grants.pods.values() if each.gone)) == NOW + OUTLIVES + 1
     later = allocate(missed.grants, [follows("a", 10, 6)], limits(slots=1, now=NOW + OUTLIVES))
     assert later.grants is missed.grants
     over = allocate(missed.grants, [follows("a", 10, 6)], limits(slots=1, now=NOW + OUTLIVES + 1))
     assert caps(over) == {"a": 20}
-    assert (kept(over.grants), relief(over.grants)) == (0, None)
+    assert kept(over.grants) == 0
 
 
 def test_the_successor_of_a_lost_pod_starts_on_what_the_others_give_back_before_its_sessions_are_over() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.reconcile.cache.views import PodView
+from pgbouncer_operator.reconcile.memory import Presence
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.rollout.template import progress, rolls
 from pgbouncer_operator.resources.desired import Desired
@@ -48,6 +49,7 @@ def decide(observed: Observed, wanted: Desired, size: int) -> Capacity:
 def _terms(observed: Observed, fit: Fit, size: int, slots: int) -> LedgerTerms:
     """What the pods' caps have to respect."""
     terms = LedgerTerms(size, fit.floor, slots, fit.static, now=observed.unix, outlives=observed.intervals.sessions)
+    terms = replace(terms, lasting=observed.charged_lost)
     if observed.membership is None or observed.membership.entry is None:
         return terms
     entry = observed.membership.entry
@@ -60,12 +62,13 @@ def _uses(observed: Observed) -> list[PodUse]:
     uses = []
     for pod in (*observed.living, *observed.leaving):
         leaving = pod.terminating or pod.finished
-        use = PodUse(pod.uid, leaving, address=pod.address, serves=pod.ready, expected=_expected(pod))
+        use = PodUse(pod.uid, leaving, address=pod.address, serves=pod.ready, expected=_expected(pod), name=pod.name)
         state = observed.states.get(pod.uid)
         if state is not None and (state.cap or not pod.ready):  # an agent that has just started confirms nothing
             use = replace(use, seq=state.seq, cap=state.cap, open=state.open)
         uses.append(use)
     ended = observed.ended | {pod.uid for pod in observed.pods if pod.ended}
+    ended |= {uid for uid, each in observed.lost.items() if each.presence is Presence.ENDED}
     return [*uses, *(PodUse(uid, terminating=True, ended=True) for uid in sorted(ended))]
 
 

@@ -96,10 +96,8 @@ class ClusterCache:
     """PostgresServers."""
     ended: dict[Key, set[str]] = field(default_factory=dict)
     """By pool, UIDs of pods that are known to have ended before their objects disappeared."""
-    lost: dict[Key, int] = field(default_factory=dict)
-    """By pool with an allocation, how many pods disappeared while they may still have run. The server's reconcile
-    forgets them.
-    """
+    lost: dict[Key, dict[str, str]] = field(default_factory=dict)
+    """By pool, names by UID of the pods that disappeared while they may still have run."""
 
     @property
     def synced(self) -> bool:
@@ -154,8 +152,23 @@ class ClusterCache:
             return
         if view.ended or not view.placed:
             self.ended.setdefault(key, set()).add(view.uid)
-        elif self.servers.of_pool(key):
-            self.lost[key] = self.lost.get(key, 0) + 1
+        else:
+            self.lost.setdefault(key, {})[view.uid] = view.name
+
+    def lost_of(self, key: Key, uids: Container[str] | None) -> Mapping[str, str]:
+        """Names by UID of the pool's lost pods that are among `uids`. The others are of no more use and are forgotten.
+
+        uids: None while there is no ledger that says which pods matter; then all stay if a server charges the pool.
+        """
+        names = self.lost.get(key, {})
+        if uids is None:
+            uids = names if self.servers.of_pool(key) else ()
+        kept = {uid: name for uid, name in names.items() if uid in uids}
+        if kept:
+            self.lost[key] = kept
+        else:
+            self.lost.pop(key, None)
+        return kept
 
     def ended_of(self, key: Key, uids: Container[str]) -> frozenset[str]:
         """The pool's ended pods that are among `uids`. The others are of no more use and are forgotten."""

@@ -3,8 +3,8 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.access import AuthQuery, User
@@ -18,7 +18,8 @@ from pgbouncer_operator.reconcile.cache.cluster import ClusterCache
 from pgbouncer_operator.reconcile.cache.keys import Key
 from pgbouncer_operator.reconcile.cache.views import ChildView, PoolView
 from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
-from pgbouncer_operator.reconcile.memory import ChildKey, Memory, Missing, SecretsRead
+from pgbouncer_operator.reconcile.lost_pods import LostPods
+from pgbouncer_operator.reconcile.memory import ChildKey, LostPod, Memory, Missing, SecretsRead
 from pgbouncer_operator.reconcile.observed import (
     Credentials,
     Membership,
@@ -63,12 +64,14 @@ class Observer:
     read_secrets: bool
     """Whether the operator may read Secrets. Without that right it writes no connection Secrets."""
     intervals: Intervals = NORMAL
+    lost: LostPods = field(default_factory=LostPods)
 
     async def look(self, key: Key, memory: Memory) -> Observed | ObservedInvalid | None:
         """Everything that a reconcile needs; None when there is no such pool. Raises ApiError when a read fails."""
         view = self.world.pools.get(key)
         if view is None:
             self.world.ended.pop(key, None)
+            self.world.lost_of(key, None)
             return None
         await self.world.servers.know_claims(self.kube, view, self.clock())
         spec, member = self._resolved(view)
@@ -110,7 +113,17 @@ class Observer:
             intervals=self.intervals,
             turn=self._turn(view),
         )
-        return replace(observation, ended=self._ended(key, observation))
+        observation = replace(observation, ended=self._ended(key, observation))
+        return replace(observation, lost=await self._lost(key, observation))
+
+    async def _lost(self, key: Key, observed: Observation) -> Mapping[str, LostPod]:
+        """The pods of the ledger that are neither in this look nor known to have ended, each asked for by its name."""
+        grants = observed.ledger.grants.pods if observed.ledger else {}
+        intact = observed.ledger is not None and observed.ledger.resource_version and not observed.ledger.spoiled
+        last_names = self.world.lost_of(key, grants if intact else None)
+        known = {pod.uid for pod in observed.pods} | observed.ended
+        names = {uid: each.pod or last_names.get(uid, "") for uid, each in grants.items() if uid not in known}
+        return await self.lost.ask(self.kube, key, names, observed.now)
 
     def _turn(self, view: PoolView) -> bool:
         """Whether this pool may replace old pods: of the pools that should, few come before it by name."""

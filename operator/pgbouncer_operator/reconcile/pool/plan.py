@@ -5,7 +5,7 @@ One observation always gives the same plan, and once a plan is applied in full t
 
 from dataclasses import replace
 
-from pgbouncer_operator.protocol.grants import Grants
+from pgbouncer_operator.protocol.grants import Grant, Grants
 from pgbouncer_operator.reconcile.budget.server_change import decide
 from pgbouncer_operator.reconcile.budget.size import pool_size
 from pgbouncer_operator.reconcile.cache import endpoints
@@ -103,12 +103,21 @@ def _permitted(observed: Observed, steps: list[Step]) -> tuple[Step, ...]:
     return tuple(step for step in steps if step.key not in refused)
 
 
+def _seconds_charged(observed: Observed, uid: str, grant: Grant) -> float:
+    """Seconds until the tombstone may go, or until its pod is asked for again."""
+    by_ledger = float(max(1, relief(grant, observed.intervals.sessions) - observed.unix))
+    lost = observed.lost.get(uid)
+    if lost is None:
+        return by_ledger
+    left = lost.left(observed.now, observed.intervals.sessions)
+    return max(by_ledger, left) if lost.over else left
+
+
 def _in_time(observed: Observed, grants: Grants, reported: Plan) -> Plan:
     """The plan with an earlier next look where the pause ends, a tombstone ends, or pods have yet to obey."""
     pausing = look_again(observed.pause, (observed.states.get(pod.uid) for pod in observed.living))
-    due = relief(grants, observed.intervals.sessions)
-    tombstones = None if due is None else float(max(1, due - observed.unix))
-    times = [each for each in (pausing, membership.look_again(observed), tombstones) if each is not None]
+    tombstones = [_seconds_charged(observed, uid, each) for uid, each in grants.pods.items() if each.gone]
+    times = [each for each in (pausing, membership.look_again(observed), *tombstones) if each is not None]
     if not times:
         return reported
     return replace(reported, at_rest=False, requeue_after=min(*times, reported.requeue_after or times[0]))

@@ -1,6 +1,6 @@
 """Reconciles PostgresServers, and says which servers a change of a pool concerns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pgbouncer_operator import naming
@@ -14,6 +14,8 @@ from pgbouncer_operator.reconcile.cache.cluster import ClusterCache
 from pgbouncer_operator.reconcile.cache.keys import Key, ServerKey
 from pgbouncer_operator.reconcile.cache.views import ChildView, PoolView, ServerView
 from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
+from pgbouncer_operator.reconcile.lost_pods import LostPods
+from pgbouncer_operator.reconcile.memory import LostPod
 from pgbouncer_operator.reconcile.server import allocate, status
 from pgbouncer_operator.reconcile.server.allocate import MemberPool, PoolHolding, PoolNeeds
 from pgbouncer_operator.reconcile.server.limits_poller import LimitsPoller
@@ -71,8 +73,10 @@ class ServerReconciler:
     """What pools need, by pool."""
     _supplies: dict[Key, _Supply] = field(default_factory=dict)
     """What pools hold, by pool."""
-    _lost: dict[Key, tuple[int, float]] = field(default_factory=dict)
-    """By pool, how many pods disappeared while they may still have run, and since when (monotonic seconds)."""
+    _lost: dict[Key, Mapping[str, LostPod]] = field(default_factory=dict)
+    """By pool without other pods, by UID, the pods that disappeared while they may still have run."""
+    _lost_pods: LostPods = field(default_factory=LostPods)
+    """Asks for them."""
     _down: set[Key] = field(default_factory=set)
     """Pools that do not reach their server."""
     _told: dict[Key, str | None] = field(default_factory=dict)
@@ -92,6 +96,7 @@ class ServerReconciler:
             heard = ServerReadings(problem, self.readings.latest(server, self._authority(view)))
             server = self._heard(view, server, heard)
             members = await self._members(view, server)
+            await self._ask_for_lost(view)
             again = self._again(heard, members)
             view = self.world.servers.store.get(key.plain) or view  # after awaiting: the newest
             view = replace(view, limits=_limits(view, heard))
@@ -195,15 +200,22 @@ class ServerReconciler:
     def _emptied(self, view: ServerView) -> frozenset[str]:
         """The pools with an allocation that can hold no connection any more, as `namespace/name`."""
         server = ServerKey(view.namespace, view.name)
-        keys = [key for key in map(_key, view.allocations.entries) if not self._remembered(key)]
-        return frozenset("/".join(key) for key in keys if self._vacant(key, server))
+        keys = [key for key in map(_key, view.allocations.entries) if self._vacant(key, server)]
+        return frozenset("/".join(key) for key in keys if not self._remembered(key))
+
+    async def _ask_for_lost(self, view: ServerView) -> None:
+        """Ask for lost pods of pools that have no other pod. The ledger of a deleted pool no longer charges them."""
+        server = ServerKey(view.namespace, view.name)
+        for key in map(_key, view.allocations.entries):
+            names = self.world.lost.get(key)
+            if names and self._vacant(key, server):
+                self._lost[key] = await self._lost_pods.ask(self.kube, key, names, self.clock())
 
     def _remembered(self, key: Key) -> bool:
-        """Whether a pod of the pool may have left sessions behind. The ledger of a deleted pool no longer says so."""
-        pods = self.world.lost.get(key, 0)
-        if self._lost.get(key, (0, 0.0))[0] != pods:
-            self._lost[key] = (pods, self.clock())
-        if pods and self.clock() - self._lost[key][1] <= self.intervals.sessions:
+        """Whether a lost pod of the pool may still exist, or may have left sessions behind."""
+        now, sessions, answers = self.clock(), self.intervals.sessions, self._lost.get(key, {})
+        names = self.world.lost.get(key, {})
+        if not all(uid in answers and answers[uid].left(now, sessions) <= 0 for uid in names):
             return True
         self.world.lost.pop(key, None)
         self._lost.pop(key, None)

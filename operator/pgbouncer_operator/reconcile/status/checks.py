@@ -16,6 +16,7 @@ from pgbouncer_operator.reconcile.rollout.delivery import follows
 from pgbouncer_operator.reconcile.rollout.template import progress, rolls
 from pgbouncer_operator.reconcile.rollout.verdict import REFUSALS, unchanged
 from pgbouncer_operator.reconcile.status.decided import Decided
+from pgbouncer_operator.reconcile.status.unlabelled import unlabelled
 from pgbouncer_operator.sizing.fit import Fit
 from pgbouncer_operator.sizing.ledger import kept
 from pgbouncer_operator.wording import counted
@@ -47,7 +48,12 @@ def condition(kind: ConditionType, status: ConditionStatus, reason: Reason, mess
 
 
 def within_budget(observed: Observed, decided: Decided) -> Condition:
-    """Do the wanted pods fit into what the pool, and its server, allow?"""
+    """Do the wanted pods fit into what the pool, and its server, allow? Names lost pods that are charged, too."""
+    found = _within_budget(observed, decided)
+    return found.model_copy(update={"message": found.message + unlabelled(observed, decided)})
+
+
+def _within_budget(observed: Observed, decided: Decided) -> Condition:
     kind, fit, member = ConditionType.WITHIN_BUDGET, decided.wanted.fit, observed.membership
     allocation, namespace = decided.size.allocation, observed.view.namespace
     if member is None or allocation is None:

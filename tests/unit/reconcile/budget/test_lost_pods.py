@@ -3,17 +3,19 @@
 from dataclasses import replace
 from typing import Any, cast
 
+import pytest
 from tests.unit.reconcile.looks import condition, decide, healthy, pod, pool, settled
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import ConditionType
-from pgbouncer_operator.kube import resources
+from pgbouncer_operator.kube import errors, resources
 from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
-from pgbouncer_operator.protocol.grants import Grants
+from pgbouncer_operator.protocol.grants import Grant, Grants
 from pgbouncer_operator.reconcile.cache import projections, views
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache, project
-from pgbouncer_operator.reconcile.memory import Memory
+from pgbouncer_operator.reconcile.lost_pods import LostPods
+from pgbouncer_operator.reconcile.memory import ASK_AGAIN, LostPod, Memory, Presence
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.pool.agents import Agents
 from pgbouncer_operator.reconcile.pool.observe import Observer
@@ -128,16 +130,105 @@ async def test_a_pod_that_ends_in_the_first_look_at_it_gets_no_entry_that_nobody
     assert not world.ended
 
 
-def test_a_server_remembers_each_lost_pod_for_as_long_as_the_first() -> None:
+def test_a_server_remembers_each_lost_pod_for_as_long_as_its_sessions_may_last() -> None:
     now, world = [0.0], ClusterCache()
     servers = ServerReconciler(cast(Kube, None), world, lambda: now[0], lambda: "", cast(LimitsPoller, None))
     assert not servers._remembered(POOL)
-    world.lost[POOL] = 1
+    world.lost[POOL] = {"a": "shop-a"}
+    assert servers._remembered(POOL), "nobody has asked for it yet"
+    servers._lost[POOL] = {"a": LostPod("shop-a", Presence.GONE, 0.0)}
     assert servers._remembered(POOL)
-    now[0], world.lost[POOL] = OUTLIVES - 1.0, 2
-    assert servers._remembered(POOL)
-    now[0] += OUTLIVES
+    now[0] = OUTLIVES - 1.0
+    world.lost[POOL]["b"] = "shop-b"
+    servers._lost[POOL] = {**servers._lost[POOL], "b": LostPod("shop-b", Presence.EXISTS, now[0])}
+    now[0] += 1000.0
+    assert servers._remembered(POOL), "it exists"
+    servers._lost[POOL] = {**servers._lost[POOL], "b": LostPod("shop-b", Presence.GONE, now[0])}
+    now[0] += OUTLIVES - 0.1
     assert servers._remembered(POOL)
     now[0] += 0.1
     assert not servers._remembered(POOL)
     assert (world.lost, servers._lost) == ({}, {})
+
+
+class Answers:
+    """An API server that has one pod, or fails."""
+
+    def __init__(self, uid: str = "", error: errors.ApiError | None = None, **state: Any) -> None:
+        self.uid, self.error, self.state, self.reads = uid, error, state, 0
+
+    async def get(self, _: object, namespace: str, name: str) -> dict[str, Any]:
+        self.reads += 1
+        if self.error is not None:
+            raise self.error
+        if not self.uid:
+            raise errors.NotFound("none", 404)
+        return body(self.uid, **self.state)
+
+
+RUNS: dict[str, Any] = {"running": {}}
+
+
+@pytest.mark.parametrize(
+    ("api", "presence"),
+    [
+        (Answers("a", **RUNS), Presence.EXISTS),
+        (Answers("a", terminated={}), Presence.ENDED),
+        (Answers("later", **RUNS), Presence.GONE),
+        (Answers(), Presence.GONE),
+        (Answers(error=errors.Unavailable("503", 503)), Presence.UNKNOWN),
+        (Answers(error=errors.Forbidden("no right", 403)), Presence.UNKNOWN),
+    ],
+    ids=["runs", "ended", "another of its name", "gone", "no answer", "no right"],
+)
+async def test_a_lost_pod_is_asked_for_by_name_and_uid(api: Answers, presence: Presence) -> None:
+    lost, kube = LostPods(), cast(Kube, api)
+    first = await lost.ask(kube, POOL, {"a": "shop-a"}, 100.0)
+    assert first["a"].presence is presence
+    await lost.ask(kube, POOL, {"a": "shop-a"}, 101.0)
+    assert api.reads == 1
+    again = await lost.ask(kube, POOL, {"a": "shop-a"}, 100.0 + ASK_AGAIN)
+    assert api.reads == (1 if first["a"].over else 2), "what is gone does not come back"
+    assert again["a"].at == (100.0 if first["a"].over else 100.0 + ASK_AGAIN)
+
+
+def test_a_tombstone_goes_only_after_this_process_has_missed_its_pod_for_the_whole_time() -> None:
+    """The time in it may come from another machine, whose clock is wrong."""
+    observed = without(healthy(), "b")
+    assert observed.ledger is not None
+    old = {**observed.ledger.grants.pods, "b": Grant(10, 5, 10, gone=observed.unix - 3600)}
+    observed = replace(observed, ledger=replace(observed.ledger, grants=replace(observed.ledger.grants, pods=old)))
+
+    def charged_after(seconds: float, presence: Presence = Presence.GONE) -> bool:
+        lost = {"b": LostPod("shop-b", presence, observed.now - seconds)}
+        found = decide(replace(observed, lost=lost))
+        names = [each.key[1] for each in found.steps]
+        return naming.grants_config_map("shop") not in names or "b" in ledger(found).pods
+
+    assert charged_after(0.0)
+    assert charged_after(OUTLIVES - 0.1)
+    assert not charged_after(OUTLIVES)
+    assert charged_after(3600.0, Presence.EXISTS)
+    assert charged_after(3600.0, Presence.UNKNOWN)
+    assert not charged_after(0.0, Presence.ENDED)
+    assert decide(observed).requeue_after is not None
+
+
+def test_a_pod_without_its_label_is_named_with_its_charge_and_a_remedy() -> None:
+    observed = without(settled(healthy()), "b")
+    lost = {"b": LostPod("shop-b", Presence.EXISTS, observed.now)}
+    found = condition(replace(observed, lost=lost), ConditionType.WITHIN_BUDGET)
+    assert found == (
+        "True",
+        "Fits",
+        (
+            "The wanted pods fit in serverConnections.max. Pod shop-b runs without the labels "
+            f"{naming.LABEL_MANAGED_BY} and {naming.LABEL_POOL} of this pool and is charged with 10 server "
+            "connections: delete it, or give it its labels back."
+        ),
+    )
+    lost = {"b": LostPod("shop-b", Presence.UNKNOWN, observed.now, "403 Forbidden")}
+    assert (
+        "unknown whether it still exists: 403 Forbidden. Let the operator get pods."
+        in (condition(replace(observed, lost=lost), ConditionType.WITHIN_BUDGET)[2])
+    )
