@@ -13,12 +13,12 @@ import pytest
 
 import pgbouncer_operator
 from pgbouncer_operator.api.model import Model
-from pgbouncer_operator.api.pod import Resources, Toleration, TopologySpread
+from pgbouncer_operator.api.pod import Resources, SecurityContext, Toleration, TopologySpread
 from pgbouncer_operator.api.postgres_server import ServerSpec
 from pgbouncer_operator.api.spec import PoolSpec
 
 PACKAGE = Path(pgbouncer_operator.__file__).parent
-COPIED = {Resources, Toleration, TopologySpread}  # the pod gets them whole, in Kubernetes' own names
+COPIED = {Resources, SecurityContext, Toleration, TopologySpread}  # the pod gets them whole, in Kubernetes' own names
 SPECS: dict[str, type[Model]] = {"ConnectionPool": PoolSpec, "PostgresServer": ServerSpec}
 
 

@@ -67,6 +67,7 @@ class Reason(StrEnum):
     PODS_UNREACHABLE = "PodsUnreachable"
     PAUSING = "Pausing"
     # Somebody has to act.
+    PODS_REFUSED = "PodsRefused"
     CONFIGURATION_REFUSED = "ConfigurationRefused"
     CANARY_FAILED = "CanaryFailed"
     PAUSE_TIMED_OUT = "PauseTimedOut"
@@ -116,10 +117,11 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.UPDATE_AVAILABLE: "Set spec.upgradePolicy to Automatic, or wait for the next change that replaces pods.",
         Reason.SECURITY_UPDATE: "Run the command that the message names: it replaces pods that lack security fixes.",
         Reason.PENDING: "Wait a moment; if it stays, check that the operator runs and watches this namespace.",
-        Reason.WAITING_FOR_PODS: "Wait; if it stays, `kubectl describe pod` says what a pod lacks: image, room, quota.",
+        Reason.WAITING_FOR_PODS: "Wait; if it stays, `kubectl describe pod` says what a pod lacks: image, room.",
         Reason.APPLYING_CONFIGURATION: "Wait: the pods are loading the new configuration one after the other.",
         Reason.PODS_UNREACHABLE: "Let the operator reach port 9127 of the pods: check NetworkPolicies and nodes.",
         Reason.PAUSING: "Wait: running transactions end first; a long one keeps its database flowing until then.",
+        Reason.PODS_REFUSED: "Set what the message asks for in spec.pod, or ask who set the quota or policy.",
         Reason.CONFIGURATION_REFUSED: "Correct the setting that PgBouncer names; pods run the previous configuration.",
         Reason.CANARY_FAILED: "Correct spec.backend, or the server, as the message says; only one pod has tried it.",
         Reason.PAUSE_TIMED_OUT: "Set spec.traffic to Flowing; then pause again, with a longer pauseTimeoutSeconds.",

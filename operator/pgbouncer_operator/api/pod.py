@@ -44,7 +44,7 @@ class Unsatisfiable(StrEnum):
 
 
 class Resources(Model):
-    """CPU and memory of the pgbouncer container."""
+    """CPU and memory of a container."""
 
     requests: Quantities | None = None
     """What the scheduler reserves, by resource name. Default: nothing if resources is set. A change rolls the pods."""
@@ -82,12 +82,29 @@ class TopologySpread(Model):
     """Least number of domains, for DoNotSchedule. Default: 1. A change rolls the pods."""
 
 
+class SecurityContext(Model):
+    """User and groups of the pods. An id that is left out is left to the image or the platform."""
+
+    run_as_user: Annotated[Integer, Field(ge=1, le=2147483647)] | None = None
+    """uid of both containers, never root. Default: the platform's or the image's. A change rolls the pods."""
+    run_as_group: Annotated[Integer, Field(ge=0, le=2147483647)] | None = None
+    """gid of both containers. Default: the platform's or the image's. A change rolls the pods."""
+    fs_group: Annotated[Integer, Field(ge=0, le=2147483647)] | None = None
+    """gid of the mounted files. Default: the platform's or none. A change rolls the pods."""
+
+
 class Pod(Model):
     """The parts of the pool's pods that users can set."""
 
     resources: Resources = Resources(requests={"cpu": "100m", "memory": "128Mi"})
     """CPU and memory of the pgbouncer container. Default: requests of 100m and 128Mi, no limits; resources replaces
     the default as a whole. A change rolls the pods."""
+    agent_resources: Resources | None = None
+    """CPU and memory of the agent container. Default: requests of 10m and 48Mi, a limit of 128Mi of memory;
+    agentResources replaces the default as a whole. A change rolls the pods."""
+    security_context: SecurityContext | None = None
+    """User and groups of the pods; {} leaves them to the platform, such as OpenShift. Default: 65532 for all. A
+    change rolls the pods."""
     node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] | None = None
     """Labels that a node must have, at most 32. Default: any node. A change rolls the pods."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] | None = None

@@ -18,6 +18,7 @@ from pgbouncer_operator.sizing.fit import Fit
 
 PYTHON = "/usr/bin/python3"
 PACKAGE = "/opt/pgbouncer-operator/pgbouncer_operator"
+AGENT_RESOURCES = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "128Mi"}}
 MARGIN_SECONDS = 10  # for both containers to exit after the deadlines of the drain
 
 
@@ -94,13 +95,7 @@ def _template(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": grace_seconds(pool, platform),
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": naming.RUN_AS_ID,
-            "runAsGroup": naming.RUN_AS_ID,
-            "fsGroup": naming.RUN_AS_ID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": {"runAsNonRoot": True, **_ids(pool), "seccompProfile": {"type": "RuntimeDefault"}},
         # PgBouncer resolves the backend's name. With Kubernetes' default of 5, a full name takes up to 6 queries.
         "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
         "initContainers": [_agent(pool, platform)],
@@ -134,12 +129,21 @@ def grace_seconds(pool: ConnectionPool, platform: Platform) -> int:
     return platform.endpoint_delay + drain.timeout_seconds + drain.transaction_seconds + MARGIN_SECONDS
 
 
+def _ids(pool: ConnectionPool) -> dict[str, int]:
+    """User and groups of both containers, which are the same: PgBouncer's console admits its own uid."""
+    given = pool.spec.pod.security_context
+    if given is None:
+        return dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), naming.RUN_AS_ID)
+    return given.wire()
+
+
 def _security() -> dict[str, Any]:
     return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
 def _agent(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
     """The agent: a native sidecar, which starts before PgBouncer and ends after it. https://kep.k8s.io/753"""
+    resources = pool.spec.pod.agent_resources
     return {
         "name": naming.CONTAINER_AGENT,
         "image": platform.image,
@@ -154,7 +158,7 @@ def _agent(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
             "timeoutSeconds": 2,
             "failureThreshold": 86400,
         },
-        "resources": {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "128Mi"}},
+        "resources": AGENT_RESOURCES if resources is None else resources.wire(),
         "securityContext": _security(),
         "volumeMounts": agent_mounts(pool),
     }

@@ -51,6 +51,24 @@ def test_every_container_keeps_the_restricted_profile() -> None:
         }
 
 
+def test_ids_are_the_operators_the_users_or_left_to_the_platform() -> None:
+    fixed = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    ids = {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532}
+    assert pod()["securityContext"] == fixed | ids
+    assert pod(pod={"securityContext": {}})["securityContext"] == fixed
+    given = {"runAsUser": 1000770001, "runAsGroup": 0, "fsGroup": 1000770001}
+    assert pod(pod={"securityContext": given})["securityContext"] == fixed | given
+
+
+def test_the_agents_resources_are_the_operators_or_the_users() -> None:
+    default = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "128Mi"}}
+    assert pod()["initContainers"][0]["resources"] == default
+    given = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}}
+    found = pod(pod={"agentResources": given})
+    assert found["initContainers"][0]["resources"] == given
+    assert found["containers"][0]["resources"] == {"requests": {"cpu": "100m", "memory": "128Mi"}}
+
+
 def test_the_drain_gets_its_deadlines_and_kubelet_waits_for_all_of_them() -> None:
     spec = pod(drain={"timeoutSeconds": 30, "transactionSeconds": 7})
     command = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
@@ -105,6 +123,8 @@ ROLLS: dict[str, dict[str, Any]] = {
     "a CA": {"backend": {"host": "postgres", "tls": {"ca": {"secretKeyRef": {"name": "a", "key": "b"}}}}},
     "the drain": {"drain": {"timeoutSeconds": 1}},
     "the pod's shape": {"pod": {"labels": {"team": "shop"}}},
+    "the agent's resources": {"pod": {"agentResources": {"limits": {"cpu": 1}}}},
+    "ids left to the platform": {"pod": {"securityContext": {}}},
 }
 RELOADS: dict[str, dict[str, Any]] = {
     "the backend": {"backend": {"host": "other", "port": 5433}},

@@ -1,10 +1,11 @@
-"""What a Pod's status says of its containers. Pure."""
+"""What the status of a Pod says of its containers, and that of a Deployment of pods that may not be made. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
 Body = Mapping[str, Any]
 FINISHED = {"Succeeded", "Failed"}  # phases
+REFUSAL_MAX = 700  # characters; a webhook may answer with any text, and a condition's message has room for 1,024
 
 
 def ended(status: Body) -> bool:
@@ -32,4 +33,17 @@ def trouble(status: Body) -> str:
         waiting = (each.get("state") or {}).get("waiting")
         if waiting and waiting.get("reason") not in {None, "PodInitializing", "ContainerCreating"}:
             return f"container {each['name']}: {waiting['reason']}: {waiting.get('message', '')}"
+    return ""
+
+
+def refusal(status: Body) -> str:
+    """Why the API server refuses a Deployment's pods, on one line, at most REFUSAL_MAX characters; empty without one.
+
+    A quota, a LimitRange, Pod Security or a webhook refuses the pod, not the Deployment. The condition has the words:
+    https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#failed-deployment
+    """
+    for each in status.get("conditions") or ():
+        if each.get("type") == "ReplicaFailure" and each.get("status") == "True":
+            words = " ".join(str(each.get("message") or each.get("reason") or "no reason given").split())
+            return words if len(words) <= REFUSAL_MAX else words[: REFUSAL_MAX - 1] + "…"
     return ""

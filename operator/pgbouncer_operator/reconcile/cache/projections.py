@@ -8,7 +8,7 @@ from typing import Any
 from pgbouncer_operator import naming
 from pgbouncer_operator.reconcile.cache import endpoints
 from pgbouncer_operator.reconcile.cache.endpoints import Service
-from pgbouncer_operator.reconcile.cache.pod_status import FINISHED, ended, trouble
+from pgbouncer_operator.reconcile.cache.pod_status import FINISHED, ended, refusal, trouble
 from pgbouncer_operator.reconcile.cache.views import (
     ChildView,
     DeploymentProgress,
@@ -172,6 +172,7 @@ def _rollout(body: Body) -> DeploymentProgress:
         observed=int(status.get("observedGeneration", 0)) >= int(metadata.get("generation", 0)),
         updated=int(status.get("updatedReplicas", 0)),
         existing=int(status.get("replicas", 0)),
+        refusal=refusal(status),
     )
 
 

@@ -64,6 +64,8 @@ class DeploymentProgress:
     """Pods of the newest template."""
     existing: int
     """All pods."""
+    refusal: str = ""
+    """Why a pod may not be made, in the words of whoever refuses it, without line breaks; empty while pods may."""
 
     def rolls_for(self, template: str) -> bool:
         """Whether `template`, the annotation as it would be written now, has other inputs."""

@@ -210,6 +210,8 @@ def pods_not_ready(observed: Observed, decided: Decided) -> Cause | None:
     if ready >= replicas and len(observed.living) == replicas:
         return None
     message = f"{ready} of {replicas} pods are ready."
+    if len(observed.living) < replicas and (refused := pods_refused(observed, decided, message)):
+        return refused
     if len(observed.living) > replicas:
         message = f"Pods: {len(observed.living)} run, {replicas} wanted; the others have yet to stop."
     if reserved := kept(decided.capacity.round.grants):
@@ -233,7 +235,22 @@ def pods_not_replaced(observed: Observed, decided: Decided) -> Cause | None:
     message = (
         f"{done} of {decided.wanted.fit.replicas} pods have the new pod template; the others are replaced in turn."
     )
-    return Cause(Reason.WAITING_FOR_PODS, message)
+    return pods_refused(observed, decided, message) or Cause(Reason.WAITING_FOR_PODS, message)
+
+
+def refusal(observed: Observed, decided: Decided) -> str:
+    """Why the Deployment may not make its pods, in the words of whoever refuses; empty while nobody does."""
+    child = observed.child(decided.wanted.deployment)
+    return child.rollout.refusal if child is not None and child.rollout is not None else ""
+
+
+def pods_refused(observed: Observed, decided: Decided, standing: str) -> Cause | None:
+    """Who does not let the Deployment make its pods; None while nobody objects. standing: how far the pool is."""
+    words = refusal(observed, decided)
+    if not words:
+        return None
+    remedy = "Correct pod.resources, pod.agentResources or pod.securityContext, or the quota or policy named here."
+    return Cause(Reason.PODS_REFUSED, f"{standing} Kubernetes refuses more pods: {words} {remedy}")
 
 
 def spec_unusable(observed: ObservedInvalid) -> Cause:

@@ -18,6 +18,7 @@ Phases = tuple[tuple[Step, ...], ...]
 
 MOVING = {
     Reason.WAITING_FOR_PODS,
+    Reason.PODS_REFUSED,
     Reason.APPLYING_CONFIGURATION,
     Reason.PODS_UNREACHABLE,
     Reason.PENDING,

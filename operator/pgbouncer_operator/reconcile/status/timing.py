@@ -5,6 +5,7 @@ Every write is work for the API server and for everybody who watches pools, so t
 
 from pgbouncer_operator.api.status import Configuration, PoolStatus, ServerConnectionsStatus, Summary
 from pgbouncer_operator.reconcile.observed import Observation, Observed
+from pgbouncer_operator.reconcile.status.checks import refusal
 from pgbouncer_operator.reconcile.status.decided import Decided
 
 FIGURES_EVERY = 30.0  # seconds between two writes that change figures only
@@ -39,7 +40,7 @@ def first_status_waits(observed: Observed, decided: Decided) -> bool:
     """
     if observed.status.observed_generation is not None:
         return False
-    if observed.missing or observed.memory.refusals or decided.wanted.fit.shortage:
+    if observed.missing or observed.memory.refusals or decided.wanted.fit.shortage or refusal(observed, decided):
         return False
     judged = sum(pod.ready or pod.placed or bool(pod.trouble) for pod in observed.living)
     age = observed.now - (observed.memory.pending_since or observed.now)

@@ -7,6 +7,7 @@ import pytest
 from pgbouncer_operator import naming
 from pgbouncer_operator.reconcile.cache import projections, views
 from pgbouncer_operator.reconcile.cache.keys import COALESCE, delay, pool_of
+from pgbouncer_operator.reconcile.cache.pod_status import REFUSAL_MAX
 
 LABELS = {naming.LABEL_POOL: "shop", naming.LABEL_MANAGED_BY: naming.MANAGED_BY}
 POD: dict[str, Any] = {
@@ -140,6 +141,27 @@ def test_a_deployment_and_its_rollout() -> None:
     assert (view.owner, view.pool, view.posted) == ("pool", "shop", False)
     assert view.rollout == views.DeploymentProgress(2, "in.out", True, 1, 3)
     assert view.unpack()["spec"] == DEPLOYMENT["spec"]
+
+
+QUOTA = 'pods "shop-pgbouncer-7c-x" is forbidden: failed quota: team: must specify limits.cpu for: agent'
+
+
+def refused(message: str, status: str = "True") -> str:
+    failure = {"type": "ReplicaFailure", "status": status, "reason": "FailedCreate", "message": message}
+    available = {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable", "message": "m"}
+    view = projections.child({**DEPLOYMENT, "status": {"conditions": [available, failure]}})
+    assert view.rollout is not None
+    return view.rollout.refusal
+
+
+def test_a_deployment_whose_pods_are_refused_has_the_words_of_whoever_refuses_them() -> None:
+    assert refused(QUOTA) == QUOTA
+    assert refused(QUOTA, status="False") == ""
+
+
+def test_the_words_of_a_refusal_are_one_line_and_bounded() -> None:
+    assert refused("webhook says:\n\tno") == "webhook says: no"
+    assert len(refused("x" * 100_000)) == REFUSAL_MAX
 
 
 def test_a_deployment_whose_controller_has_not_looked_yet() -> None:

@@ -7,6 +7,8 @@ import pytest
 from tests.unit.reconcile.looks import condition, healthy, pool, saying
 
 from pgbouncer_operator.api.conditions import ConditionType
+from pgbouncer_operator.reconcile.cache.pod_status import REFUSAL_MAX
+from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.reconcile.status.backend import pooler
 
@@ -51,6 +53,49 @@ def test_a_backend_that_is_a_pooler_is_a_warning_and_the_pool_is_ready_all_the_s
     )
     assert condition(observed, ConditionType.BACKEND_REACHABLE) == ("True", "BackendIsPooler", told)
     assert condition(observed, ConditionType.READY)[0] == "True"
+
+
+REFUSAL = 'pods "shop-pgbouncer-7c-x" is forbidden: failed quota: team: must specify limits.cpu for: agent'
+MENDING = "Correct pod.resources, pod.agentResources or pod.securityContext, or the quota or policy named here."
+
+
+def refusing(observed: Observed, **standing: Any) -> Observed:
+    """The same with a Deployment that may make no more pods."""
+    key = ("Deployment", "shop-pgbouncer")
+    child = observed.children[key]
+    assert child.rollout is not None
+    rollout = replace(child.rollout, refusal=REFUSAL, **standing)
+    return replace(observed, children={**observed.children, key: replace(child, rollout=rollout)})
+
+
+def test_pods_that_may_not_be_made_give_ready_the_words_of_whoever_refuses_them() -> None:
+    observed = refusing(replace(healthy(), pods=(), states={}))
+    expected = f"0 of 2 pods are ready. Kubernetes refuses more pods: {REFUSAL} {MENDING}"
+    assert condition(observed, ConditionType.READY) == ("False", "PodsRefused", expected)
+    assert condition(observed, ConditionType.RECONCILING) == ("True", "PodsRefused", expected)
+
+
+def test_a_roll_whose_new_pods_may_not_be_made_names_who_refuses_them_and_the_old_ones_serve() -> None:
+    observed = refusing(healthy(), existing=2, updated=0)
+    status, reason, message = condition(observed, ConditionType.READY)
+    assert (status, reason) == ("False", "PodsRefused")
+    assert message.startswith("0 of 2 pods have the new pod template;")
+    assert REFUSAL in message
+    assert condition(observed, ConditionType.BACKEND_REACHABLE)[0] == "True"
+
+
+def test_a_refusal_of_the_past_is_no_news_of_a_pool_that_has_its_pods() -> None:
+    assert condition(refusing(healthy()), ConditionType.READY)[:2] == ("True", "Ready")
+
+
+def test_the_longest_refusal_leaves_room_for_the_remedy() -> None:
+    observed = refusing(replace(healthy(), pods=(), states={}))
+    key = ("Deployment", "shop-pgbouncer")
+    child = observed.children[key]
+    assert child.rollout is not None
+    rollout = replace(child.rollout, refusal="x" * REFUSAL_MAX)
+    observed = replace(observed, children={**observed.children, key: replace(child, rollout=rollout)})
+    assert condition(observed, ConditionType.READY)[2].endswith(MENDING)
 
 
 def test_a_parameter_that_a_pods_pgbouncer_is_too_old_for_stalls_and_names_both_versions() -> None:
