@@ -39,11 +39,11 @@ def parser() -> argparse.ArgumentParser:
     agent = commands.add_parser("agent", help="run the agent of a pool's pod", add_help=False)
     agent.add_argument("arguments", nargs=argparse.REMAINDER)
     render = commands.add_parser("render", help="print the objects and files of every pool in a manifest")
-    render.add_argument("manifest", type=argparse.FileType("r"), help="YAML file; - reads standard input")
+    render.add_argument("manifest", type=argparse.FileType("rb"), help="YAML file; - reads standard input")
     image = f"pgbouncer-operator/pool:{__version__}"
     render.add_argument("--pool-image", default=image, help="image of the pods (default: %(default)s)")
     check = commands.add_parser("check", help="check the pools of a manifest, with the API server's messages")
-    check.add_argument("manifest", type=argparse.FileType("r"), help="YAML file; - reads standard input")
+    check.add_argument("manifest", type=argparse.FileType("rb"), help="YAML file; - reads standard input")
     commands.add_parser("crd", help="print the CustomResourceDefinitions")
     query = commands.add_parser("auth-query-sql", help="print the SQL that creates the function for spec.authQuery")
     query.add_argument("--role", default=lookup.ROLE, help="role that may call the function (default: %(default)s)")
@@ -73,7 +73,7 @@ def _agent(arguments: Sequence[str]) -> int:
 def _offline(parsed: argparse.Namespace) -> int:
     from pgbouncer_operator import offline
 
-    text: str = parsed.manifest.read()
+    text: bytes = parsed.manifest.read()
     result = offline.render(text, parsed.pool_image) if parsed.command == "render" else offline.check(text)
     print(result.text, end="")
     for problem in result.problems:

@@ -1,31 +1,28 @@
 """Commands that need no cluster: check a manifest, render a pool's objects and files, print the CRDs. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from pgbouncer_operator import naming
+from pgbouncer_operator import admission, manifest, naming
 from pgbouncer_operator.api import crd as crd_pool
 from pgbouncer_operator.api import crd_server
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.definition import to_yaml
 from pgbouncer_operator.api.postgres_server import PostgresServer
-from pgbouncer_operator.api.postgres_server import parse as parse_server
 from pgbouncer_operator.pgbouncer import hba, ini, userlist
 from pgbouncer_operator.pgbouncer.composition import Composition, UserEntry, entries
 from pgbouncer_operator.protocol import grants
 from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.reconcile.server import membership
-from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.resources import connection_secret
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import Desired, desired, dress
 from pgbouncer_operator.resources.grants import grants_config_map
 from pgbouncer_operator.resources.login import Login
 
-PLACEHOLDER_UID = "00000000-0000-0000-0000-000000000000"
 ENDPOINT_DELAY = 5  # seconds; the chart's default
 
 
@@ -39,21 +36,19 @@ class Result:
     """What is wrong with the manifest: one sentence for each problem, for standard error."""
 
 
-def check(manifest: str) -> Result:
+def check(text: str | bytes) -> Result:
     """Check every pool and PostgresServer of a manifest: one line for each valid object, one sentence for each problem.
 
-    manifest: YAML documents. Other kinds are skipped. Raises yaml.YAMLError if the text is not YAML.
+    text: YAML documents and lists. Objects of other groups are skipped.
     """
-    lines, problems = [], []
-    servers = _servers(manifest)
-    for key, server in servers.items():
+    found = _read(text)
+    lines, problems = [], list(found.problems)
+    for name, server in found.servers:
         if isinstance(server, InvalidSpec):
-            problems += [f"{'/'.join(key)}: {problem}" for problem in server.problems]
+            problems += [f"{name}: {problem}" for problem in server.problems]
         else:
-            lines.append(f"{'/'.join(key)}: {_server_summary(server)}\n")
-    for body in _pools(manifest):
-        name = _name(body)
-        pool = _resolved(_pool(body), servers)
+            lines.append(f"{name}: {_server_summary(server)}\n")
+    for name, pool in found.pools:
         if isinstance(pool, InvalidSpec):
             problems += [f"{name}: {problem}" for problem in pool.problems]
             continue
@@ -71,17 +66,15 @@ def check(manifest: str) -> Result:
     return Result("".join(lines), tuple(problems))
 
 
-def render(manifest: str, image: str) -> Result:
+def render(text: str | bytes, image: str) -> Result:
     """Render every pool of a manifest: each object as YAML, then the files of one pod as comments.
 
-    manifest: YAML documents, with the PostgresServers that the pools refer to. image: image of the pods.
-    Logins and passwords are placeholders. Raises yaml.YAMLError if the text is not YAML.
+    text: YAML documents and lists, with the PostgresServers that the pools refer to. image: image of the pods.
+    Logins and passwords are placeholders.
     """
-    parts, problems = [], []
-    servers = _servers(manifest)
-    for body in _pools(manifest):
-        name = _name(body)
-        pool = _resolved(_pool(body), servers)
+    found = _read(text)
+    parts, problems = [], list(found.problems)
+    for name, pool in found.pools:
         if isinstance(pool, InvalidSpec):
             problems += [f"{name}: {problem}" for problem in pool.problems]
             continue
@@ -144,50 +137,44 @@ def crd() -> str:
     return "".join(to_yaml(each) for each in (crd_pool.render(), crd_server.render()))
 
 
-def _pools(manifest: str) -> Iterator[Mapping[str, Any]]:
-    for body in yaml.safe_load_all(manifest):
-        if isinstance(body, Mapping) and body.get("kind") == naming.KIND:
-            yield body
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The objects of a manifest that are ours, each with its name for messages."""
+
+    pools: tuple[tuple[str, ConnectionPool | InvalidSpec], ...]
+    servers: tuple[tuple[str, PostgresServer | InvalidSpec], ...]
+    problems: tuple[str, ...]
 
 
-def _servers(manifest: str) -> dict[tuple[str, str], PostgresServer | InvalidSpec]:
-    """The PostgresServers of the manifest by namespace and name."""
-    servers: dict[tuple[str, str], PostgresServer | InvalidSpec] = {}
-    for body in yaml.safe_load_all(manifest):
-        if isinstance(body, Mapping) and body.get("kind") == naming.SERVER_KIND:
-            metadata = _metadata(body)
-            key = (str(metadata["namespace"]), _name(body))
-            try:
-                servers[key] = parse_server({**body, "metadata": metadata})
-            except InvalidSpec as error:
-                servers[key] = error
-    return servers
+def _read(text: str | bytes) -> _Found:
+    """The pools and servers of a manifest. A pool that refers to one of the servers has its address and size."""
+    read = manifest.read(text)
+    pools: list[tuple[str, ConnectionPool | InvalidSpec]] = []
+    servers: list[tuple[str, PostgresServer | InvalidSpec]] = []
+    problems = list(read.problems)
+    for body in filter(admission.ours, read.objects):
+        name, judged = _name(body), admission.judged(body)
+        if body["kind"] == naming.SERVER_KIND and not isinstance(judged, ConnectionPool):
+            servers.append((f"{_namespace(body)}/{name}", judged))
+        elif body["kind"] == naming.KIND and not isinstance(judged, PostgresServer):
+            pools.append((name, judged))
+        elif isinstance(judged, InvalidSpec):
+            problems += [f"{name}: {problem}" for problem in judged.problems]
+    valid = {
+        (each.metadata.namespace, each.metadata.name): each for _, each in servers if isinstance(each, PostgresServer)
+    }
+    resolved = tuple((name, pool if isinstance(pool, InvalidSpec) else _resolved(pool, valid)) for name, pool in pools)
+    return _Found(resolved, tuple(servers), tuple(problems))
 
 
-def _pool(body: Mapping[str, Any]) -> ConnectionPool | InvalidSpec:
-    try:
-        return read({**body, "metadata": {"uid": PLACEHOLDER_UID, **_metadata(body)}})
-    except InvalidSpec as error:
-        return error
-
-
-def _metadata(body: Mapping[str, Any]) -> dict[str, Any]:
-    metadata = body.get("metadata")
-    return {"namespace": "default", **(metadata if isinstance(metadata, Mapping) else {})}
-
-
-def _resolved(
-    pool: ConnectionPool | InvalidSpec, servers: Mapping[tuple[str, str], PostgresServer | InvalidSpec]
-) -> ConnectionPool | InvalidSpec:
+def _resolved(pool: ConnectionPool, servers: Mapping[tuple[str, str], PostgresServer]) -> ConnectionPool | InvalidSpec:
     """The pool with its server's address and the largest size that the server may allocate.
 
     Unchanged if the pool has no serverRef, or if the manifest has no valid server of that name with a number.
     """
-    reference = pool.spec.backend.server_ref if isinstance(pool, ConnectionPool) else None
-    if isinstance(pool, InvalidSpec) or reference is None:
-        return pool
-    server = servers.get((reference.namespace or pool.metadata.namespace, reference.name))
-    if server is None or isinstance(server, InvalidSpec):
+    reference = pool.spec.backend.server_ref
+    server = servers.get((reference.namespace or pool.metadata.namespace, reference.name)) if reference else None
+    if server is None:
         return pool
     share = server.spec.share_of(pool.metadata.namespace).max
     bounds = (pool.spec.server_connections.max, share, server.spec.connections.budget)
@@ -209,6 +196,11 @@ def _platform(image: str) -> Platform:
 def _name(body: Mapping[str, Any]) -> str:
     metadata = body.get("metadata")
     return str(metadata.get("name", "?")) if isinstance(metadata, Mapping) else "?"
+
+
+def _namespace(body: Mapping[str, Any]) -> str:
+    metadata = body.get("metadata")
+    return str(metadata.get("namespace") or "default") if isinstance(metadata, Mapping) else "default"
 
 
 def _pool_summary(pool: ConnectionPool, wanted: Desired) -> str:

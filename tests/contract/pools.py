@@ -143,7 +143,9 @@ GOOD: tuple[tuple[str, Object], ...] = (
 
 HOST = "must be one DNS name or one IP address: no port, no brackets, no list, no spaces or line breaks"
 UNQUOTED = "must not contain quotes (') or control characters such as line breaks: remove them"
-RESERVED = "pgbouncer is PgBouncer's own console and * would escape the connection limit: choose another name"
+RESERVED = (
+    "pgbouncer and pgbouncer-lookup are the pods' own and * would escape the connection limit: choose another name"
+)
 OBJECT_NAME = "must be a name of lower-case letters, digits, '-' and '.'"
 KEY_NAME = "must match ^[-._A-Za-z0-9]+$"
 ONE_SERVER = "backend needs exactly one of host and serverRef: keep one and remove the other"
@@ -186,6 +188,7 @@ BAD: tuple[Bad, ...] = (
     Bad("a CA that is not the system's", pool(backend(tls={"ca": {"system": False}})), "spec.backend.tls.ca.system", "must be True", 'supported values: "true"'),
     Bad("a CA key with a slash", pool(backend(tls={"ca": {"secretKeyRef": {"name": "a", "key": "../b"}}})), "spec.backend.tls.ca.secretKeyRef.key", KEY_NAME, "should match"),
     Bad("a database named like the console", pool(database(name="pgbouncer")), "spec.databases[0].name", RESERVED),
+    Bad("a database named like the look-up", pool(database(name="pgbouncer-lookup")), "spec.databases[0].name", RESERVED),
     Bad("a catch-all database", pool(database(name="*")), "spec.databases[0].name", RESERVED),
     Bad("a newline in a database name", pool(database(name="a\nb")), "spec.databases[0].name", UNQUOTED),
     Bad("a quote in a database name", pool(database(name="o'shop")), "spec.databases[0].name", UNQUOTED),

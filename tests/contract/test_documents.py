@@ -17,6 +17,7 @@ from tests.localcluster import deploy
 from tests.reference import fields
 
 from pgbouncer_operator import naming, offline
+from pgbouncer_operator.admission import PLACEHOLDER_UID
 from pgbouncer_operator.api import crd
 from pgbouncer_operator.api.conditions import ConditionType
 from pgbouncer_operator.api.connection_pool import ConnectionPool
@@ -45,7 +46,7 @@ SPEC = crd.render()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["propert
 
 
 def pool() -> ConnectionPool:
-    metadata = {**POOL["metadata"], "namespace": "shop", "uid": offline.PLACEHOLDER_UID}
+    metadata = {**POOL["metadata"], "namespace": "shop", "uid": PLACEHOLDER_UID}
     return read({**POOL, "metadata": metadata})
 
 

@@ -84,21 +84,23 @@ async def test_a_newer_operator_rolls_the_pods_where_the_user_lets_it(
         assert world.condition("shop", "UpdateAvailable")["status"] == "False"
 
 
+def ask(body: Any) -> None:
+    """As the user does who wants pods with every fix."""
+    body["metadata"].setdefault("annotations", {})[naming.ANNOTATION_TEMPLATE_VERSION] = str(VERSION)
+
+
+def replaced(world: Cluster, names: list[str]) -> list[str]:
+    """The pools whose Deployment has the newest template."""
+    found = [world.api.get(DEPLOYMENTS, "default", naming.deployment(name)) for name in names]
+    annotations = [each["spec"]["template"]["metadata"]["annotations"] for each in found]
+    versions = [each[naming.ANNOTATION_TEMPLATE_VERSION] for each in annotations]
+    return [name for name, version in zip(names, versions, strict=True) if version == str(VERSION)]
+
+
 async def test_pools_without_security_fixes_roll_when_their_user_says_so_and_a_few_at_a_time(
     world: Cluster, unused_tcp_port_factory: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["a", "b", "c", "d", "e"]
-
-    def ask(body: Any) -> None:
-        body["metadata"].setdefault("annotations", {})[naming.ANNOTATION_TEMPLATE_VERSION] = str(VERSION)
-
-    def replaced() -> list[str]:
-        """The pools whose Deployment has the new template."""
-        found = [world.api.get(DEPLOYMENTS, "default", naming.deployment(name)) for name in names]
-        annotations = [each["spec"]["template"]["metadata"]["annotations"] for each in found]
-        versions = [each[naming.ANNOTATION_TEMPLATE_VERSION] for each in annotations]
-        return [name for name, version in zip(names, versions, strict=True) if version == str(VERSION)]
-
     with monkeypatch.context() as patch:
         patch.setattr(deployment, "VERSION", 0)
         async with world.operator(unused_tcp_port_factory()):
@@ -112,17 +114,17 @@ async def test_pools_without_security_fixes_roll_when_their_user_says_so_and_a_f
             "every pool says what its pods lack",
         )
         await world.settled()
-        assert replaced() == []
+        assert replaced(world, names) == []
         world.agents.node.ready_at_once = False
         for name in names:
             world.api.edit(CONNECTION_POOLS, ("default", name), ask)
-        await world.until(lambda: len(replaced()) == AT_ONCE, "the first pools roll")
+        await world.until(lambda: len(replaced(world, names)) == AT_ONCE, "the first pools roll")
         await world.settled()
-        assert replaced() == ["a", "b", "c"], "their new pods are not ready yet, so the others wait"
+        assert replaced(world, names) == ["a", "b", "c"], "their new pods are not ready yet, so the others wait"
         world.agents.node.ready_at_once = True
         for each in world.api.find(PODS):
             world.agents.node.ready("default", each["metadata"]["name"])
-        await world.until(lambda: replaced() == names, "the others follow")
+        await world.until(lambda: replaced(world, names) == names, "the others follow")
         await world.until_ready(*names)
         assert all(world.pool(name)["status"]["podsWithoutFixes"] == 0 for name in names)
 

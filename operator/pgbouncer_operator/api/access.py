@@ -47,9 +47,9 @@ class Database(Model):
     """A database that clients may ask for."""
 
     name: DatabaseName
-    """Name that clients ask for. At most 63 bytes, without quotes; pgbouncer and * are reserved. A new entry takes
-    effect by reload. Removal refuses new clients; present clients have spec.drain.timeoutSeconds to leave, or 5 seconds
-    in a pod that has fewer server connections than databases, this one included."""
+    """Name that clients ask for. At most 63 bytes, without quotes; pgbouncer, pgbouncer-lookup and * are reserved. A
+    new entry takes effect by reload. Removal refuses new clients; present clients have spec.drain.timeoutSeconds to
+    leave, or 5 seconds in a pod that has fewer server connections than databases, this one included."""
     backend_name: BackendDatabaseName | None = None
     """Name of the database on the PostgreSQL server. Default: the same as name. PgBouncer's dbname. A
     change is reloaded, then its server connections are renewed."""

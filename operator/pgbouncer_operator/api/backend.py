@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from pgbouncer_operator.api.model import Model, Rule
 from pgbouncer_operator.api.strings import Host, Integer, KeyName, Namespace, ObjectName, ServerName
@@ -31,6 +31,10 @@ def _sources(ca: "CertificateAuthority") -> int:
     return sum(source is not None for source in (ca.secret_key_ref, ca.config_map_key_ref, ca.system))
 
 
+# Python takes 1 for True, the API server does not.
+Yes = Annotated[Literal[True], BeforeValidator(lambda value: value if isinstance(value, bool) else "")]
+
+
 class CertificateAuthority(Model):
     """The source of the CA that the server's certificate is verified with. Exactly one."""
 
@@ -46,7 +50,7 @@ class CertificateAuthority(Model):
     """Key of a Secret with the CA's certificates in PEM. A new reference rolls the pods; new content is reloaded."""
     config_map_key_ref: KeyReference | None = None
     """Key of a ConfigMap with the CA's certificates in PEM. A new reference rolls the pods; new content is reloaded."""
-    system: Literal[True] | None = None
+    system: Yes | None = None
     """Trust the public CAs of the pool's image, for servers with a public certificate. Only true is allowed; leave it
     out otherwise. A change is reloaded, then every server connection is renewed."""
 

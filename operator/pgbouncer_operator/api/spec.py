@@ -125,7 +125,7 @@ class PoolSpec(Model):
     """Limits of clients, their certificate and workloads. Default: 2000 clients for each pod. A change is reloaded."""
     timeouts: Timeouts = Timeouts()
     """Timeouts in whole seconds. Default: see each field. A change is reloaded."""
-    replicas: Annotated[Integer, Field(ge=0, json_schema_extra={"format": "int32"})] = 2
+    replicas: Annotated[Integer, Field(ge=0, le=2**31 - 1, json_schema_extra={"format": "int32"})] = 2
     """Pods wanted; 0 stops the pool. Default: 2. Autoscalers write it through the scale subresource. If fewer pods fit
     in serverConnections.max, fewer run, and status says so. A change first moves limits, then pods."""
     drain: Drain = Drain()

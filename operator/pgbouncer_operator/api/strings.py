@@ -61,9 +61,10 @@ DATABASE_BYTES = Rule(
     message="is longer than 63 bytes, which PostgreSQL and PgBouncer cannot tell apart: shorten it",
 )
 DATABASE_RESERVED = Rule(
-    cel='!(self in ["pgbouncer", "*"])',
-    broken=lambda name: "" if name in {"pgbouncer", "*"} else None,
-    message="pgbouncer is PgBouncer's own console and * would escape the connection limit: choose another name",
+    cel='!(self in ["pgbouncer", "pgbouncer-lookup", "*"])',
+    broken=lambda name: "" if name in {"pgbouncer", "pgbouncer-lookup", "*"} else None,
+    message="pgbouncer and pgbouncer-lookup are the pods' own and * would escape the connection limit: "
+    "choose another name",
 )
 OURS = Rule(
     cel=f'self.all(k, !k.startsWith("{GROUP}/"))',
