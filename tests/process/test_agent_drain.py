@@ -1,9 +1,12 @@
 """The drain of a pod: clients leave by themselves, then transactions end, and only then PgBouncer goes."""
 
 import contextlib
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -248,7 +251,7 @@ def test_a_draining_pod_gives_its_connections_back_as_clients_leave(transactiona
     for client in clients:
         client.execute("commit")
     draining = drain(transactional)
-    eventually("no more than six are needed", lambda: transactional.state()["cap"] == 6)
+    eventually("half is handed over", lambda: transactional.state()["keeps"] == 4)
     for client in clients[:4]:
         client.close()
     state = eventually("no more than two are needed", lambda: (s := transactional.state()) and s["cap"] == 2 and s)
@@ -260,13 +263,69 @@ def test_a_draining_pod_gives_its_connections_back_as_clients_leave(transactiona
     assert draining.wait(30) == 0
 
 
+def test_a_leaving_pod_hands_over_half_at_once_under_clients_that_never_leave(
+    transactional: Pod, postgres: Postgres
+) -> None:
+    """They use every connection, one transaction after the other; none fails, and a new worker keeps to the half."""
+    stop = threading.Event()
+
+    def work() -> int:
+        done = 0
+        with transactional.connect("shop", "shop", PASSWORD) as client:
+            while not stop.is_set():
+                client.execute("begin; select pg_sleep(0.01); commit")
+                done += 1
+        return done
+
+    with ThreadPoolExecutor(12) as threads:
+        clients = [threads.submit(work) for _ in range(12)]
+        try:
+            eventually("all connections are in use", lambda: agentdb.sessions(postgres, "shop") == 8)
+            draining = drain(transactional, delay="5")
+            state = eventually("half is handed over", lambda: (s := transactional.state()) and s["keeps"] == 4 and s)
+            assert (state["phase"], state["cap"]) == ("draining", 4)
+            assert agentdb.sessions(postgres, "shop") <= 4
+            transactional.kill_worker()
+            eventually("a new worker confirms it again", lambda: transactional.state()["keeps"] == 4)
+            assert agentdb.sessions(postgres, "shop") <= 4
+        finally:
+            stop.set()
+        assert all(each.result() > 0 for each in clients)
+    assert draining.wait(30) == 0
+
+
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+def test_when_the_grace_period_ends_early_a_running_transaction_is_committed_all_the_same(
+    postgres: Postgres, mode: str
+) -> None:
+    """kubelet's SIGTERM closes the port; without more, idle clients would keep PgBouncer until SIGKILL."""
+    with running(postgres, mode) as pod:
+        idle, busy = (pod.connect("shop", "shop", PASSWORD) for _ in range(2))
+        idle.execute("select 1")
+        with ThreadPoolExecutor(1) as threads:
+            draining = drain(pod, delay="5", timeout="60")
+            eventually("the agent knows", lambda: pod.state()["phase"] == "draining")
+            transaction = threads.submit(lambda: busy.execute("select pg_sleep(1), 7").fetchone())
+            eventually("it runs", lambda: pod.state()["busy"] == 1)
+            assert pod.pgbouncer is not None
+            pod.pgbouncer.send_signal(signal.SIGTERM)
+            assert draining.wait(30) == 0
+            result = transaction.result()
+        assert result is not None
+        assert result[1] == 7
+        eventually("PgBouncer has gone", lambda: not alive(pod))
+        assert told(pod).endswith("closed at a transaction boundary: 2, cut: 0")
+        idle.close()
+        busy.close()
+
+
 def test_a_draining_pod_gives_back_what_its_database_could_never_use(postgres: Postgres) -> None:
     with running(postgres, "transaction", most=3) as pod, contextlib.ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(pod.connect("shop", "shop", PASSWORD))
         assert pod.state()["cap"] == 8
         draining = drain(pod)
-        eventually("three are all that it can hold", lambda: pod.state()["cap"] == 3)
+        eventually("half of the three that it can hold", lambda: pod.state()["keeps"] == 1)
         stack.close()
         assert draining.wait(30) == 0
 

@@ -254,7 +254,7 @@ class Cluster:
             return
         pod = self.pods[place % len(self.pods)]
         if pod.terminating:
-            pod.cap = pod.holds = min(pod.cap, 1)
+            pod.hand_over()
             return
         name = self.pool["metadata"]["name"]
         mounted = self._ours("ConfigMap", naming.config_map(name))

@@ -1,8 +1,9 @@
 """Pods that are adversarial but lawful, and operators that look, crash and write late: what the ledger must survive.
 
 A pod may hold anything up to the highest cap it has ever applied and not yet given back. It applies ledgers in order of
-their sequence, after any delay, and may skip some. A terminating pod gets nothing new and may lower its own cap. One
-that is deleted by force goes on unseen, and PostgreSQL counts its sessions for as long as they can last.
+their sequence, after any delay, and may skip some. A terminating pod gets nothing new and may lower its own cap at any
+time; so may one whose PgBouncer is restarted, and that one takes all back when PgBouncer is there again. A pod that is
+deleted by force goes on unseen, and PostgreSQL counts its sessions for as long as they can last.
 Operators look (some pods do not answer), and write later or never, by compare-and-swap; two may be at it.
 """
 
@@ -26,6 +27,7 @@ class Violation(AssertionError):
 class Pod:
     """cap: the limit it runs under. holds: connections it has now. given: it lowers its own cap and listens no more.
 
+    granted: the cap before that. keeps: what it says that it keeps for good, once it holds no more.
     lost: when its object went without it, 0 while it is there.
     """
 
@@ -35,10 +37,23 @@ class Pod:
     holds: int = 0
     terminating: bool = False
     given: bool = False
+    granted: int = 0
+    keeps: int | None = None
     last_seq: int = 10**9  # the newest ledger it can still receive
     address: str = ""
     lost: int = 0
     peers: Mapping[str, str] = field(default_factory=dict)
+
+    def lower(self, kind: str, two: int) -> None:
+        """give: it comes below its cap. drain: it lowers its own cap. serve: its PgBouncer is there again."""
+        if kind == "drain" and self.cap:
+            self.granted = self.granted if self.given else self.cap
+            self.given, self.cap = True, min(self.cap, 1 + two % 20)
+        if kind == "serve" and self.given and not self.terminating:
+            self.given, self.keeps, self.cap = False, None, self.granted
+        if kind == "give" or (kind == "drain" and two % 2):
+            self.holds = min(self.holds, self.cap)
+            self.keeps = self.cap if self.given else None
 
     def apply(self, ledger: Grants) -> None:
         entry = ledger.pods.get(self.uid)
@@ -91,9 +106,11 @@ class World:
 
     def may_hold(self, pod: Pod) -> int:
         """The most this pod can come to hold by what it has and by what was already written."""
-        to_come = [] if pod.given else [each for each in self.ledgers if pod.seq < each.seq <= pod.last_seq]
+        last = pod.given and pod.terminating
+        to_come = [] if last else [each for each in self.ledgers if pod.seq < each.seq <= pod.last_seq]
         entries = [each.pods[pod.uid].cap for each in to_come if pod.uid in each.pods]
-        return max([pod.holds, pod.cap, *entries])
+        back = pod.granted if pod.given and not last else 0
+        return max([pod.holds, pod.cap, back, *entries])
 
     def committed(self) -> int:
         return sum(map(self.may_hold, self.pods.values()))
@@ -108,7 +125,7 @@ class World:
                 continue
             serves, expected = bool(pod.cap), not pod.address
             use = PodUse(pod.uid, pod.terminating, address=pod.address, serves=serves, expected=expected)
-            known = replace(use, seq=pod.seq, cap=pod.cap, open=pod.holds)
+            known = replace(use, seq=pod.seq, cap=pod.cap, open=pod.holds, keeps=pod.keeps)
             uses.append(use if silent >> place & 1 else known)
         return uses
 
@@ -196,14 +213,10 @@ class World:
                 pod.last_seq = min(pod.last_seq, self.ledgers[-1].seq)
             case "deliver":
                 self._deliver(pod, two)
-            case "give":
-                pod.holds = min(pod.holds, pod.cap)
             case "fill":
                 pod.holds = max(pod.holds, pod.cap)
-            case "drain" if pod.terminating:
-                pod.given = True
-                pod.cap = min(pod.cap, 1 + two % 20)
-                pod.holds = min(pod.holds, pod.cap) if two % 2 else pod.holds
+            case "give" | "drain" | "serve":
+                pod.lower(kind, two)
             case "static" if not self.strict:
                 self._help_itself(pod)
 
@@ -246,6 +259,7 @@ class World:
             self._wait(OUTLIVES + 1)
             for pod in self.pods.values():
                 pod.address = pod.uid
+                pod.given, pod.keeps = False, None
                 pod.apply(self.ledgers[-1])
                 pod.holds = min(pod.holds, pod.cap)
             ledger = self.ledgers[-1]

@@ -62,6 +62,26 @@ def confirm_by_the_cap_alone(patch: pytest.MonkeyPatch) -> Allocate:
     return allocate
 
 
+def believe_what_a_pod_hands_over_that_stays(patch: pytest.MonkeyPatch) -> Allocate:
+    honest = ledger._confirmed
+
+    def faulty(grant: Grant, pod: PodUse) -> Grant:
+        return honest(grant, replace(pod, terminating=pod.terminating or pod.keeps is not None))
+
+    patch.setattr(ledger, "_confirmed", faulty)
+    return allocate
+
+
+def believe_a_leaving_pod_before_it_has_handed_over(patch: pytest.MonkeyPatch) -> Allocate:
+    honest = ledger._confirmed
+
+    def faulty(grant: Grant, pod: PodUse) -> Grant:
+        return honest(grant, replace(pod, keeps=pod.cap))
+
+    patch.setattr(ledger, "_confirmed", faulty)
+    return allocate
+
+
 def lose_pods_that_do_not_answer(patch: pytest.MonkeyPatch) -> Allocate:
     return lambda grants, pods, limits: allocate(grants, [each for each in pods if each.seq is not None], limits)
 
@@ -101,6 +121,8 @@ MUTANTS: tuple[Plant, ...] = (
     give_less_than_the_floor,
     confirm_without_the_sequence,
     confirm_by_the_cap_alone,
+    believe_what_a_pod_hands_over_that_stays,
+    believe_a_leaving_pod_before_it_has_handed_over,
     lose_pods_that_do_not_answer,
     drop_pods_whose_objects_are_gone,
     forget_tombstones_too_early,

@@ -30,7 +30,7 @@ from pgbouncer_operator.sizing.ledger import LedgerTerms
 
 TODAY = 10**9  # Unix seconds at which a tombstone of 1970 is old, and no other
 SILENT, HONEST, IDLE, CROSSED = "silent", "honest", "idle", "crossed"
-Told = tuple[int, int, int, int] | None  # uid, seq, cap, open
+Told = tuple[int, int, int, int, int | None] | None  # uid, seq, cap, open, keeps
 
 
 @dataclass(frozen=True)
@@ -237,14 +237,14 @@ def answer(place: int, pods: tuple[Pod, ...], word: str) -> Told:
     place = (place + 1) % len(pods) if word == CROSSED else place
     pod = pods[place]
     seq = pod.said[0] if pod.cap else pod.seq
-    return (place, seq, max(pod.said[1], pod.cap), 0 if word == IDLE else pod.holds)
+    return (place, seq, max(pod.said[1], pod.cap), 0 if word == IDLE else pod.holds, pod.keeps)
 
 
 def _heard(uid: str, told: Told) -> AgentState | None:
     if told is None:
         return None
-    who, seq, cap, held = told
-    return AgentState.from_json(AgentState(str(who), "1", seq=seq, cap=cap, open=held).to_json(), uid)
+    who, seq, cap, held, keeps = told
+    return AgentState.from_json(AgentState(str(who), "1", seq=seq, cap=cap, open=held, keeps=keeps).to_json(), uid)
 
 
 def _grant(entry: Entry) -> Grant:

@@ -25,8 +25,9 @@ class Pod(NamedTuple):
     """seq, cap: what its agent has accepted. holds: what PgBouncer may have. said: (seq, cap) as it has verified them.
 
     mounted: the ledger on its disk, read or not. former: an older one, which a stale cache may bring back.
-    entry: what the ledger says of it. coming: what it would say after the decision that is not written yet. lost: its
-    object is gone, and it goes on without anybody who can ask it.
+    keeps: what it says that it keeps for good, once it has handed over. entry: what the ledger says of it.
+    coming: what it would say after the decision that is not written yet. lost: its object is gone, and it goes on
+    without anybody who can ask it.
     """
 
     terminating: bool = False
@@ -40,6 +41,7 @@ class Pod(NamedTuple):
     entry: Entry | None = None
     coming: Entry | None = None
     lost: bool = False
+    keeps: int | None = None
 
 
 class Plan(NamedTuple):
@@ -75,13 +77,15 @@ def moves(pod: Pod, static: int | None, size: Any) -> Iterator[Grown]:
         yield Grown("is deleted by force", pod._replace(lost=True))
     if not pod.terminating:
         yield Grown("is told to go", pod._replace(terminating=True))
-    elif not pod.draining and pod.cap:
+    elif pod.cap:
         yield Grown("drains", pod._replace(draining=True, cap=min(pod.cap, size.databases)))
+        yield Grown("hands over", pod._replace(draining=True, cap=max(min(pod.cap, size.databases), pod.cap // 2)))
     if pod.cap:
-        yield Grown("comes below its cap", pod._replace(holds=pod.cap, said=(pod.seq, pod.cap)))
+        keeps = pod.cap if pod.draining else None
+        yield Grown("comes below its cap", pod._replace(holds=pod.cap, said=(pod.seq, pod.cap), keeps=keeps))
         if size.hasty:
-            yield Grown("reloads", pod._replace(said=(pod.seq, pod.cap)))
-    yield Grown("has a new agent", pod._replace(said=(0, 0)))
+            yield Grown("reloads", pod._replace(said=(pod.seq, pod.cap), keeps=keeps))
+    yield Grown("has a new agent", pod._replace(said=(0, 0), keeps=None))
     if not pod.draining:
         yield from _readings(pod, static, size)
 
@@ -136,7 +140,7 @@ def forget(pod: Pod, top: int) -> Pod:
     if mounted and not former and pod.cap and (mounted.seq, mounted.cap) == (pod.seq, pod.cap):
         mounted = None  # read
     if pod.lost:
-        pod = pod._replace(said=(0, 0))  # nobody hears it
+        pod = pod._replace(said=(0, 0), keeps=None)  # nobody hears it
     own = {each[1] for each in (pod.entry, pod.coming) if each} | {top}
     said = max((seq for seq in own if seq <= pod.said[0]), default=0)
     known = own | {pod.seq, said} | {each.seq for each in (mounted, former) if each}
@@ -147,5 +151,5 @@ def forget(pod: Pod, top: int) -> Pod:
         pod.terminating, pod.draining, rank[pod.seq], pod.cap, pod.holds, (rank[said], pod.said[1] if said else 0),
         mounted and mounted._replace(seq=rank[mounted.seq]), former and former._replace(seq=rank[former.seq]),
         pod.entry and (pod.entry[0], rank[pod.entry[1]], *pod.entry[2:]),
-        pod.coming and (pod.coming[0], rank[pod.coming[1]], *pod.coming[2:]), pod.lost,
+        pod.coming and (pod.coming[0], rank[pod.coming[1]], *pod.coming[2:]), pod.lost, pod.keeps,
     )  # fmt: skip

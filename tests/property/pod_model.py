@@ -23,6 +23,7 @@ class Pod:
     seq: int = 0
     cap: int = 0
     holds: int = 0
+    keeps: int | None = None
     refuses: str = ""
     host: str = ""
 
@@ -54,11 +55,17 @@ class Pod:
             self.digest,
             self.seq,
             self.cap,
+            self.keeps,
             open=self.holds,
             problems=(refused,) if self.refuses else (),
             users={"shop": UserState(True, "", "")},
             backend=out if self.host == BROKEN else BackendTest(BackendReason.OK),
         )
+
+    def hand_over(self) -> None:
+        """Leave: keep half, and say so."""
+        self.cap = self.holds = max(min(self.cap, 1), self.cap // 2)
+        self.keeps = self.cap
 
     def load(self, documents: Mapping[str, str]) -> None:
         """Do as the agent does: run what the annotation names, or current; keep what runs if that is refused."""

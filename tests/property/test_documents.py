@@ -83,6 +83,7 @@ STATES = st.builds(
     digest=TEXT,
     seq=COUNT,
     cap=COUNT,
+    keeps=st.none() | COUNT,
     open=COUNT,
     busy=COUNT,
     waiting=COUNT,

@@ -17,7 +17,7 @@ RUNS = 2000
 STEPS = (
     *("look", "write", "deliver") * 4,
     *("born", "give", "fill", "look", "write", "static") * 2,
-    *("terminate", "gone", "drain", "crash", "replicas", "roll", "budget", "force", "wait"),
+    *("terminate", "gone", "drain", "drain", "serve", "crash", "replicas", "roll", "budget", "force", "wait"),
 )
 SILENT = (0, 0, 0, 1, 2, 4, 7, 127)  # which pods do not answer: mostly none
 

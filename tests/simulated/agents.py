@@ -28,6 +28,8 @@ class Agent:
     digest: str | None = None
     seq: int = 0
     cap: int = 0
+    keeps: int | None = None
+    databases: int = 1
     busy: int = 0
     clients: int = 0
     waiting: int = 0
@@ -93,6 +95,9 @@ class Agents:
         namespace = agent.key[0]
         pod = self._api.storage.peek(PODS, *agent.key)
         if "deletionTimestamp" in pod["metadata"]:
+            if agent.phase != "draining" and agent.cap:
+                agent.cap = agent.keeps = max(agent.databases, agent.cap // 2)
+                agent.busy = min(agent.busy, agent.cap)
             agent.phase = "draining"
             return
         keys = (naming.INTENT_KEY, naming.CANDIDATE_KEY)
@@ -115,7 +120,7 @@ class Agents:
             agent.problems = [{"reason": "CandidateRefused", "message": f"{host} is refused"}]
             return
         agent.problems = []
-        agent.digest = intent["hash"]
+        agent.digest, agent.databases = intent["hash"], len(intent["databases"])
         out = {"ok": False, "reason": "BackendUnreachable", "message": f"{host}:5432: Connection refused."}
         agent.backend = out if host in self.broken else {"ok": True, "reason": "", "message": ""}
         agent.users |= {
@@ -142,6 +147,7 @@ def _document(agent: Agent) -> Object:
         "hash": agent.digest,
         "seq": agent.seq,
         "cap": agent.cap,
+        "keeps": agent.keeps,
         "open": agent.busy,
         "busy": agent.busy,
         "waiting": agent.waiting,

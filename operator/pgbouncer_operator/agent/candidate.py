@@ -217,18 +217,6 @@ def regranted(running: Candidate, grant: AcceptedGrant) -> Candidate:
     return replace(running, seq=grant.seq, cap=grant.cap, composition=composition)
 
 
-def shrunk(running: Candidate, clients: Mapping[str, int]) -> Candidate:
-    """What a draining pod runs: each database's share is at most its number of clients, at least 1. It never rises.
-
-    clients: by database. A database that is not in it keeps its share.
-    """
-    shares = {name: min(share, max(1, clients.get(name, share))) for name, share in running.shares.items()}
-    cap = sum(shares.values())
-    if cap == running.cap:
-        return running
-    return replace(running, cap=cap, composition=replace(running.composition, shares=shares))
-
-
 def _shares(intent: Intent, removed: tuple[DatabaseIntent, ...], cap: int) -> dict[str, int]:
     """Removed databases keep their share where the cap has room for it. Every database gets at least 1."""
     staying = [(each.name, each.max) for each in entries(intent)]

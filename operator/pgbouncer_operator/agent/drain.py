@@ -12,12 +12,16 @@ standard library only, since it runs in PgBouncer's cgroup. The steps, for every
    SIGTERM after it is a second shutdown signal, at which PgBouncer exits at once. So this waits until the transactions
    have ended or their time is over.
 
+Where the pod's grace period is shorter than the drain, kubelet sends SIGTERM while this still runs, to PgBouncer only,
+and SIGKILL 2 s later. At SIGTERM PgBouncer closes its port and waits for its clients. Then step 3 comes at once.
+
 Every step writes what became of the clients to <run dir>/drained, since this process ends with PgBouncer's container.
 The agent reports it in its log and its metrics.
 Signals: https://www.pgbouncer.org/usage.html#signals
 """
 
 import os
+import socket
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # -I leaves the script's own directory out
@@ -88,14 +92,17 @@ def main(arguments: list[str]) -> int:
     console = os.path.join(options["--run-dir"], f".s.PGSQL.{options['--port']}")
     delay, timeout, transaction = (float(options[key]) for key in ("--endpoint-delay", "--timeout", "--transaction"))
     first = _count(console) or Count()  # before step 1: these are the clients that the drain is about
-    return _drain(console, first, Report(options["--run-dir"]), (delay, timeout, transaction))
+    place = (console, int(options["--port"]))
+    return _drain(place, first, Report(options["--run-dir"]), (delay, timeout, transaction))
 
 
-def _drain(console: str, first: Count, report: Report, times: tuple[float, float, float]) -> int:
+def _drain(place: tuple[str, int], first: Count, report: Report, times: tuple[float, float, float]) -> int:
+    """place: PgBouncer's socket and port."""
+    console, _ = place
     delay, timeout, transaction = times
     report.expect(newcomers=True)
     _resume(console)
-    rest = _wait_for_clients(console, first.logins, report, (delay, delay + timeout))
+    rest = _wait_for_clients(place, first.logins, report, (delay, delay + timeout))
     if rest is not None and not rest.clients:
         # A process that has exited has no count of logins any more.
         report.keep(True, gone(first, rest) if rest.logins else first.clients)
@@ -118,13 +125,14 @@ def gone(first: Count, last: Count) -> int:
     return max(0, first.clients + last.logins - first.logins - last.clients)
 
 
-def _wait_for_clients(console: str, logins: int, report: Report, times: tuple[float, float]) -> Count | None:
+def _wait_for_clients(place: tuple[str, int], logins: int, report: Report, times: tuple[float, float]) -> Count | None:
     """Wait until no client is left and none has connected for a while. Returns the last count, None without an answer.
 
-    logins: their number when the drain began. times: seconds without a new client, and the most seconds to wait. The
-    clock is read before each count and after it, because this process may stop in between while clients connect.
+    It ends early when PgBouncer has closed its port. place: PgBouncer's socket and port. logins: their number when the
+    drain began. times: seconds without a new client, and the most seconds to wait. The clock is read before each count
+    and after it, because this process may stop in between while clients connect.
     """
-    quiet, seconds = times
+    (console, port), (quiet, seconds) = place, times
     begun = last_login = time.monotonic()
     while True:
         now, count = time.monotonic(), _count(console)
@@ -132,7 +140,7 @@ def _wait_for_clients(console: str, logins: int, report: Report, times: tuple[fl
             last_login, logins = time.monotonic(), count.logins
         report.expect(newcomers=count is None or now - last_login < min(quiet, QUIET_SECONDS))
         left = count is not None and not count.clients and now - last_login >= quiet
-        if left or now - begun >= seconds:
+        if left or now - begun >= seconds or not listens(port):
             return count
         time.sleep(POLL_SECONDS)
 
@@ -140,7 +148,7 @@ def _wait_for_clients(console: str, logins: int, report: Report, times: tuple[fl
 def _wait_for_exit(console: str, seconds: float, busy: int) -> int:
     """Wait until PgBouncer has exited. When it has not after `seconds`, returns how many clients are busy, or 1."""
     until = time.monotonic() + seconds
-    while _listens(console):
+    while _answers(console):
         if time.monotonic() >= until:
             count = _count(console)
             return max(1, count.busy if count is not None else busy)
@@ -187,7 +195,21 @@ def _resume(console: str) -> None:
         return  # it has exited or does not answer: no client waits for a RESUME
 
 
-def _listens(console: str) -> bool:
+def listens(port: int) -> bool:
+    """Whether a process listens on the port. It finds out without a connection: nothing can be bound beside a listener.
+
+    With SO_REUSEADDR the connections that a listener has left do not count.
+    """
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        return True
+    return False
+
+
+def _answers(console: str) -> bool:
     try:
         wire.unix(console, ANSWER_SECONDS).close()
     except (ConnectionRefusedError, FileNotFoundError):
@@ -203,7 +225,7 @@ def _run(console: str, command: str) -> bool:
         with wire.console(console, ANSWER_SECONDS) as session:
             session.query(command)
     except (OSError, wire.WireError) as error:
-        if _listens(console):
+        if _answers(console):
             print(f"{command}: {error}", file=sys.stderr)
             return False
     return True

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 
-from pgbouncer_operator.agent import candidate, console
+from pgbouncer_operator.agent import console, handover, run_dir
 from pgbouncer_operator.agent.candidate import Candidate
 from pgbouncer_operator.agent.console import CommandRefused, ConsoleAnswer, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
@@ -41,9 +41,11 @@ class Draining:
     def __init__(self, settings: AgentSettings) -> None:
         """Read nothing before the first `update`."""
         self.begun = False
+        self.keeps: int | None = None  # see AgentState
         self._settings = settings
         self._process = console.NO_PROCESS
         self._logged = False
+        self._handover = run_dir.handover(settings) if self.asked else None
 
     def update(self) -> bool:
         """Read whether the pod drains now, and resume its databases when a drain begins.
@@ -59,9 +61,11 @@ class Draining:
             self.begun, self._process = True, process
             self._resume()
         elif process not in {console.NO_PROCESS, self._process}:
+            self.keeps = None
             flag.unlink()
             (self._settings.run_dir / RESULT).unlink(missing_ok=True)
-            self.begun = self._logged = False
+            run_dir.forget_handover(self._settings)
+            self.begun, self._logged, self._handover = False, False, None
         return self.begun
 
     @property
@@ -91,14 +95,33 @@ class Draining:
         return str(result)
 
     def next_candidate(self, running: Candidate, observation: ConsoleAnswer) -> Candidate:
-        """What PgBouncer should run for the clients that are left.
+        """What PgBouncer should run for the clients that are left: see handover.py.
 
-        While new clients may come it is what runs. After that the shares follow the clients down and never rise.
+        The handover is written before PgBouncer obeys it, so that no later worker gives back more than is left.
         """
-        if self._expects_clients():
-            return running
         clients = {name: each.clients for name, each in observation.databases.items()}
-        return candidate.shrunk(running, clients)
+        before = self._handover or handover.begin(running)
+        after = handover.following(before, running, clients, self._expects_clients())
+        if after != self._handover:
+            try:
+                run_dir.keep_handover(self._settings, after)
+            except OSError:
+                return running  # the run directory is full: nothing is handed over before the next look
+            self._handover = after
+        return handover.bounded(running, after) or running
+
+    def bounded(self, wanted: Candidate | None) -> Candidate | None:
+        """What may run of `wanted` beside what the pod has handed over; None to leave PgBouncer as it is."""
+        if wanted is None or self._handover is None:
+            return wanted
+        return handover.bounded(wanted, self._handover)
+
+    def confirm(self, running: Candidate | None, settled: bool) -> None:
+        """Remember what the pod keeps, once PgBouncer obeys. settled: no database of `running` is above its share."""
+        if running is None or self._handover is None or not settled or not self.begun:
+            return
+        if handover.bounded(running, self._handover) is running:
+            self.keeps = running.cap
 
     def _expects_clients(self) -> bool:
         """Whether new clients may still come: yes, until drain.py says no."""

@@ -12,6 +12,7 @@ from typing import Any
 from pgbouncer_operator.agent import files
 from pgbouncer_operator.agent.candidate import Identity, paths
 from pgbouncer_operator.agent.grant import AcceptedGrant
+from pgbouncer_operator.agent.handover import Handover
 from pgbouncer_operator.agent.mounts import Credential
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.agent.start import LIMIT_FILE
@@ -21,6 +22,7 @@ PROBE_USER = "probe-user"  # read by probe.py
 _SECRET = "retired-key"  # noqa: S105 - the name of a file
 _ACCEPTED_GRANT = "seen"
 _CREDENTIALS = "credentials"
+_HANDOVER = "handover"
 
 
 def identity(settings: AgentSettings) -> Identity:
@@ -39,6 +41,22 @@ def accepted_grant(settings: AgentSettings) -> AcceptedGrant:
 def keep_accepted_grant(settings: AgentSettings, value: AcceptedGrant) -> None:
     """Keep it for the next worker."""
     _save(settings, _ACCEPTED_GRANT, {"seq": value.seq, "cap": value.cap, "since": value.since})
+
+
+def handover(settings: AgentSettings) -> Handover | None:
+    """What the pod keeps in its drain; None before it has handed anything over."""
+    document = _load(settings, _HANDOVER)
+    return Handover(document["shares"], document["halves"]) if document else None
+
+
+def keep_handover(settings: AgentSettings, value: Handover) -> None:
+    """Keep it for the next worker. Raises OSError where it cannot be written."""
+    _save(settings, _HANDOVER, {"shares": dict(value.shares), "halves": dict(value.halves)})
+
+
+def forget_handover(settings: AgentSettings) -> None:
+    """The drain is over, and the pod serves again."""
+    (settings.run_dir / _HANDOVER).unlink(missing_ok=True)
 
 
 def credentials(settings: AgentSettings) -> dict[str, Credential]:

@@ -101,11 +101,13 @@ class Worker:
             if self.reloader.refuses(self._wanted):
                 self._regrant()
         self.reloader.check()
+        self._draining.confirm(self.reloader.running, self.reloader.settled)
         self._pause_and_reconnect()
         self.log()
         now = time.monotonic()
         untested = self.reloader.read and self._backend.needs_test(self.reloader.running) and not self._traffic.asked
-        if untested or now - self._beat_at >= self.settings.beat:
+        leaves = self._draining.asked and not self._draining.begun
+        if untested or leaves or now - self._beat_at >= self.settings.beat:
             self._beat_at = now
             self._beat()
 
@@ -122,7 +124,8 @@ class Worker:
     def state(self) -> AgentState:
         """The document of /state, with fresh figures."""
         reloader = self.reloader
-        confirmed = reloader.confirmed  # before the figures: a confirmed limit is never newer than the connections
+        # Before the figures: a confirmed limit is never newer than the connections.
+        confirmed, keeps = reloader.confirmed, self._draining.keeps
         self.observe()
         standing = reloader.problem or (self._unreachable if self.ready else None)
         problems = (self._unreadable, *self._problems, reloader.refusal, standing, self._traffic.problem())
@@ -135,6 +138,7 @@ class Worker:
             digest=confirmed.digest,
             seq=confirmed.seq if self._grant.cap else self._grant.seq,
             cap=max(confirmed.cap, self._wanted.cap if self._wanted else self._grant.cap),
+            keeps=keeps,
             open=figures.open,
             busy=figures.busy,
             waiting=figures.waiting,
@@ -229,7 +233,7 @@ class Worker:
         removed = self._removed.databases
         inputs = CandidateInputs(self._identity, self.settings, self._retired, removed, self._open_files)
         target = candidate.target(self._mounts, self._grant, running, inputs)
-        self._wanted = target.candidate
+        self._wanted = self._draining.bounded(target.candidate)
         no_grant = (AgentProblem(ProblemReason.NO_GRANT, self._grant_problem),) if self._grant_problem else ()
         limited = candidate.limited(target.candidate)
         self._problems = (*target.problems, *no_grant, *((limited,) if limited else ()))
@@ -239,8 +243,8 @@ class Worker:
         running = self.reloader.running
         if running is None:
             return
-        regranted = candidate.regranted(running, self._grant)
-        if regranted.marker != running.marker:
+        regranted = self._draining.bounded(candidate.regranted(running, self._grant))
+        if regranted is not None and regranted.marker != running.marker:
             self.reloader.advance(regranted, self._read_at)
 
     def _pause_and_reconnect(self) -> None:
@@ -263,6 +267,7 @@ class Worker:
         drained = self._draining.begun
         if self._draining.update():
             self._wanted = self._draining.next_candidate(self.reloader.running, observation)
+            self.reloader.advance(self._wanted, time.monotonic())
         elif drained:
             self._choose()  # PgBouncer restarted instead of stopping: it serves again
         elif self._removed.step(self.reloader.running):

@@ -107,6 +107,11 @@ class AgentState:
     """Sequence of the ledger that is applied and verified."""
     cap: int = 0
     """The most server connections that the pod may open: a raised grant at once, a lowered one once it is kept."""
+    keeps: int | None = None
+    """The most server connections that a leaving pod may have from now on, whatever a ledger says.
+
+    None while the pod does not leave, and until PgBouncer keeps to the lower limits.
+    """
     open: int = 0
     """Server connections."""
     busy: int = 0
@@ -156,6 +161,7 @@ class AgentState:
             "hash": self.digest or None,
             "seq": self.seq,
             "cap": self.cap,
+            "keeps": self.keeps,
             "open": self.open,
             "busy": self.busy,
             "waiting": self.waiting,
@@ -198,6 +204,7 @@ def _read(document: Mapping[str, Any]) -> AgentState:
         digest=_text(document, "hash"),
         seq=_integer(document["seq"]),
         cap=_integer(document["cap"]),
+        keeps=None if document.get("keeps") is None else _integer(document["keeps"]),
         open=_integer(document["open"]),
         busy=_integer(document.get("busy")),
         waiting=_integer(document.get("waiting")),

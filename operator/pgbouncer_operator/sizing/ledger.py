@@ -34,6 +34,8 @@ class PodUse:
     """Server connections that the pod limits itself to; None while unknown."""
     open: int | None = None
     """Server connections that the pod has open; None while unknown."""
+    keeps: int | None = None
+    """Server connections that a leaving pod limits itself to for good; None while it has handed nothing over."""
     address: str = ""
     """The pod's IP; empty before it has one."""
     serves: bool = False
@@ -199,10 +201,12 @@ def _standing(grants: Grants, pod: PodUse, static: int) -> Grant:
 
 def _confirmed(grant: Grant, pod: PodUse) -> Grant:
     """The grant after the pod's own report: never more than before."""
-    if pod.seq is None or pod.cap is None or pod.open is None or pod.seq < grant.seq:
+    # A leaving pod that has handed over reads no ledger any more, so it may never apply the last one that names it.
+    keeps = pod.keeps if pod.terminating else None
+    if pod.seq is None or pod.cap is None or pod.open is None or (keeps is None and pod.seq < grant.seq):
         return grant
     if pod.terminating:  # a draining agent lowers its own cap as its clients leave
-        kept = min(_charge(grant), max(pod.cap, pod.open))
+        kept = min(_charge(grant), max(pod.cap if keeps is None else keeps, pod.open))
         return replace(grant, cap=min(grant.cap, kept), high=kept)
     if pod.cap <= grant.cap and pod.open <= grant.cap:
         return replace(grant, high=grant.cap)

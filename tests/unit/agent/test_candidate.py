@@ -256,28 +256,6 @@ def test_the_first_configuration_is_a_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("clients", "expected"),
-    [
-        ({"shop": 50, "blog": 50}, (5, 5)),
-        ({"shop": 9, "blog": 1}, (5, 1)),
-        ({"shop": 3, "blog": 0}, (3, 1)),
-        ({"shop": 0, "blog": 0}, (1, 1)),
-        ({"shop": 2}, (2, 5)),
-    ],
-)
-def test_a_draining_pod_gives_back_what_its_clients_cannot_use(
-    clients: dict[str, int], expected: tuple[int, int]
-) -> None:
-    found = candidate.shrunk(replace(TWO, cap=10), clients)
-    assert (found.shares["shop"], found.shares["blog"]) == expected
-    assert found.cap == sum(expected)
-
-
-def test_a_draining_pod_gives_back_what_its_databases_could_not_use_anyway() -> None:
-    assert candidate.shrunk(replace(TWO, cap=15), {"shop": 9, "blog": 9}).cap == 10
-
-
-@pytest.mark.parametrize(
     ("open_files", "accepted"),
     [(0, 2000), (2_000_000, 2000), (2074, 2000), (2073, 1999), (1024, 950), (70, 1)],
     ids=["unknown", "many", "just enough", "one too few", "of containerd 2", "hardly any"],

@@ -35,14 +35,16 @@ class Client:
 class FakePgBouncer:
     """A PgBouncer whose clock moves only when the drain sleeps. log: each step that it saw, in order.
 
-    A client of a paused database never leaves: its query waits. After SHUTDOWN WAIT_FOR_SERVERS a client is closed when
-    its transaction ends, and the process exits with the last of them.
+    terminated_at: when it gets a SIGTERM, and closes its port. A client of a paused database never leaves: its query
+    waits. After SHUTDOWN WAIT_FOR_SERVERS a client is closed when its transaction ends, and the process exits with the
+    last of them.
     """
 
     run_dir: Path
     clients: list[Client]
     paused: bool = False
     refuses_shutdown: bool = False
+    terminated_at: float = IMMORTAL
     now: float = 0.0
     shutdown_at: float | None = None
     log: list[tuple[str, float]] = field(default_factory=list)
@@ -63,6 +65,9 @@ class FakePgBouncer:
         if self.exited:
             raise ConnectionRefusedError("nobody listens")
         return self
+
+    def listens(self, _port: int) -> bool:
+        return not self.exited and self.now < self.terminated_at
 
     def __enter__(self) -> "FakePgBouncer":
         return self
@@ -128,6 +133,7 @@ def drained(monkeypatch: pytest.MonkeyPatch, pgbouncer: FakePgBouncer) -> int:
     monkeypatch.setattr(drain.wire, "console", pgbouncer.console)
     monkeypatch.setattr(drain.wire, "unix", pgbouncer.unix)
     monkeypatch.setattr(drain, "time", pgbouncer)
+    monkeypatch.setattr(drain, "listens", pgbouncer.listens)
     return drain.main([*ARGUMENTS, "--run-dir", str(pgbouncer.run_dir)])
 
 
@@ -176,6 +182,27 @@ def test_shutdown_comes_at_the_timeout_and_not_before_and_the_drain_waits_for_th
     assert pgbouncer.now >= DELAY + TIMEOUT + 7.0, "a return before would let SIGTERM cut the transaction"
     result = pgbouncer.result()
     assert (result["left"], result["closed"], result["cut"], result["done"]) == (1, 2, 0, True)
+
+
+def test_when_kubelet_ends_the_grace_period_early_the_shutdown_comes_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """kubelet's SIGTERM comes 2 s before its SIGKILL: running transactions have that long."""
+    pgbouncer = FakePgBouncer(tmp_path, [Client(), Client(transaction_ends=13.0)], terminated_at=12.0)
+    assert drained(monkeypatch, pgbouncer) == 0
+    ((step, at),) = pgbouncer.log
+    assert step == SHUTDOWN
+    assert 12.0 <= at <= 12.0 + drain.POLL_SECONDS
+    result = pgbouncer.result()
+    assert (result["closed"], result["cut"], result["done"]) == (2, 0, True)
+
+
+def test_a_pgbouncer_that_ends_early_without_clients_gets_no_second_signal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pgbouncer = FakePgBouncer(tmp_path, [Client(leaves=1.0)], terminated_at=2.0)
+    assert drained(monkeypatch, pgbouncer) == 0
+    assert pgbouncer.log == []
 
 
 def test_what_became_of_clients_is_kept_before_the_wait_that_may_end_this_process(

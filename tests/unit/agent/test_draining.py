@@ -64,31 +64,83 @@ def test_paused_databases_are_resumed_once_when_the_drain_begins(
     assert pgbouncer.commands == ['RESUME "shop"']
 
 
-def test_shares_follow_the_clients_down_only_when_no_new_client_may_come(
+def begun(settings: AgentSettings, newcomers: bool = True) -> Draining:
+    """The agent's part of a drain that has begun, by a worker that has just started."""
+    tell(settings, newcomers)
+    drain = Draining(settings)
+    drain.update()
+    return drain
+
+
+def test_half_is_handed_over_at_once_and_shares_follow_the_clients_down_when_no_new_client_may_come(
     settings: AgentSettings, pgbouncer: FakeConsole
 ) -> None:
-    drain = Draining(settings)
-    tell(settings, newcomers=True)
-    drain.update()
-    assert drain.next_candidate(RUNNING, pgbouncer.observation()) is RUNNING
+    drain = begun(settings)
+    half = drain.next_candidate(RUNNING, pgbouncer.observation())
+    assert (half.cap, half.shares) == (4, {"shop": 4})
+    assert drain.next_candidate(half, pgbouncer.observation()) is half, "half once, not half of the half"
     tell(settings, newcomers=False)
-    shrunk = drain.next_candidate(RUNNING, pgbouncer.observation())
+    shrunk = drain.next_candidate(half, pgbouncer.observation())
     assert (shrunk.cap, shrunk.shares) == (3, {"shop": 3})
     pgbouncer.clients = 7
     assert drain.next_candidate(shrunk, pgbouncer.observation()) is shrunk, "what was given back is not taken again"
 
 
+def test_what_the_pod_keeps_is_confirmed_only_when_pgbouncer_keeps_to_it(
+    settings: AgentSettings, pgbouncer: FakeConsole
+) -> None:
+    drain = begun(settings)
+    drain.confirm(RUNNING, settled=True)
+    assert drain.keeps is None, "nothing is handed over yet"
+    half = drain.next_candidate(RUNNING, pgbouncer.observation())
+    drain.confirm(RUNNING, settled=True)
+    assert drain.keeps is None, "PgBouncer runs under the old limits"
+    drain.confirm(half, settled=False)
+    assert drain.keeps is None, "a database is still above its share"
+    drain.confirm(half, settled=True)
+    assert drain.keeps == 4
+
+
+def test_a_new_worker_gives_back_nothing_of_what_was_handed_over_whatever_is_mounted(
+    settings: AgentSettings, pgbouncer: FakeConsole
+) -> None:
+    begun(settings).next_candidate(RUNNING, pgbouncer.observation())
+    later = Draining(settings)
+    assert later.keeps is None, "it has not seen PgBouncer yet"
+    taken_up = later.bounded(RUNNING)
+    assert taken_up is not None
+    assert (taken_up.cap, taken_up.shares) == (4, {"shop": 4})
+    later.update()
+    assert later.next_candidate(taken_up, pgbouncer.observation()) is taken_up, "half of the share at the beginning"
+
+
+def test_nothing_is_handed_over_that_a_later_worker_would_not_know_of(
+    settings: AgentSettings, pgbouncer: FakeConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    drain = begun(settings)
+    monkeypatch.setattr(draining.run_dir, "keep_handover", full)
+    assert drain.next_candidate(RUNNING, pgbouncer.observation()) is RUNNING
+    drain.confirm(RUNNING, settled=True)
+    assert drain.keeps is None
+
+
 def test_a_pgbouncer_that_started_after_the_drain_began_serves_again(
     settings: AgentSettings, pgbouncer: FakeConsole
 ) -> None:
-    drain = Draining(settings)
-    tell(settings, newcomers=False)
-    drain.update()
+    drain = begun(settings, newcomers=False)
+    drain.confirm(drain.next_candidate(RUNNING, pgbouncer.observation()), settled=True)
     pgbouncer.process = console.NO_PROCESS
     assert drain.update(), "it has only exited"
+    assert drain.keeps == 3
     pgbouncer.process = NEW
     assert not drain.update()
     assert not drain.asked
+    assert drain.keeps is None
+    assert drain.bounded(RUNNING) is RUNNING
+    assert Draining(settings).bounded(RUNNING) is RUNNING
 
 
 def test_the_result_is_logged_once_and_only_when_it_is_final(settings: AgentSettings, pgbouncer: FakeConsole) -> None:

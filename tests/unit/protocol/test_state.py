@@ -42,6 +42,7 @@ def test_the_state_is_the_document_the_operator_reads() -> None:
         "hash": "0123456789abcdef",
         "seq": 12,
         "cap": 12,
+        "keeps": None,
         "open": 7,
         "busy": 3,
         "waiting": 1,

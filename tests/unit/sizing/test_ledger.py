@@ -83,6 +83,24 @@ def test_a_terminating_pod_that_never_saw_its_shrink_keeps_the_charge_of_before(
     assert caps(found)["a"] == 10
 
 
+def test_a_leaving_pod_is_charged_with_what_it_keeps_although_it_never_read_the_last_ledger() -> None:
+    before = ledger(a=(10, 6, 14), b=(6, 6, 10))
+    leaves = replace(follows("b", 5, 5, terminating=True), keeps=5)
+    found = allocate(before, [silent("a", terminating=True), leaves, PodUse("c", False, 6, 0, 0)], limits())
+    assert (caps(found)["b"], found.grants.pods["b"].high) == (5, 5)
+    over = replace(leaves, open=8)
+    assert allocate(before, [follows("a", 10, 6), over], limits()).grants.pods["b"].high == 8, "what it has counts too"
+
+
+def test_a_pod_that_hands_over_and_does_not_leave_keeps_its_charge() -> None:
+    """kubelet runs the drain also before it restarts a PgBouncer that hangs, and that pod serves on."""
+    before = ledger(a=(10, 5, 10), b=(10, 5, 10))
+    restarts = replace(follows("b", 5, 5), keeps=5)
+    found = allocate(before, [follows("a", 10, 5), restarts], limits())
+    assert found.grants is before
+    assert found.charged == 20
+
+
 def test_an_unreachable_pod_keeps_its_charge_until_it_has_ended() -> None:
     before = ledger(a=(10, 5, 10), b=(10, 5, 10))
     assert allocate(before, [follows("a", 10, 5), silent("b")], limits()).grants is before

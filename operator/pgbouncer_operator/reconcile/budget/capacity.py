@@ -31,7 +31,8 @@ def decide(observed: Observed, wanted: Desired, size: int) -> Capacity:
     """One step towards `wanted`. size: server connections that the pool may hold.
 
     Pods are removed at once. Pods are added only when each could take `fit.static` connections without a grant, so that
-    even pods that start while no operator runs stay within the size.
+    even pods that start while no operator runs stay within the size. A Deployment that does not exist is made with one
+    pod at once: where the pods of a deleted one still hold everything, it waits for what they hand over.
     """
     fit = wanted.fit
     deployment = progress(observed, wanted)
@@ -42,7 +43,8 @@ def decide(observed: Observed, wanted: Desired, size: int) -> Capacity:
     new_pods = step.room(size) // fit.static if fit.static else 0
     holders = len(observed.living) - len(step.waiting)
     now = deployment.replicas if deployment else 0
-    replicas = fit.replicas if fit.replicas <= now else max(now, min(fit.replicas, holders + new_pods))
+    least = now if deployment else 1
+    replicas = fit.replicas if fit.replicas <= now else max(least, min(fit.replicas, holders + new_pods))
     return Capacity(step, replicas, may_roll=not fit.surge or new_pods > 0)
 
 
@@ -65,7 +67,7 @@ def _uses(observed: Observed) -> list[PodUse]:
         use = PodUse(pod.uid, leaving, address=pod.address, serves=pod.ready, expected=_expected(pod), name=pod.name)
         state = observed.states.get(pod.uid)
         if state is not None and (state.cap or not pod.ready):  # an agent that has just started confirms nothing
-            use = replace(use, seq=state.seq, cap=state.cap, open=state.open)
+            use = replace(use, seq=state.seq, cap=state.cap, open=state.open, keeps=state.keeps)
         uses.append(use)
     ended = observed.ended | {pod.uid for pod in observed.pods if pod.ended}
     ended |= {uid for uid, each in observed.lost.items() if each.presence is Presence.ENDED}

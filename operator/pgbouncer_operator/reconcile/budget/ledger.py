@@ -38,7 +38,9 @@ def _recovered(pods: Sequence[PodView], states: Mapping[str, AgentState | None])
     recovered = {}
     for pod in pods:
         state = answers.get(pod.uid)
-        if state is None or state.seq < told_seq(pod):  # it may still read the ledger that it was poked for
+        if state is not None and pod.terminating and state.keeps is not None:  # it reads no ledger any more
+            recovered[pod.uid] = Grant(cap=state.keeps, seq=seq, high=max(state.keeps, state.open))
+        elif state is None or state.seq < told_seq(pod):  # it may still read the ledger that it was poked for
             # It gets no cap: a cap that lowers a pod with many connections would raise one that has none yet.
             recovered[pod.uid] = Grant(cap=0, seq=seq, high=MOST)
         elif state.cap:

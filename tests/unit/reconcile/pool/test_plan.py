@@ -103,6 +103,17 @@ def test_pods_are_added_only_as_there_is_room_for_each() -> None:
     assert replicas(decide(shrunk)) == 4
 
 
+def test_a_deleted_deployment_is_made_again_with_one_pod_while_the_old_pods_hold_everything() -> None:
+    observed = healthy()
+    children = {key: each for key, each in observed.children.items() if key[0] != "Deployment"}
+    leaving = tuple(replace(each, terminating=True) for each in observed.pods)
+    gone = replace(observed, children=children, pods=leaving)
+    assert replicas(decide(gone)) == 1
+    for uid in ("a", "b"):
+        gone = saying(gone, uid, cap=4, open=4, keeps=4)
+    assert replicas(decide(gone)) == 2, "there is room for the static share of two"
+
+
 def test_fewer_pods_are_wanted_at_once() -> None:
     assert replicas(decide(respecified(healthy(), replicas=1))) == 1
 
