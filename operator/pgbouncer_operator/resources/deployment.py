@@ -19,6 +19,8 @@ from pgbouncer_operator.sizing.fit import Fit
 PYTHON = "/usr/bin/python3"
 PACKAGE = "/opt/pgbouncer-operator/pgbouncer_operator"
 AGENT_RESOURCES = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "128Mi"}}
+HASHED_DELAY = 5  # seconds
+LONGEST_DELAY = 300  # seconds; the bound of the setting
 MARGIN_SECONDS = 10  # for both containers to exit after the deadlines of the drain
 
 
@@ -30,6 +32,8 @@ class Platform:
     image_pull_policy: str
     endpoint_delay: int
     """Seconds that a leaving pod accepts connections after its last new client."""
+    hashed_delay: int = HASHED_DELAY
+    """The delay in the hash of a pool's inputs: see `hashed_delay`."""
 
 
 def deployment(pool: ConnectionPool, fit: Fit, platform: Platform) -> dict[str, Any]:
@@ -58,16 +62,31 @@ def deployment(pool: ConnectionPool, fit: Fit, platform: Platform) -> dict[str, 
 def template_annotation(pool: ConnectionPool, template: dict[str, Any], platform: Platform) -> str:
     """`<hash of the inputs from the spec>.<hash of the template>`.
 
-    Only a change of the inputs rolls the pods. A newer operator may make another template of the same inputs, which
-    does not roll them.
+    Only a change of the inputs rolls the pods. A newer operator, or one with other settings, may make another template
+    of the same inputs, which does not roll them.
     """
+    return f"{_hash(_inputs(pool, platform.hashed_delay))}.{_hash(template)}"
+
+
+def hashed_delay(pool: ConnectionPool, annotation: str, platform: Platform) -> int:
+    """The delay in the inputs of a Deployment with this template annotation, if its inputs are those of the pool.
+
+    Operators before hashed their own setting with the inputs, so that another setting rolled every pool. The value of
+    that time stays in the hash, because without it an upgrade would roll them once more.
+    """
+    before = annotation.partition(".")[0]
+    delays: list[int] = [HASHED_DELAY, platform.endpoint_delay, *range(LONGEST_DELAY + 1)]
+    return next((delay for delay in delays if _hash(_inputs(pool, delay)) == before), HASHED_DELAY)
+
+
+def _inputs(pool: ConnectionPool, delay: int) -> dict[str, object]:
     spec = pool.spec
     inputs: dict[str, object] = {
         "users": sorted([each.name, each.secret_ref.name] for each in spec.users),
         "ca": spec.backend.ca.wire() if spec.backend.ca else None,
         "drain": spec.drain.wire(),
         "pod": spec.pod.wire(),
-        "endpointDelay": platform.endpoint_delay,
+        "endpointDelay": delay,
         "restart": _restart_settings(pool),
     }
     # Only if the spec has them: a further key changes the hash, and would roll every pool after an update.
@@ -75,7 +94,7 @@ def template_annotation(pool: ConnectionPool, template: dict[str, Any], platform
         inputs["clientTls"] = spec.clients.tls.secret_name
     if spec.auth_query:
         inputs["authQuery"] = spec.auth_query.secret_ref.name
-    return f"{_hash(inputs)}.{_hash(template)}"
+    return inputs
 
 
 def _restart_settings(pool: ConnectionPool) -> dict[str, str | int]:

@@ -5,6 +5,7 @@ One observation always gives the same plan, and once a plan is applied in full t
 
 from dataclasses import replace
 
+from pgbouncer_operator import naming
 from pgbouncer_operator.protocol.grants import Grant, Grants
 from pgbouncer_operator.reconcile.budget.server_change import decide
 from pgbouncer_operator.reconcile.budget.size import pool_size
@@ -20,7 +21,7 @@ from pgbouncer_operator.reconcile.status.decided import Decided
 from pgbouncer_operator.reconcile.status.report import report, report_invalid
 from pgbouncer_operator.reconcile.steps import Plan, Step
 from pgbouncer_operator.resources.configuration import config_map
-from pgbouncer_operator.resources.deployment import Platform
+from pgbouncer_operator.resources.deployment import Platform, hashed_delay
 from pgbouncer_operator.resources.desired import Desired, desired, dress, redress
 from pgbouncer_operator.sizing.ledger import relief
 
@@ -37,12 +38,20 @@ def plan(observed: Observed | ObservedInvalid, platform: Platform) -> Plan:
     if isinstance(observed, ObservedInvalid):
         return report_invalid(observed)
     size = pool_size(observed)
-    wanted = desired(observed.spec, platform, size.size)
+    wanted = desired(observed.spec, _as_before(observed, platform), size.size)
     decided = Decided(wanted, decide(observed, wanted, size.size), size)
     if wanted.fit.shortage and not wanted.fit.replicas:
         # Not one pod fits. A mistyped number must not stop a pool: its pods keep their configuration and their grants.
         return report(observed, decided, ())
     return _step(observed, decided)
+
+
+def _as_before(observed: Observed, platform: Platform) -> Platform:
+    """The operator's settings, with the one that the pool's Deployment has in the hash of its inputs."""
+    child = observed.children.get(("Deployment", naming.deployment(observed.view.name)))
+    if child is None or child.rollout is None:
+        return platform
+    return replace(platform, hashed_delay=hashed_delay(observed.spec, child.rollout.template, platform))
 
 
 def _step(observed: Observed, decided: Decided) -> Plan:

@@ -4,7 +4,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.reconcile.looks import PLATFORM, condition, decide, healthy, respecified, saying, settled, told, writes
+from tests.unit.reconcile.looks import (
+    PLATFORM,
+    condition,
+    decide,
+    healthy,
+    live,
+    respecified,
+    saying,
+    settled,
+    told,
+    writes,
+)
 
 from pgbouncer_operator.api.conditions import ConditionType
 from pgbouncer_operator.reconcile.observed import Observed
@@ -17,6 +28,7 @@ from pgbouncer_operator.resources.template_version import VERSION, version_in
 
 NEWER = Platform("pool:2", "IfNotPresent", 5)
 OTHER_POLICY = Platform("pool:1", "Always", 5)
+OTHER_DELAY = Platform("pool:1", "IfNotPresent", 7)
 
 
 def offered(observed: Observed, platform: Platform) -> dict[str, Any]:
@@ -25,7 +37,12 @@ def offered(observed: Observed, platform: Platform) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("platform", "words"), [(NEWER, "image pool:2 instead of pool:1"), (OTHER_POLICY, "another pod template")]
+    ("platform", "words"),
+    [
+        (NEWER, "image pool:2 instead of pool:1"),
+        (OTHER_POLICY, "another pod template"),
+        (OTHER_DELAY, "another pod template"),
+    ],
 )
 def test_a_newer_operator_tells_what_it_offers_and_rolls_nothing(platform: Platform, words: str) -> None:
     observed = settled(healthy())
@@ -33,6 +50,19 @@ def test_a_newer_operator_tells_what_it_offers_and_rolls_nothing(platform: Platf
     found = offered(observed, platform)
     assert (found["status"], found["reason"]) == ("True", "UpdateAvailable")
     assert words in found["message"]
+
+
+@pytest.mark.parametrize(("hashed", "now"), [(7, 7), (7, 5), (300, 9)])
+def test_a_pool_whose_delay_was_hashed_with_its_inputs_does_not_roll_at_the_upgrade(hashed: int, now: int) -> None:
+    """Operators before hashed the chart's endpointDelaySeconds."""
+    observed = healthy()
+    template = desired(observed.spec, Platform("pool:1", "IfNotPresent", hashed, hashed_delay=hashed)).deployment
+    observed = replace(observed, children={**observed.children, DEPLOYMENT: live(template)})
+    made = decide(observed, Platform("pool:1", "IfNotPresent", now))
+    assert writes(made) == []
+    found = {each["type"]: each["status"] for each in told(made)["conditions"]}
+    assert found["Ready"] == "True"
+    assert found["UpdateAvailable"] == ("False" if hashed == now else "True")
 
 
 def test_what_a_newer_operator_offers_is_no_fault_of_the_pool() -> None:
