@@ -35,6 +35,7 @@ from pgbouncer_operator.reconcile.cache.keys import COALESCE, AnyKey, ServerKey,
 from pgbouncer_operator.reconcile.cache.server_store import ServerStore
 from pgbouncer_operator.reconcile.dispatch import Dispatcher
 from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
+from pgbouncer_operator.reconcile.ownership import Ownership
 from pgbouncer_operator.reconcile.pool.agents import Agents
 from pgbouncer_operator.reconcile.pool.apply import Applier
 from pgbouncer_operator.reconcile.pool.observe import Observer
@@ -158,7 +159,10 @@ class Operator:
         observer = Observer(kube, agents, self.cluster, loop.time, _stamp, read_secrets, self.intervals)
         pools = Reconciler(observer, Applier(kube, self.cluster, events), platform)
         servers = ServerReconciler(kube, self.cluster, loop.time, _stamp, limits, self.intervals)
-        work = Dispatcher(pools, servers, self._wake)
+        namespace = self.settings.namespace
+        ownership = Ownership(kube, self.cluster, namespace, loop.time, events.record, self._wake, self.intervals)
+        self.metrics.standing_by.set_function(lambda: ownership.others)
+        work = Dispatcher(pools, servers, ownership, self._wake)
         options = WorkerOptions(
             count=self.settings.workers,
             finished=self.metrics.reconciled,

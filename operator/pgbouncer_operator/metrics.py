@@ -57,6 +57,9 @@ class Metrics:
         self.leader = Gauge(
             "leader", "1 while this process leads and has listed every kind.", namespace=space, registry=registry
         )
+        self.standing_by = Gauge(
+            "standing_by", "Pools and servers that another operator serves.", namespace=space, registry=registry
+        )
         self.statuses: Statuses = tuple
         self.servers: Statuses = tuple
         for collector in (_Process(), _Pools(self), _Servers(self)):

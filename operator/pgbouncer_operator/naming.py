@@ -14,6 +14,7 @@ SERVER_SINGULAR = "postgresserver"
 SERVER_SHORT_NAMES = ("pgserver",)
 
 FIELD_MANAGER = "pgbouncer-operator"
+EVENT_STANDS_BY = "OperatorStandsBy"  # reason of the event of an operator that leaves an object to another one
 
 # Labels. Selectors use LABEL_POOL only: a Deployment's selector is immutable, so it holds nothing that may change.
 LABEL_POOL = f"{GROUP}/pool"

@@ -21,6 +21,7 @@ from pgbouncer_operator.api.strings import (
     LabelValue,
     Namespace,
     ObjectName,
+    Text,
 )
 
 Weight = Annotated[Integer, Field(ge=1, le=1000)]
@@ -226,6 +227,8 @@ class ServerStatus(Model):
     """The server's limits when they were read last. They are in force until the next successful read."""
     advice: Annotated[tuple[Advice, ...], Field(max_length=16), ListMap("reason")] | None = None
     """What could be better, with figures. The operator does not act on it."""
+    operator: Text | None = None
+    """Namespace of the operator that serves this server. Others stand by."""
     budget: Count | None = None
     """Connections that all pools may hold together."""
     allocated: Count | None = None

@@ -155,6 +155,8 @@ class PoolStatus(Model):
     """The latest change that reached the pods: what, how and how quickly."""
     connection_secrets: Annotated[tuple[Name, ...], Field(max_length=64)] | None = None
     """Names of the connection Secrets that the operator created, so that it can delete those no longer wanted."""
+    operator: Text | None = None
+    """Namespace of the operator that serves the pool. Others stand by."""
 
 
 def ratio(part: int | None, whole: int | None) -> str | None:
@@ -173,5 +175,6 @@ def previous(body: Mapping[str, Any]) -> PoolStatus:
         return PoolStatus()
     if status.observed_generation is None:
         return PoolStatus()
+    status = status.model_copy(update={"operator": None})  # a write of its own: see reconcile.ownership
     # The API server merges the list by type and may return it in another order, which is not a change.
     return status.model_copy(update={"conditions": ordered(status.conditions)}) if status.conditions else status

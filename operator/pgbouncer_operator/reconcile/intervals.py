@@ -23,6 +23,10 @@ class Intervals:
     """The same for labels that keep pools out and for a CA that cannot be read: a correction is soon noticed."""
     admission: float = 20.0
     """Seconds for which a pool waits for its PostgresServer before its status says so."""
+    ask: float = 60.0
+    """Seconds for which an answer of another operator counts, that it serves its objects."""
+    answer: float = 30.0
+    """Seconds that another operator has to answer: more than the election of its next leader takes."""
     sessions: int = OUTLIVES
     """Seconds for which PostgreSQL may count sessions of a pod whose end is unknown."""
 

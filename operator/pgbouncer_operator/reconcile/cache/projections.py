@@ -41,6 +41,7 @@ def pool(body: Body) -> PoolView:
         clients=references(body),
         server=_server(body),
         address=_address(body, "backend"),
+        operator=_operator(body),
         template_version=version_in(metadata.get("annotations") or {}),
     )
 
@@ -60,6 +61,7 @@ def server(body: Body) -> ServerView:
         address=_address(body),
         limits=_limits(status),
         budget=status.get("budget"),
+        operator=_operator(body),
     )
 
 
@@ -131,6 +133,11 @@ def _backend(body: Body) -> Service | None:
 def _server(body: Body) -> tuple[str, str] | None:
     named = ((body.get("spec") or {}).get("backend") or {}).get("serverRef") or {}
     return (named.get("namespace") or body["metadata"].get("namespace", ""), named["name"]) if "name" in named else None
+
+
+def _operator(body: Body) -> str:
+    named = (body.get("status") or {}).get("operator")
+    return named if isinstance(named, str) else ""
 
 
 def _address(body: Body, field: str = "") -> str:

@@ -46,6 +46,8 @@ class PoolView:
     """Namespace and name of its PostgresServer; None without one."""
     address: str = ""
     """Host and port in one spelling (`endpoints.address`); empty without a host."""
+    operator: str = ""
+    """The operator that serves it, and who asks whether it does (`reconcile.ownership`); empty before the first."""
     template_version: int = 0
     """The user's annotation with the least version that the pods' template should have; 0 without it."""
 
@@ -193,3 +195,5 @@ class ServerView:
     """What PostgreSQL said last of its limits, by the status; None while unknown."""
     budget: int | None = None
     """The budget of the status, in server connections; None before the first."""
+    operator: str = ""
+    """As in PoolView."""

@@ -62,6 +62,7 @@ def server_status(
 def patch(view: ServerView, status: ServerStatus) -> dict[str, Any] | None:
     """The body of the write, as compare-and-swap; None when the status says it already."""
     before, written = json.loads(view.status), status.wire()
+    before.pop("operator", None)  # a write of its own: see reconcile.ownership
     if written == before:
         return None
     metadata = {"namespace": view.namespace, "name": view.name, "uid": view.uid}
