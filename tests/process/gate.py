@@ -21,6 +21,10 @@ class Gate:
         self._accepts = threading.Thread(target=self._accept)
         self._handed: list[tuple[threading.Thread, socket.socket]] = []
 
+    def lead_to(self, *ports: int) -> None:
+        """Hand on to other ports what comes from now on. What is connected stays, as behind a Service."""
+        self._ports = itertools.cycle(ports)
+
     def __enter__(self) -> "Gate":
         self._accepts.start()
         return self

@@ -1,6 +1,7 @@
 """A pause of traffic: nothing fails, nothing is left behind, and it ends by itself."""
 
 import os
+import socket
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from tests.process import agentdb, rootfs, servers
 from tests.process.agentcase import PASSWORD, intent, reasons, shown
 from tests.process.agentload import Comers, Load
 from tests.process.agentpod import Pod, eventually
+from tests.process.gate import Gate
 from tests.process.servers import Postgres
 
 pytestmark = [
@@ -205,6 +207,29 @@ def test_connections_are_renewed_under_load_without_a_failure(pod: Pod, postgres
             done = load.done
             eventually("clients go on", lambda least=done: load.done > least + 20)
     assert load.failures == []
+
+
+def test_what_connects_before_the_node_has_followed_a_service_is_renewed_again(pod: Pod, postgres: Postgres) -> None:
+    """The notice comes first. The address leads to the other server only after the agent has acted on it."""
+
+    def server() -> object:
+        found = client.execute("select inet_server_port()").fetchone()
+        return found and found[0]
+
+    with servers.postgres() as other, Gate(socket.create_server(("127.0.0.1", 0)), postgres.port) as gate:
+        agentdb.role(other, "shop", PASSWORD)
+        one = intent(postgres)
+        behind = replace(one, databases=(replace(one.databases[0], port=gate.port),))
+        pod.mount_intent(behind)
+        pod.mount_pod(reconnect="a")
+        pod.start()
+        pod.runs(behind)
+        with pod.connect("shop", "shop", PASSWORD) as client:
+            pod.mount_pod(reconnect="b")
+            eventually("it is acted on", lambda: pod.state()["reconnected"] == "b")
+            assert server() == postgres.port
+            gate.lead_to(other.port)
+            eventually("it reaches the other server", lambda: server() == other.port)
 
 
 def test_a_draining_pod_does_not_pause(pod: Pod, postgres: Postgres) -> None:

@@ -51,7 +51,7 @@ ANNOTATIONS = {
         "the operator",
         (
             "The Service in front of PostgreSQL and its ready addresses. When an address has gone, the agent renews "
-            "every server connection between two transactions."
+            "every server connection between two transactions, and again for two minutes."
         ),
     ),
 }

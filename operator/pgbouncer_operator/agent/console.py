@@ -135,15 +135,32 @@ def command(
         lift_user_limit(settings)
 
 
-def _wait_for_logins(console: wire.Session, seconds: float) -> None:
-    """Wait until no login to a server is under way.
+def renew(settings: AgentSettings, databases: Iterable[str]) -> bool:
+    """RECONNECT databases, unless a login to the server stays under way: then False, and the rest is not renewed.
+
+    Raises Unreachable when the console does not answer, CommandRefused with PgBouncer's message.
+    """
+    try:
+        with session(settings) as console:
+            for text in reconnect(databases):
+                if not _wait_for_logins(console, LOGIN_WAIT_SECONDS):
+                    return False
+                console.query(text)
+        return True
+    finally:
+        lift_user_limit(settings)
+
+
+def _wait_for_logins(console: wire.Session, seconds: float) -> bool:
+    """Wait until no login to a server is under way. False when one still is after so many seconds.
 
     While max_user_connections is 1, PgBouncer opens no further connection for a user that has one.
     """
     until = time.monotonic() + seconds
     console.query("SET max_user_connections = 1")
-    while not no_login_pending(console.query("SHOW POOLS")) and time.monotonic() < until:
+    while not (free := no_login_pending(console.query("SHOW POOLS"))) and time.monotonic() < until:
         time.sleep(_LOGIN_POLL_SECONDS)
+    return free
 
 
 def no_login_pending(pools: list[wire.Row]) -> bool:
