@@ -34,6 +34,7 @@ GOOD: tuple[tuple[str, Object], ...] = (
     ("a maximum that is read, and more unpooled than anybody knows", server(connections={"unpooled": 500}, monitoring={"secretRef": {"name": "pg-monitor"}})),
     ("neither a maximum nor a login, which is told in status", server(connections=None)),
     ("all but one unpooled", server(connections={"max": 10, "unpooled": 9})),
+    ("a share with a maximum only", server(shares=[{"namespace": "shop", "max": 5}])),
     ("a share that is all guaranteed", server(defaultShare={"guaranteed": 5, "max": 5})),
     ("a guarantee without a maximum", server(shares=[{"namespace": "shop", "guaranteed": 5}])),
     ("every namespace", server(allowedNamespaces={"from": "All"})),

@@ -10,7 +10,7 @@ from tests.contract.pools import Bad, Object
 from tests.contract.servers import BAD, GOOD, server
 from tests.contract.test_crd import ALLOWED, VALIDATIONS, nodes
 
-from pgbouncer_operator.api import crd_server
+from pgbouncer_operator.api import crd, crd_server
 from pgbouncer_operator.api.connection_pool import FieldProblem, InvalidSpec
 from pgbouncer_operator.api.definition import to_yaml
 from pgbouncer_operator.api.postgres_server import parse
@@ -54,6 +54,13 @@ def test_no_text_of_the_spec_takes_a_line_break(path: str, node: dict[str, Any])
     rules = "\n".join(entry["rule"] for entry in node.get(VALIDATIONS, []))
     barriers = [node.get("pattern", ""), *re.findall(r'self\.matches\(r"(.*?)"\)', rules)]
     assert any(barrier and not re.search(barrier, "a\nb") for barrier in barriers)
+
+
+@pytest.mark.parametrize("kind", [crd, crd_server], ids=["ConnectionPool", "PostgresServer"])
+def test_no_item_of_a_list_has_a_default_so_that_what_is_applied_comes_back_as_it_was_written(kind: Any) -> None:
+    """kubectl apply and Argo CD compare lists as a whole: a default in an item is a difference for ever."""
+    schema = kind.render()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert [path for path, node in nodes(schema, "spec") if "default" in node and "[]" in path] == []
 
 
 def test_every_column_shows_a_field_that_exists() -> None:

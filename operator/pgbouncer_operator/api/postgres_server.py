@@ -101,7 +101,7 @@ class Share(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="!has(self.max) || self.guaranteed <= self.max",
+            cel="!has(self.max) || !has(self.guaranteed) || self.guaranteed <= self.max",
             broken=lambda share: None if share.max is None or share.guaranteed <= share.max else "",
             message="guaranteed is more than max: lower guaranteed or raise max",
             field="guaranteed",

@@ -25,7 +25,11 @@ class _WithoutNull(GenerateJsonSchema):
 
 
 def structural(model: type[BaseModel], *, defaults: bool = True) -> Schema:
-    """The structural schema of a model. defaults: False leaves defaults out, which a status must not have."""
+    """The structural schema of a model. defaults: False leaves defaults out, which a status must not have.
+
+    List items never have one; the models apply it. What the API server adds to an item makes tools that compare whole
+    lists, as a three-way JSON merge patch does, find a difference for ever. https://www.rfc-editor.org/rfc/rfc7386
+    """
     document = model.model_json_schema(by_alias=True, schema_generator=_WithoutNull)
     return _node(document, document.get("$defs", {}), defaults)
 
@@ -40,7 +44,7 @@ def _node(raw: Mapping[str, Any], definitions: Mapping[str, Any], defaults: bool
     if "properties" in node:
         node["properties"] = {name: _node(child, definitions, defaults) for name, child in node["properties"].items()}
     if "items" in node:
-        node["items"] = _node(node["items"], definitions, defaults)
+        node["items"] = _node(node["items"], definitions, defaults=False)
     if value := _map_value(source):
         node["additionalProperties"] = _node(value, definitions, defaults)
     if not defaults or node.get("default", ...) is None:

@@ -89,6 +89,11 @@ def test_defaults_can_be_left_out_altogether() -> None:
     assert "default" not in str(structural(Tree, defaults=False))
 
 
+def test_items_of_lists_have_no_defaults_so_that_tools_find_them_as_they_were_written() -> None:
+    assert "default" not in str(FIELDS["leaves"]["items"])
+    assert FIELDS["leaves"]["items"]["properties"]["size"]["maximum"] == 9
+
+
 def test_a_list_map_names_its_key() -> None:
     assert FIELDS["leaves"]["x-kubernetes-list-type"] == "map"
     assert FIELDS["leaves"]["x-kubernetes-list-map-keys"] == ["size"]
