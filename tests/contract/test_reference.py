@@ -12,7 +12,6 @@ from tests.reference import clients, commands, conditions, fields, markdown, met
 
 from pgbouncer_operator import cli, naming
 from pgbouncer_operator.agent import metrics as agent
-from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.api.conditions import ConditionType, Reason
 from pgbouncer_operator.metrics import Metrics
 from pgbouncer_operator.protocol.reasons import ProblemReason
@@ -128,7 +127,7 @@ def test_every_metric_that_a_fresh_operator_serves_is_documented_and_no_other() 
 
 def test_every_metric_that_a_pod_serves_is_documented_and_no_other() -> None:
     named = set(first_cells(section("metrics.md", "A pod"))) - {each.value for each in ProblemReason}
-    silent = served(agent.render(AgentSettings(run_dir=Path("/nonexistent")), AgentState("uid", "1"), None))
+    silent = served(agent.render(None, AgentState("uid", "1"), None))
     assert silent <= named
     tables = {
         *(f"pgbouncer_pool_{name}" for name, _ in agent.POOLS.values()),

@@ -242,6 +242,25 @@ def test_a_pgbouncer_that_was_restarted_is_verified_again(pod: Pod, postgres: Po
     assert shown(pod, "query_timeout") == "9"
 
 
+def test_while_pgbouncer_hangs_the_agent_says_what_it_held_and_how_old_that_is(pod: Pod, postgres: Postgres) -> None:
+    pod.start()
+    pod.runs(intent(postgres))
+    assert pod.pgbouncer is not None
+    before = pod.state()
+    os.kill(pod.pgbouncer.pid, signal.SIGSTOP)
+    try:
+        eventually("the state is old", lambda: pod.state()["age"] >= 3)
+        old = pod.state()
+        assert "pgbouncer_up 0.0" in pod.http("/metrics")[1].splitlines()
+    finally:
+        os.kill(pod.pgbouncer.pid, signal.SIGCONT)
+    assert [old[key] for key in ("hash", "seq", "cap", "open")] == [
+        before[key] for key in ("hash", "seq", "cap", "open")
+    ]
+    eventually("the state is of now", lambda: (pod.state()["age"], pod.state()["problems"]) == (0, []))
+    assert "pgbouncer_up 1.0" in pod.http("/metrics")[1].splitlines()
+
+
 def test_both_probes_know_a_hung_pgbouncer(pod: Pod, postgres: Postgres) -> None:
     pod.start()
     pod.runs(intent(postgres))

@@ -97,6 +97,7 @@ STATES = st.builds(
     traffic=st.sampled_from(Flow),
     lingering=st.lists(TEXT, max_size=3).map(tuple),
     reconnected=TEXT,
+    age=COUNT,
     candidates=st.just(True),
 )
 JSON = st.recursive(

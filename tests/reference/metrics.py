@@ -11,13 +11,11 @@ from tests.reference.markdown import code, table
 
 from pgbouncer_operator.agent import metrics as agent
 from pgbouncer_operator.agent.draining import DrainResult
-from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.kube.transport import Call
 from pgbouncer_operator.metrics import Metrics
 from pgbouncer_operator.protocol.reasons import BackendReason, ReloadKind
 from pgbouncer_operator.protocol.state import AgentState, BackendTest, Reload
 
-NOWHERE = Path("/nonexistent")  # no console is there
 ALERTS = Path("charts/pgbouncer-operator/files/alerts.yaml")
 # Units that neither the name nor the meaning says.
 UNITS = {
@@ -60,7 +58,7 @@ def pod() -> Iterable[Metric]:
     )
     drained = DrainResult(left=1, closed=0, cut=0, seconds=1.0, done=True)
     # A scrape without PgBouncer: what the agent knows, and that the console is silent.
-    yield from text_string_to_metric_families(agent.render(AgentSettings(run_dir=NOWHERE), state, drained))
+    yield from text_string_to_metric_families(agent.render(None, state, drained))
     yield from agent.of_pools(
         [{"database": "shop", "user": "shop", "maxwait_us": "0", **dict.fromkeys(agent.POOLS, "0")}]
     )

@@ -64,6 +64,15 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """Rows as PgBouncer shows them."""
+
+    pools: list[wire.Row]
+    databases: list[wire.Row]
+    stats: list[wire.Row]
+
+
+@dataclass(frozen=True, slots=True)
 class ConsoleAnswer:
     """What PgBouncer showed in one session."""
 
@@ -74,6 +83,8 @@ class ConsoleAnswer:
     """Marker of the configuration that PgBouncer has read; empty unless asked for."""
     version: str = ""
     """Version of PgBouncer; empty unless asked for."""
+    shown: Shown | None = None
+    """The rows that this was made from; None unless totals were asked for."""
 
 
 def observe(settings: AgentSettings, whole: bool = False, totals: bool = False) -> ConsoleAnswer:
@@ -85,8 +96,11 @@ def observe(settings: AgentSettings, whole: bool = False, totals: bool = False) 
         shown = console.query("SHOW DATABASES")
         pools = console.query("SHOW POOLS")
         databases = {row["name"]: _database(row, pools) for row in shown if row["name"] != CONSOLE}
-        counted = totals_of(console.query("SHOW STATS")) if totals else None
-        observation = ConsoleAnswer(databases, replace(figures(databases, pools), totals=counted))
+        observation = ConsoleAnswer(databases, figures(databases, pools))
+        if totals:
+            stats = console.query("SHOW STATS")
+            counted = replace(observation.figures, totals=totals_of(stats))
+            observation = replace(observation, figures=counted, shown=Shown(pools, shown, stats))
         if not whole:
             return observation
         version = next(iter(console.query("SHOW VERSION")[0].values())).removeprefix("PgBouncer ")

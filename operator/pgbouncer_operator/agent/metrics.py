@@ -1,4 +1,4 @@
-"""Prometheus metrics of the pod. Each scrape reads PgBouncer's console."""
+"""Prometheus metrics of the pod. Each scrape reads PgBouncer's console, together with whoever else asks then."""
 
 from collections.abc import Iterator
 
@@ -6,9 +6,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from pgbouncer_operator.agent import console, wire
-from pgbouncer_operator.agent.console import CommandRefused, Unreachable
+from pgbouncer_operator.agent.console import Shown
 from pgbouncer_operator.agent.draining import DrainResult
-from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.reasons import ProblemReason
 from pgbouncer_operator.protocol.state import AgentState
 
@@ -46,30 +45,26 @@ STATS = {
 }
 
 
-def render(settings: AgentSettings, state: AgentState, drained: DrainResult | None) -> str:
-    """The text of a scrape. When the console does not answer, pgbouncer_up is 0 and its metrics are left out."""
+def render(shown: Shown | None, state: AgentState, drained: DrainResult | None) -> str:
+    """The text of a scrape. shown: None while the console does not answer: pgbouncer_up is 0, without its metrics."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(settings, state, drained))
+    registry.register(_Scrape(shown, state, drained))
     return generate_latest(registry).decode()
 
 
 class _Scrape:
-    def __init__(self, settings: AgentSettings, state: AgentState, drained: DrainResult | None) -> None:
-        self._settings = settings
+    def __init__(self, shown: Shown | None, state: AgentState, drained: DrainResult | None) -> None:
+        self._shown = shown
         self._state = state
         self._drained = drained
 
     def collect(self) -> Iterator[Metric]:
-        try:
-            with console.session(self._settings) as session:
-                pools, databases, stats = (session.query(f"SHOW {each}") for each in ("POOLS", "DATABASES", "STATS"))
-        except (Unreachable, CommandRefused):
-            yield _gauge("pgbouncer_up", "1 when PgBouncer's console answers.", 0)
-        else:
-            yield _gauge("pgbouncer_up", "1 when PgBouncer's console answers.", 1)
-            yield from of_pools(pools)
-            yield from of_databases(databases)
-            yield from of_stats(stats)
+        shown = self._shown
+        yield _gauge("pgbouncer_up", "1 when PgBouncer's console answers.", shown is not None)
+        if shown is not None:
+            yield from of_pools(shown.pools)
+            yield from of_databases(shown.databases)
+            yield from of_stats(shown.stats)
         yield from of_agent(self._state)
         yield from of_drain(self._drained)
 

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol
 
 from pgbouncer_operator.agent import metrics
+from pgbouncer_operator.agent.console import Shown
 from pgbouncer_operator.agent.draining import DrainResult
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.state import AgentState
@@ -28,7 +29,10 @@ class Source(Protocol):
         """What became of the clients of a drain; None when the pod does not drain."""
 
     def state(self) -> AgentState:
-        """The document of /state, with fresh figures."""
+        """The document of /state. Returns soon, whether or not PgBouncer answers."""
+
+    def shown(self) -> Shown | None:
+        """What PgBouncer shows now; None while it does not answer. Returns soon."""
 
 
 def serve(source: Source) -> ThreadingHTTPServer:
@@ -60,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, "application/json", self.source.state().to_json())
             case "/metrics":
                 source = self.source
-                text = metrics.render(source.settings, source.state(), source.drained)
+                text = metrics.render(source.shown(), source.state(), source.drained)
                 self._answer(200, metrics.CONTENT_TYPE, text)
             case "/livez":
                 self._answer(200, _TEXT, "ok\n")

@@ -6,23 +6,23 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pgbouncer_operator
 from pgbouncer_operator import naming
 from pgbouncer_operator.agent import candidate, console, grant, mounts, run_dir, server
 from pgbouncer_operator.agent.backend_schedule import BackendSchedule
 from pgbouncer_operator.agent.candidate import Candidate, CandidateInputs
-from pgbouncer_operator.agent.console import CommandRefused, ConsoleAnswer, Figures, Unreachable
+from pgbouncer_operator.agent.console import ConsoleAnswer, Shown
+from pgbouncer_operator.agent.console_reader import PATIENCE_SECONDS, ConsoleReader, Verified
 from pgbouncer_operator.agent.draining import Draining, DrainResult
 from pgbouncer_operator.agent.inotify import Inotify
 from pgbouncer_operator.agent.mounts import Mounts
-from pgbouncer_operator.agent.pause import TrafficControl, flow
+from pgbouncer_operator.agent.pause import TrafficControl
 from pgbouncer_operator.agent.reconnect import Reconnector
 from pgbouncer_operator.agent.reload import Reloader
 from pgbouncer_operator.agent.removed_databases import RemovedDatabases
 from pgbouncer_operator.agent.settings import AgentSettings
-from pgbouncer_operator.protocol.reasons import Flow, Phase, ProblemReason
+from pgbouncer_operator.protocol.reasons import Phase, ProblemReason
 from pgbouncer_operator.protocol.state import AgentProblem, AgentState, UserState
 
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 
 class Worker:
-    """One loop in one thread. Other threads may call `state`, `ready` and `drained`."""
+    """One loop in one thread. Other threads may call `state`, `shown`, `ready` and `drained`."""
 
     def __init__(self, settings: AgentSettings) -> None:
         """Read what an earlier worker of this pod left in the run directory."""
@@ -70,11 +70,8 @@ class Worker:
         self._removed = RemovedDatabases(settings)
         self._traffic = TrafficControl(settings)
         self._reconnector = Reconnector(settings)
-        self._flow = Flow.FLOWING
-        self._figures = Figures()
-        self._unreachable: AgentProblem | None = None
+        self._reader = ConsoleReader(settings, self._verified, lambda: self._backend.testing)
         self._unreadable: AgentProblem | None = None
-        self._observing = threading.Lock()
 
     @property
     def ready(self) -> bool:
@@ -122,23 +119,21 @@ class Worker:
         return self._draining.result
 
     def state(self) -> AgentState:
-        """The document of /state, with fresh figures."""
-        reloader = self.reloader
-        # Before the figures: a confirmed limit is never newer than the connections.
-        confirmed, keeps = reloader.confirmed, self._draining.keeps
-        self.observe()
-        standing = reloader.problem or (self._unreachable if self.ready else None)
+        """The document of /state, with the figures of now, or with the last ones and their age."""
+        reloader, reading, accepted = self.reloader, self._reader.read(), self._grant
+        standing = reloader.problem or (reading.problem if self.ready else None)
         problems = (self._unreadable, *self._problems, reloader.refusal, standing, self._traffic.problem())
-        figures = self._figures
+        wanted = self._wanted.cap if self._wanted else accepted.cap
+        figures, confirmed = reading.figures, reading.verified.confirmed
         return AgentState(
             uid=self._mounts.uid,
             version=pgbouncer_operator.__version__,
             pgbouncer=reloader.version,
             phase=self._phase(),
             digest=confirmed.digest,
-            seq=confirmed.seq if self._grant.cap else self._grant.seq,
-            cap=max(confirmed.cap, self._wanted.cap if self._wanted else self._grant.cap),
-            keeps=keeps,
+            seq=confirmed.seq if accepted.cap else accepted.seq,
+            cap=max(confirmed.cap, reloader.confirmed.cap, wanted),
+            keeps=reading.verified.keeps,
             open=figures.open,
             busy=figures.busy,
             waiting=figures.waiting,
@@ -152,32 +147,25 @@ class Worker:
             certificates=self._mounts.generations,
             backend=self._backend.result(self.reloader.running),
             reload=reloader.reload,
-            traffic=self._flow,
+            traffic=reading.flow,
             lingering=tuple(each.name for each in self._removed.databases),
             reconnected=self._reconnector.token,
+            age=reading.age(time.monotonic()),
         )
 
-    def observe(self) -> ConsoleAnswer | None:
-        """Read the console and keep the figures. None when PgBouncer did not answer."""
-        with self._observing:
-            testing = self._backend.testing
-            try:
-                observation = console.observe(self.settings, totals=True)
-            except (Unreachable, CommandRefused) as error:
-                self._unreachable = AgentProblem(
-                    ProblemReason.CONSOLE_UNREACHABLE, f"{error}; the agent tries again until it answers"
-                )
-                if isinstance(error, Unreachable) and error.gone:
-                    self._figures = Figures()  # otherwise it hangs and keeps its connections
-                self._flow = Flow.FLOWING
-                return None
-            # A test of the backend is a client of PgBouncer for a moment, and no application's.
-            figures = observation.figures
-            clients = self._figures if testing or self._backend.testing else figures
-            self._figures = replace(figures, waiting=clients.waiting, clients=clients.clients)
-            self._flow = flow(observation)
-            self._unreachable = None
-            return observation
+    def shown(self) -> Shown | None:
+        """What PgBouncer shows now; None while it does not answer."""
+        answer = self._observe()
+        return answer.shown if answer else None
+
+    def _observe(self, patience: float = PATIENCE_SECONDS) -> ConsoleAnswer | None:
+        """What PgBouncer answers now. None when it does not answer within `patience` seconds."""
+        asked = time.monotonic()
+        reading = self._reader.read(patience)
+        return reading.answer if reading.began >= asked else None
+
+    def _verified(self) -> Verified:
+        return Verified(self.reloader.confirmed, self._draining.keeps)
 
     def _phase(self) -> Phase:
         if self._draining.begun:
@@ -260,7 +248,7 @@ class Worker:
 
     def _beat(self) -> None:
         """Observe PgBouncer once, and do what depends on its clients."""
-        observation = self.observe()
+        observation = self._observe(console.ANSWER_SECONDS)
         if observation is None or self.reloader.running is None:
             return
         self.reloader.check_limits(observation)

@@ -65,6 +65,7 @@ class Reason(StrEnum):
     WAITING_FOR_PODS = "WaitingForPods"
     APPLYING_CONFIGURATION = "ApplyingConfiguration"
     PODS_UNREACHABLE = "PodsUnreachable"
+    PGBOUNCER_NOT_ANSWERING = "PgBouncerNotAnswering"
     PAUSING = "Pausing"
     # Somebody has to act.
     PODS_REFUSED = "PodsRefused"
@@ -120,6 +121,7 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.WAITING_FOR_PODS: "Wait; if it stays, `kubectl describe pod` says what a pod lacks: image, room.",
         Reason.APPLYING_CONFIGURATION: "Wait: the pods are loading the new configuration one after the other.",
         Reason.PODS_UNREACHABLE: "Let the operator reach port 9127 of the pods: check NetworkPolicies and nodes.",
+        Reason.PGBOUNCER_NOT_ANSWERING: "Wait: a PgBouncer that hangs is restarted; if it stays, check the pod's node.",
         Reason.PAUSING: "Wait: running transactions end first; a long one keeps its database flowing until then.",
         Reason.PODS_REFUSED: "Set what the message asks for in spec.pod, or ask who set the quota or policy.",
         Reason.CONFIGURATION_REFUSED: "Correct the setting that PgBouncer names; pods run the previous configuration.",

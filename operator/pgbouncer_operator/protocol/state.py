@@ -15,6 +15,8 @@ from pgbouncer_operator.protocol.reasons import BackendReason, Flow, Phase, Prob
 
 _Member = TypeVar("_Member", bound=StrEnum)
 MOST = 2**53  # the largest of all counts: JSON's readers keep it exact; in microseconds it is 285 years
+OLDEST = 86_400  # seconds; the age of figures that are older, or that were never read
+STALE = 3  # seconds; figures that are so old say nothing of now
 _TOTALS = ("transactions", "transactionMicroseconds", "waitMicroseconds")  # keys in the order of Totals' fields
 
 
@@ -138,8 +140,18 @@ class AgentState:
     """Databases that are removed and still have clients."""
     reconnected: str = ""
     """Token of the last reconnect, or the one that the agent saw first."""
+    age: int = 0
+    """Seconds since PgBouncer was asked for what this document says of its connections and limits; at most OLDEST.
+
+    0 where an agent does not say it: it answers with figures of now, or not at all.
+    """
     candidates: bool = True
     """Whether the agent can try a candidate configuration; an agent that writes no `lingering` cannot."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether PgBouncer has not answered for so long that its connections and limits are unknown."""
+        return self.age >= STALE
 
     def used_since(self, earlier: "AgentState", grown: Totals, seconds: float) -> float:
         """Mean server connections in use in the `seconds` since `earlier`, in which the totals grew by `grown`.
@@ -174,6 +186,7 @@ class AgentState:
             "traffic": self.traffic,
             "lingering": list(self.lingering),
             "reconnected": self.reconnected,
+            "age": self.age,
             "reload": None if self.reload is None else _reload_document(self.reload),
         }
         return json.dumps(document, sort_keys=True, ensure_ascii=False) + "\n"
@@ -218,6 +231,7 @@ def _read(document: Mapping[str, Any]) -> AgentState:
         traffic=_member(Flow, _text(document, "traffic") or Flow.FLOWING),
         lingering=tuple(str(each) for each in document.get("lingering") or ()),
         reconnected=_text(document, "reconnected"),
+        age=_integer(document.get("age")),
         candidates="lingering" in document,
     )
 

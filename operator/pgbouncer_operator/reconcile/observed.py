@@ -89,7 +89,7 @@ class Observation:
     pods: tuple[PodView, ...]
     """Its pods."""
     states: Mapping[str, AgentState | None]
-    """By pod UID, what the agent answered; None without an answer: unknown, never absent."""
+    """By pod UID, what the agent answered; None without an answer of now: unknown, never absent."""
     ledger: Ledger | None
     """Its grants; None before the first ledger."""
     credentials: Credentials | None
@@ -117,6 +117,8 @@ class Observation:
     """UIDs of pods, of the ledger or of this observation, whose objects have disappeared after they ended."""
     lost: Mapping[str, LostPod] = field(default_factory=dict)
     """By UID, pods of the ledger that are neither observed nor known to have ended."""
+    hanging: Mapping[str, int] = field(default_factory=dict)
+    """By pod UID, for more than how many seconds PgBouncer has not answered its agent, where the agent answers."""
     intervals: Intervals = NORMAL
     """How long to wait before something is done."""
     turn: bool = True
@@ -180,6 +182,7 @@ class Observation:
             self.view.status,
             self.pods,
             self.states,
+            self.hanging,
             self.children,
             self.endpoints,
             self.pause and self.pause.fingerprint,

@@ -56,6 +56,7 @@ def test_the_state_is_the_document_the_operator_reads() -> None:
         "traffic": "Paused",
         "lingering": ["old"],
         "reconnected": "3",
+        "age": 0,
     }
 
 

@@ -2,15 +2,34 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import aiohttp
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.protocol.state import AgentState
+from pgbouncer_operator.protocol.state import STALE, AgentState
 from pgbouncer_operator.reconcile.cache.views import PodView
 
+STEPS = (3600, 300, 60, 30, 10, STALE)  # seconds; a hang is reported by these, so that few writes follow it
 MAX_BYTES = 1024 * 1024  # of an answer; a longer answer counts as none
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the agents of a pool's pods answered."""
+
+    states: Mapping[str, AgentState | None]
+    """By pod UID; None where PgBouncer's connections and limits are unknown: nothing was answered, or an old state."""
+    hanging: Mapping[str, int]
+    """By pod UID, for more than how many seconds PgBouncer has not answered its agent, where the agent answers."""
+
+
+def answers(states: Mapping[str, AgentState | None]) -> Answers:
+    """The answers, of which an old one confirms nothing. Pure."""
+    old = {uid: state.age for uid, state in states.items() if state is not None and state.stale}
+    known = {uid: None if uid in old else state for uid, state in states.items()}
+    return Answers(known, {uid: next(step for step in STEPS if step <= age) for uid, age in old.items()})
 
 
 class Agents:

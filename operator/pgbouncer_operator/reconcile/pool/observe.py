@@ -31,7 +31,7 @@ from pgbouncer_operator.reconcile.observed import (
 )
 from pgbouncer_operator.reconcile.pause import pause
 from pgbouncer_operator.reconcile.pool import certificates
-from pgbouncer_operator.reconcile.pool.agents import Agents
+from pgbouncer_operator.reconcile.pool.agents import Agents, answers
 from pgbouncer_operator.reconcile.pool.secrets import (
     content_hash,
     inputs,
@@ -95,13 +95,15 @@ class Observer:
         if pods:
             await self.world.slices.follow(self.kube, view.backend)
         await self.world.clients.follow(self.kube, view.namespace, view.clients)
-        states = await self.agents.ask([pod for pod in pods if not pod.finished and not pod.foreign])
+        known = answers(await self.agents.ask([pod for pod in pods if not pod.finished and not pod.foreign]))
+        states = known.states
         observation = Observation(
             view=view,
             status=previous({"status": json.loads(view.status)}),
             children=children,
             pods=pods,
             states=states,
+            hanging=known.hanging,
             ledger=ledger(children.get(("ConfigMap", naming.grants_config_map(view.name))), pods, states),
             credentials=None,
             secrets=None,

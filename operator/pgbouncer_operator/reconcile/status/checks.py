@@ -115,11 +115,14 @@ def configuration_applied(observed: Observed, decided: Decided) -> Condition:
         return condition(kind, TRUE, Reason.APPLIED, message + _lingering(observed) + _limited(observed))
     if fault := _configuration_fault(observed, following):
         return condition(kind, FALSE, fault.reason, fault.message)
+    hanging = hangs(observed)
     silent = [pod.name for pod in observed.living if pod.ready and observed.states.get(pod.uid) is None]
     foreign = [pod.name for pod in observed.living if pod.foreign]
     if foreign:
         message += f" {', '.join(foreign)}: not made by this pool. Remove the label {naming.LABEL_POOL} there."
         return condition(kind, UNKNOWN, Reason.PODS_UNREACHABLE, message)
+    if hanging:
+        return condition(kind, UNKNOWN, Reason.PGBOUNCER_NOT_ANSWERING, f"{message}{hanging}")
     if silent:
         message += f" No answer from {', '.join(silent)}: let the operator reach port {naming.AGENT_PORT} of the pods."
         return condition(kind, UNKNOWN, Reason.PODS_UNREACHABLE, message)
@@ -220,7 +223,15 @@ def pods_not_ready(observed: Observed, decided: Decided) -> Cause | None:
             f"for up to {observed.intervals.sessions} s, because PostgreSQL may still count their sessions."
         )
     trouble = next((f" {pod.name}: {pod.trouble}" for pod in observed.living if pod.trouble), "")
+    if not trouble and (hanging := hangs(observed)):
+        return Cause(Reason.PGBOUNCER_NOT_ANSWERING, message + hanging)
     return Cause(Reason.WAITING_FOR_PODS, message + trouble)
+
+
+def hangs(observed: Observed) -> str:
+    """In which pod PgBouncer hangs while the agent answers, and for how long; empty where none does."""
+    pods = ((pod, observed.hanging.get(pod.uid)) for pod in observed.living)
+    return next((f" PgBouncer of {pod.name} has not answered for more than {age} s." for pod, age in pods if age), "")
 
 
 def pods_not_replaced(observed: Observed, decided: Decided) -> Cause | None:

@@ -35,7 +35,7 @@ WAITS: tuple[Wait, ...] = (
 )
 """What ends by itself: the pool is Reconciling while one of these holds."""
 
-UNDER_WAY = {Reason.APPLYING_CONFIGURATION, Reason.PODS_UNREACHABLE}
+UNDER_WAY = {Reason.APPLYING_CONFIGURATION, Reason.PODS_UNREACHABLE, Reason.PGBOUNCER_NOT_ANSWERING}
 """Reasons of required conditions that make the pool Reconciling."""
 
 STALLING = {

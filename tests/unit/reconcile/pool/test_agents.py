@@ -3,21 +3,22 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from tests.unit.reconcile.cache.test_projections import POD
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.protocol.state import AgentState
+from pgbouncer_operator.protocol.state import OLDEST, STALE, AgentProblem, AgentState
 from pgbouncer_operator.reconcile.cache import projections
-from pgbouncer_operator.reconcile.pool.agents import MAX_BYTES, Agents
+from pgbouncer_operator.reconcile.pool.agents import MAX_BYTES, STEPS, Agents, answers
 
 STATE = AgentState(uid=POD["metadata"]["uid"], version="1")
 
 
 @contextlib.asynccontextmanager
-async def answering(head: str, *parts: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A port that gives this answer, and the requests that came."""
+async def answering(head: str, *parts: bytes, pause: float = 0.0) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A port that gives this answer, with so many seconds between two parts; and the requests that came."""
     requests: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -27,6 +28,7 @@ async def answering(head: str, *parts: bytes) -> AsyncIterator[tuple[int, list[b
             for part in parts:
                 writer.write(part)
                 await writer.drain()
+                await asyncio.sleep(pause)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -56,6 +58,23 @@ async def test_an_answer_in_several_parts_is_one_answer(monkeypatch: pytest.Monk
     text = STATE.to_json().encode()
     async with answering("200 OK", text[:20], text[20:] + b" " * 200_000, b" ") as (port, _):
         assert await ask(monkeypatch, port) == AgentState.from_json(STATE.to_json(), STATE.uid)
+
+
+async def test_an_answer_of_many_segments_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = replace(STATE, problems=tuple(AgentProblem("Long", "x" * 100) for _ in range(220)))
+    text = whole.to_json().encode()
+    assert len(text) > 28_000
+    segments = [text[at : at + 1400] for at in range(0, len(text), 1400)]
+    async with answering("200 OK", *segments, pause=0.0005) as (port, _):
+        assert [await ask(monkeypatch, port) == whole for _ in range(20)] == [True] * 20
+
+
+def test_an_old_answer_is_unknown_and_says_for_how_long_pgbouncer_hangs() -> None:
+    fresh = replace(STATE, age=STALE - 1)
+    found = answers({"a": fresh, "b": replace(STATE, age=STALE), "c": None, "d": replace(STATE, age=75)})
+    assert found.states == {"a": fresh, "b": None, "c": None, "d": None}
+    assert found.hanging == {"b": STALE, "d": 60}
+    assert answers({"a": replace(STATE, age=OLDEST)}).hanging == {"a": STEPS[0]}
 
 
 async def test_an_answer_that_is_too_long_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

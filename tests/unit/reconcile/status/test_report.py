@@ -151,6 +151,20 @@ def test_a_ready_pod_that_does_not_answer_makes_the_answer_unknown() -> None:
     assert condition(observed, READY)[:2] == ("Unknown", "PodsUnreachable")
 
 
+def test_a_pgbouncer_that_hangs_is_named_with_its_time_and_nobody_is_sent_to_the_network() -> None:
+    observed = healthy()
+    hung = replace(observed, states={**observed.states, "b": None}, hanging={"b": 10})
+    words = "PgBouncer of shop-b has not answered for more than 10 s."
+    for kind in (ConditionType.CONFIGURATION_APPLIED, READY):
+        status, reason, message = condition(hung, kind)
+        assert (status, reason) == ("Unknown", "PgBouncerNotAnswering")
+        assert message.endswith(words)
+        assert "port" not in message
+    pods = (hung.pods[0], replace(hung.pods[1], ready=False))
+    expected = f"1 of 2 pods are ready. {words}"
+    assert condition(replace(hung, pods=pods), READY) == ("False", "PgBouncerNotAnswering", expected)
+
+
 def test_a_pod_that_does_not_start_is_told_in_kubernetes_words() -> None:
     observed = healthy()
     pods = (observed.pods[0], replace(observed.pods[1], ready=False, trouble="Unschedulable: 0/1 nodes are available"))
