@@ -29,7 +29,7 @@ from pgbouncer_operator.kube.lease import KubeLeaseStore
 from pgbouncer_operator.kube.resources import ENDPOINT_SLICES, POSTGRES_SERVERS, Resource
 from pgbouncer_operator.kube.transport import RequestOptions
 from pgbouncer_operator.metrics import Metrics
-from pgbouncer_operator.reconcile.cache import workload_store
+from pgbouncer_operator.reconcile.cache import endpoints, workload_store
 from pgbouncer_operator.reconcile.cache.cluster import WATCHED, ClusterCache, View, project, selector
 from pgbouncer_operator.reconcile.cache.keys import COALESCE, AnyKey, ServerKey, delay
 from pgbouncer_operator.reconcile.cache.server_store import ServerStore
@@ -82,7 +82,8 @@ class Operator:
     queue: WorkQueue[AnyKey] = field(default_factory=WorkQueue)
 
     def __post_init__(self) -> None:
-        self.cluster = ClusterCache(servers=ServerStore(intervals=self.intervals))
+        chosen = {endpoints.spelled(host): server for host, server in self.settings.server_hosts}
+        self.cluster = ClusterCache(servers=ServerStore(chosen=chosen, intervals=self.intervals))
 
     async def run(self) -> None:
         """Serve health and metrics, and work while this process holds the lease, until cancelled. Raises LeaseLost."""

@@ -1,9 +1,12 @@
 """The operator's own settings, read once from the environment variables that the chart sets."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pgbouncer_operator import naming
+
+SERVER_HOST = re.compile(r"[^\s=,/]+:\d{1,5}=[a-z0-9-]+/[a-z0-9.-]+")
 
 
 class SettingsError(ValueError):
@@ -22,6 +25,8 @@ class Settings:
     """Name of this process in the lease; unique among the replicas."""
     namespaces: tuple[str, ...] = ()
     """Namespaces to watch; empty for all."""
+    server_hosts: tuple[tuple[str, str], ...] = ()
+    """`host:port`, and the PostgresServer (`namespace/name`) that gives its connections, where several name it."""
     image_pull_policy: str = "IfNotPresent"
     """imagePullPolicy of the pools' pods."""
     endpoint_delay: int = 5
@@ -53,6 +58,7 @@ class Settings:
             namespace=read.text("NAMESPACE", "default"),
             identity=read.text("IDENTITY", "pgbouncer-operator"),
             namespaces=tuple(name.strip() for name in read.text("WATCH_NAMESPACES", "").split(",") if name.strip()),
+            server_hosts=read.servers("SERVER_HOSTS"),
             image_pull_policy=read.choice("IMAGE_PULL_POLICY", ("IfNotPresent", "Always", "Never")),
             endpoint_delay=read.integer("ENDPOINT_DELAY_SECONDS", 5, 0, 300),
             connection_secrets=read.choice("CONNECTION_SECRETS", ("true", "false")) == "true",
@@ -75,6 +81,17 @@ class _Reader:
         if not value and default is None:
             raise SettingsError(f"PGBOUNCER_OPERATOR_{name} is not set. The Helm chart sets it; see its values.")
         return value or ""
+
+    def servers(self, name: str) -> tuple[tuple[str, str], ...]:
+        """Pairs of `host:port=namespace/name`, separated by commas."""
+        value = self.text(name, "")
+        pairs = [each.strip() for each in value.split(",") if each.strip()]
+        for each in pairs:
+            if not SERVER_HOST.fullmatch(each):
+                raise SettingsError(
+                    f"PGBOUNCER_OPERATOR_{name} is {value!r}: give pairs of host:port=namespace/name, with commas."
+                )
+        return tuple((host, server) for host, _, server in (each.partition("=") for each in pairs))
 
     def integer(self, name: str, default: int, minimum: int, maximum: int) -> int:
         value = self.text(name, str(default))

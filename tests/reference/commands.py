@@ -15,6 +15,7 @@ MEANINGS = {
     "NAMESPACE": "Namespace of the operator: its lease is there.",
     "IDENTITY": "Name of this replica in the lease.",
     "WATCH_NAMESPACES": "Namespaces to watch, with commas between. Empty: all.",
+    "SERVER_HOSTS": "PostgresServers by host, as `host:port=namespace/name` with commas between.",
     "IMAGE_PULL_POLICY": "When the kubelet pulls the pools' image.",
     "ENDPOINT_DELAY_SECONDS": "How long a leaving pod listens after its last new client, in seconds.",
     "CONNECTION_SECRETS": "`false`: the operator reads and writes no Secret.",

@@ -257,7 +257,7 @@ async def test_a_key_that_is_no_certificate_is_copied_nowhere_and_that_is_told(w
             "no CA certificate in PEM in Secret admin" in each["message"] for each in status(world)["conditions"]
         )
 
-    async with world.operator(PORT + 16):
+    async with world.operator(PORT + 17):
         await world.until(lambda: "conditions" in status(world) and told(), "told")
         await world.settled(0.5)
     texts = [json.dumps(body) for body in world.api.storage.find(CONFIG_MAPS)]
@@ -290,3 +290,29 @@ async def test_a_server_that_was_changed_unseen_is_read_after_one_conflict(world
         await world.until(lambda: allocated(world) == {"one": 10, "two": 10} and not moving(world), "the new budget")
         calls = [each for each in world.api.calls[before:] if each.plural == "postgresservers" and each.verb == "patch"]
         assert sum(each.code == 409 for each in calls) == 1
+
+
+async def test_of_two_servers_with_one_host_only_the_older_gives_until_it_is_gone(world: Cluster) -> None:
+    world.api.create(server(20))
+    world.api.create(member("one", 20))
+    async with never_above(world, 20), world.operator(PORT + 16):
+        await world.until(lambda: held(world) == 20, "all in use")
+        twin = server(20)
+        twin["metadata"]["name"] = "twin"
+        world.api.create(twin)
+        guest = member("guest", 10)
+        guest["spec"]["backend"]["serverRef"]["name"] = "twin"
+        world.api.create(guest)
+        await world.until(lambda: world.condition("guest", "Stalled").get("reason") == "HostTaken", "the pool is told")
+        await world.until(lambda: "An older PostgresServer" in str(peek(world, "twin")), "the server is told")
+        assert held(world) == 20
+    async with world.operator(PORT + 17):
+        world.api.delete(CONNECTION_POOLS, ("default", "one"))
+        world.api.delete(POSTGRES_SERVERS, ("platform", "rds"))
+        await world.until_ready("guest")
+        assert held(world) <= 20
+
+
+def peek(world: Cluster, name: str) -> Object:
+    found: Object = world.api.storage.peek(POSTGRES_SERVERS, "platform", name)
+    return found

@@ -19,6 +19,12 @@ def test_namespaces_are_a_list_with_commas() -> None:
     assert given.namespaces == ("web", "data")
 
 
+def test_servers_by_host_are_pairs_with_commas() -> None:
+    text = "db.example:5432=shop/main, ::1:5=a/b"
+    given = Settings.from_environment(IMAGE | {"PGBOUNCER_OPERATOR_SERVER_HOSTS": text})
+    assert given.server_hosts == (("db.example:5432", "shop/main"), ("::1:5", "a/b"))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "remedy"),
     [
@@ -30,6 +36,7 @@ def test_namespaces_are_a_list_with_commas() -> None:
         ("RESYNC_SECONDS", "9", "give a whole number from 10 to 86400"),
         ("CONNECTION_SECRETS", "yes", "give one of true, false"),
         ("LOG_FORMAT", "xml", "give one of json, text"),
+        ("SERVER_HOSTS", "db=shop/main", "give pairs of host:port=namespace/name"),
         ("IMAGE_PULL_POLICY", "always", "give one of IfNotPresent, Always, Never"),
     ],
 )

@@ -94,6 +94,7 @@ class Reason(StrEnum):
     SERVER_NOT_FOUND = "ServerNotFound"
     SERVER_NOT_SHARED = "ServerNotShared"
     SERVER_IS_BUDGETED = "ServerIsBudgeted"
+    HOST_TAKEN = "HostTaken"
     SERVER_INVALID = "ServerInvalid"
     LIMITS_UNKNOWN = "LimitsUnknown"
     LIMITS_MISSING = "LimitsMissing"
@@ -149,6 +150,7 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.SERVER_NOT_FOUND: "Create the PostgresServer, or correct backend.serverRef; the operator must watch it.",
         Reason.SERVER_NOT_SHARED: "Let the server's owner add the namespace to the PostgresServer's allowedNamespaces.",
         Reason.SERVER_IS_BUDGETED: "Replace backend.host by backend.serverRef: its connections are shared by a budget.",
+        Reason.HOST_TAKEN: "Keep one PostgresServer for each host and port, or set the chart's value serverHosts.",
         Reason.SERVER_INVALID: "Correct the field of the PostgresServer that the message names.",
         Reason.LIMITS_UNKNOWN: "Correct what the message names, or set connections.max; the last known figure holds.",
         Reason.LIMITS_MISSING: "Set connections.max of the PostgresServer, or give it monitoring.secretRef.",

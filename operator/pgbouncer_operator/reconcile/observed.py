@@ -35,7 +35,9 @@ class Membership:
     obstacle: Missing | None = None
     """Why the pool cannot use the server; None when it can."""
     welcome: bool = True
-    """False once the server no longer allows the pool's namespace."""
+    """False once the server no longer allows the pool's namespace, or no longer gives its host's connections."""
+    gives: bool = True
+    """False while another PostgresServer gives the connections of this one's host."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,9 +189,12 @@ class ClusterCache:
         return () if key is None else (key,)
 
     def _about(self, server: Key, address: str) -> tuple[AnyKey, ...]:
-        """A server, the pools that refer to it, and the pools that name its host directly."""
-        pools = {*self.members(server), *self.pools.find(("address", address))} if address else self.members(server)
-        return (ServerKey(*server), *((pool.namespace, pool.name) for pool in pools))
+        """A server and all with its host, the pools that refer to them, and the pools that name the host directly."""
+        found = self.servers.store.find(("address", address)) if address else ()
+        servers = {server, *((each.namespace, each.name) for each in found)}
+        pools = {*self.pools.find(("address", address))} if address else set()
+        pools.update(*(self.members(each) for each in servers))
+        return (*(ServerKey(*each) for each in sorted(servers)), *((pool.namespace, pool.name) for pool in pools))
 
     def _at_service(self, service: Key) -> tuple[Key, ...]:
         """The pools whose host is a Service, directly or through their server."""

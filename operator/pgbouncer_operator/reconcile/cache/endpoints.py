@@ -31,6 +31,12 @@ def address(host: str, port: object, namespace: str) -> str:
     return f"{'/'.join(named) if named else host.rstrip('.').lower()}:{port}"
 
 
+def spelled(host: str) -> str:
+    """`host:port` in that spelling. A host in a cluster has its namespace: `postgres.shop.svc:5432`."""
+    name, _, port = host.rpartition(":")
+    return address(name, port, "")
+
+
 def ready(slices: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     """All addresses that accept connections now, sorted."""
     return tuple(sorted({address for each in slices for address in each})[:MOST])

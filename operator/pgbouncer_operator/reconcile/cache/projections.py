@@ -61,6 +61,7 @@ def server(body: Body) -> ServerView:
         address=_address(body),
         limits=_limits(status),
         budget=status.get("budget"),
+        created=metadata.get("creationTimestamp", ""),
         operator=_operator(body),
     )
 

@@ -5,7 +5,7 @@ Namespaces and CAs are read one at a time, and only when a server needs them: th
 
 import json
 import logging
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,11 +19,13 @@ from pgbouncer_operator.reconcile.cache import projections
 from pgbouncer_operator.reconcile.cache.keys import Key, ServerKey
 from pgbouncer_operator.reconcile.cache.servers import (
     KnownServer,
+    Standing,
     allowed,
     certificate_text,
     certificates,
     inputs,
     read,
+    standing,
 )
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
 from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
@@ -44,6 +46,9 @@ class ServerStore:
     """The servers."""
     allowed: bool = True
     """False where the kind does not exist or must not be listed."""
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    """By host and port (`endpoints.address`), the server that gives their connections, by the administrator's choice.
+    """
     intervals: Intervals = NORMAL
     """How long what was read counts as known."""
     _labels: dict[str, tuple[dict[str, str] | None, float]] = field(default_factory=dict)
@@ -71,7 +76,12 @@ class ServerStore:
             return KnownServer(view, server, None, None)
         labels = self._labels.get(pool.namespace, (None, 0.0))[0]
         authority = self.authority((view.namespace, view.name))
-        return KnownServer(view, server, allowed(server, pool.namespace, labels), authority)
+        return KnownServer(view, server, allowed(server, pool.namespace, labels), authority, self.standing(view))
+
+    def standing(self, view: ServerView) -> Standing:
+        """The server's place among all with its host and port."""
+        rivals = [each for each in self._at(view) if each.uid != view.uid]
+        return standing(view, rivals, self.chosen.get(view.address, "")) if rivals else Standing.IN_FORCE
 
     def statuses(self) -> Iterable[tuple[str, str, dict[str, Any]]]:
         """Namespace, name and status of every server, as last written."""
@@ -94,8 +104,8 @@ class ServerStore:
             if isinstance(server, PostgresServer):
                 await self.know_namespace(kube, server, pool.namespace, now)
 
-    def _at(self, pool: PoolView) -> list[ServerView]:
-        found = self.store.find(("address", pool.address)) if pool.address else ()
+    def _at(self, view: PoolView | ServerView) -> list[ServerView]:
+        found = self.store.find(("address", view.address)) if view.address else ()
         return [each for each in found if not each.deleting]
 
     def _claims(self, view: ServerView, namespace: str) -> bool:

@@ -5,8 +5,9 @@ import binascii
 import json
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from pgbouncer_operator.api.connection_pool import InvalidSpec
@@ -35,6 +36,35 @@ def in_force(server: PostgresServer, view: ServerView) -> PostgresServer:
     return server.model_copy(update={"spec": spec})
 
 
+class Standing(StrEnum):
+    """A PostgresServer among all that name its host and port. Only one may give out that host's connections."""
+
+    IN_FORCE = "in force"
+    CONTESTED = "contested"  # with a server of another namespace: nothing decides, so that both give
+    SUPERSEDED = "superseded"  # another one gives
+    YOUNGER = "younger"  # an older one of the same namespace gives
+
+
+def standing(view: ServerView, rivals: Iterable[ServerView], chosen: str) -> Standing:
+    """Which of the servers with one host and port gives its connections.
+
+    In one namespace it is the oldest. Of several namespaces it is the one whose login has read the limits there: naming
+    a host proves nothing. rivals: the others. chosen: the administrator's choice, as `namespace/name`; empty for none.
+    """
+    oldest: dict[str, ServerView] = {}
+    everybody = sorted((view, *rivals), key=lambda each: (each.created, each.name))
+    for each in everybody:
+        oldest.setdefault(each.namespace, each)
+    winners = [each for each in everybody if f"{each.namespace}/{each.name}" == chosen]
+    if not winners and oldest[view.namespace].uid != view.uid:
+        return Standing.YOUNGER
+    if not winners and len(oldest) > 1:
+        winners = [each for each in oldest.values() if each.limits is not None]
+        if len(winners) != 1:
+            return Standing.CONTESTED
+    return Standing.IN_FORCE if not winners or winners[0].uid == view.uid else Standing.SUPERSEDED
+
+
 @dataclass(frozen=True, slots=True)
 class KnownServer:
     """A server that exists."""
@@ -47,6 +77,13 @@ class KnownServer:
     """Whether the pool's namespace may refer to it; None while unknown."""
     authority: str | None
     """The server's CA in PEM; None without one or while it cannot be read."""
+    standing: Standing = Standing.IN_FORCE
+    """Its place among all servers with its host and port."""
+
+    @property
+    def gives(self) -> bool:
+        """Whether it gives out connections, rather than another server with its host."""
+        return self.standing in (Standing.IN_FORCE, Standing.CONTESTED)
 
 
 def allowed(server: PostgresServer, namespace: str, labels: dict[str, str] | None) -> bool | None:

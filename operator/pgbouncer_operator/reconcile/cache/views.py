@@ -195,5 +195,7 @@ class ServerView:
     """What PostgreSQL said last of its limits, by the status; None while unknown."""
     budget: int | None = None
     """The budget of the status, in server connections; None before the first."""
+    created: str = ""
+    """When it was created, RFC 3339."""
     operator: str = ""
     """As in PoolView."""

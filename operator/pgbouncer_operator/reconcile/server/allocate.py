@@ -49,7 +49,7 @@ class MemberPool:
     holding: PoolHolding
     """What its ledger says."""
     welcome: bool
-    """Whether the server allows the pool's namespace."""
+    """Whether the server allows the pool's namespace, and gives out the connections of its host."""
 
 
 def asks(spec: ConnectionPool | InvalidSpec, status: str, server: PostgresServer) -> PoolNeeds | None:

@@ -51,15 +51,24 @@ def resolve(
         return _refused(name, Reason.SERVER_INVALID, f"PostgresServer {name} cannot be used: {server.server}")
     entry = server.view.allocations.entries.get(f"{view.namespace}/{view.name}")
     if entry is None or entry.uid != view.uid:
-        if server.server.spec.connections.budget is None:
-            message = f"It is not known yet how many connections PostgresServer {name} takes."
-            return _refused(name, Reason.LIMITS_UNKNOWN, f"{message} Its condition LimitsKnown says why.")
-        if server.allowed is False:
-            message = f"PostgresServer {name} does not allow pools of namespace {view.namespace}."
-            return _refused(name, Reason.SERVER_NOT_SHARED, f"{message} Its owner can add it to allowedNamespaces.")
-        return _refused(name, Reason.PENDING, f"PostgresServer {name} has no allocation for this pool yet.")
-    member = Membership(name, entry, server.authority, welcome=server.allowed is not False)
+        return _refused(name, *_obstacle(name, view.namespace, server, server.server))
+    welcome = server.allowed is not False and server.gives
+    member = Membership(name, entry, server.authority, welcome=welcome, gives=server.gives)
     return effective(pool, server.server), member
+
+
+def _obstacle(name: str, namespace: str, known: KnownServer, server: PostgresServer) -> tuple[Reason, str]:
+    """Why a pool of that namespace has no allocation."""
+    if not known.gives:
+        message = f"PostgresServer {name} gives no connections: another one has the same host and port."
+        return Reason.HOST_TAKEN, f"{message} Its condition Ready says what to do."
+    if server.spec.connections.budget is None:
+        message = f"It is not known yet how many connections PostgresServer {name} takes."
+        return Reason.LIMITS_UNKNOWN, f"{message} Its condition LimitsKnown says why."
+    if known.allowed is False:
+        message = f"PostgresServer {name} does not allow pools of namespace {namespace}."
+        return Reason.SERVER_NOT_SHARED, f"{message} Its owner can add it to allowedNamespaces."
+    return Reason.PENDING, f"PostgresServer {name} has no allocation for this pool yet."
 
 
 def effective(pool: ConnectionPool, server: PostgresServer) -> ConnectionPool:

@@ -93,7 +93,8 @@ class ServerReconciler:
         shared, heard, again = view.allocations, ServerReadings(), self.intervals.authority
         if not isinstance(server, InvalidSpec):
             problem = await self.world.servers.know_authority(self.kube, server, self.clock()) or ""
-            heard = ServerReadings(problem, self.readings.latest(server, self._authority(view)))
+            reading = self.readings.latest(server, self._authority(view))
+            heard = ServerReadings(problem, reading, self.world.servers.standing(view))
             server = self._heard(view, server, heard)
             members = await self._members(view, server)
             await self._ask_for_lost(view)
@@ -176,7 +177,8 @@ class ServerReconciler:
         for pool in pools:
             named = self.world.servers.of(pool)
             if named is not None and named.allowed is not None and not pool.deleting:
-                members.append(MemberPool(pool, self._asked(pool, server), self._holding(pool), named.allowed))
+                welcome = named.allowed and named.gives
+                members.append(MemberPool(pool, self._asked(pool, server), self._holding(pool), welcome))
         return members
 
     def _asked(self, view: PoolView, server: PostgresServer) -> PoolNeeds | None:

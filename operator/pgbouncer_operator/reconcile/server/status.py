@@ -10,11 +10,31 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason, merge
 from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.postgres_server import Allocation, PostgresServer, ReadLimits, ServerStatus, previous
+from pgbouncer_operator.reconcile.cache.servers import Standing
 from pgbouncer_operator.reconcile.cache.views import ServerView
 from pgbouncer_operator.reconcile.server import limits
 from pgbouncer_operator.reconcile.server.limits import LimitsReading
 from pgbouncer_operator.sizing.allocation import Allocations
 from pgbouncer_operator.wording import counted
+
+# None of these names an object of another namespace.
+TAKEN = {
+    Standing.YOUNGER: (
+        "An older PostgresServer of this namespace has the same host and port and gives their connections. This one "
+        "gives none; its pools keep only what their pods need at least. Let them refer to the older one, and delete "
+        "this one."
+    ),
+    Standing.SUPERSEDED: (
+        "Another PostgresServer has the same host and port and gives their connections: it has read the server's "
+        "limits with its login, or the administrator has chosen it. This one gives none; its pools keep only what "
+        "their pods need at least. Give it a login (spec.monitoring), or ask the administrator to set serverHosts."
+    ),
+}
+CONTESTED = (
+    "A PostgresServer of another namespace has the same host and port, and nothing says which of them counts: each "
+    "gives its whole budget. Give this one a login (spec.monitoring) that reads the limits, or ask the administrator "
+    "of the operator to set the chart's value serverHosts."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +45,8 @@ class ServerReadings:
     """A sentence about the CA; empty when it is known or there is none."""
     reading: LimitsReading | None = None
     """What PostgreSQL answered last; None until it has answered."""
+    standing: Standing = Standing.IN_FORCE
+    """The server's place among all with its host and port."""
 
 
 def server_status(
@@ -42,7 +64,7 @@ def server_status(
             of_limits = limits.condition(server, view, heard.reading, of_limits)
         else:
             of_limits = None
-        present = _conditions(server, shared, heard.problem, of_limits)
+        present = _conditions(server, shared, heard, of_limits)
         figures = _figures(server, view)
     conditions = [each.model_copy(update={"observed_generation": view.generation}) for each in present]
     return ServerStatus(
@@ -90,28 +112,33 @@ def _figures(server: PostgresServer, view: ServerView) -> dict[str, Any]:
 
 
 def _conditions(
-    server: PostgresServer, shared: Allocations, problem: str, of_limits: Condition | None
+    server: PostgresServer, shared: Allocations, heard: ServerReadings, of_limits: Condition | None
 ) -> list[Condition]:
     beside = [of_limits] if of_limits else []
-    if problem:
-        return [*_stalled(Reason.CA_NOT_FOUND, problem), *beside]
+    if heard.problem:
+        return [*_stalled(Reason.CA_NOT_FOUND, heard.problem), *beside]
+    if heard.standing in TAKEN:
+        return [*_stalled(Reason.HOST_TAKEN, TAKEN[heard.standing]), *beside]
     if server.spec.connections.budget is None and of_limits:
         return [*_waiting(of_limits), of_limits]
     holders = sum(bool(each.charge) for each in shared.entries.values())
     share = "pool shares" if holders == 1 else "pools share"
     message = f"{holders} {share} {counted(server.spec.connections.budget or 0, 'connection')}."
-    if not shared.refused:
-        return [_condition(ConditionType.READY, ConditionStatus.TRUE, Reason.SHARED, message), *beside]
+    if heard.standing is Standing.CONTESTED:
+        beside.append(_condition(ConditionType.WITHIN_BUDGET, ConditionStatus.FALSE, Reason.HOST_TAKEN, CONTESTED))
+    elif shared.refused:
+        beside.append(_over_budget(shared, message))
+    return [_condition(ConditionType.READY, ConditionStatus.TRUE, Reason.SHARED, message), *beside]
+
+
+def _over_budget(shared: Allocations, message: str) -> Condition:
+    """That some pools do not fit."""
     names = ", ".join(shared.refused[:5]) + (" and others" if len(shared.refused) > 5 else "")
     message += (
         f" Pools that do not fit: {names}. Each needs more than is left, or still holds connections at another server. "
         "Raise connections.max or the share of their namespace."
     )
-    return [
-        _condition(ConditionType.READY, ConditionStatus.TRUE, Reason.SHARED, message),
-        _condition(ConditionType.WITHIN_BUDGET, ConditionStatus.FALSE, Reason.BUDGET_EXCEEDED, message),
-        *beside,
-    ]
+    return _condition(ConditionType.WITHIN_BUDGET, ConditionStatus.FALSE, Reason.BUDGET_EXCEEDED, message)
 
 
 def _waiting(of_limits: Condition) -> list[Condition]:

@@ -58,6 +58,12 @@ def _within_budget(observed: Observed, decided: Decided) -> Condition:
     allocation, namespace = decided.size.allocation, observed.view.namespace
     if member is None or allocation is None:
         return _within_max(fit)
+    if not member.gives:
+        message = (
+            f"PostgresServer {member.server} gives no connections, because another one has the same host and port: "
+            "this pool keeps only the connections that its pods need at least. Refer to the other one, if you may."
+        )
+        return condition(kind, FALSE, Reason.HOST_TAKEN, message)
     if not member.welcome:
         message = (
             f"PostgresServer {member.server} no longer allows pools of namespace {namespace}: this pool keeps only the "

@@ -232,6 +232,7 @@ FITS, SHORT, NONE = Fit(2, 1, 1, 3, None), Fit(1, 0, 1, 1, "too few"), Fit(0, 0,
         ("fewer than wanted, by the server's budget", of(1, 1, 4), SHORT, 1, Reason.REPLICAS_CLAMPED),
         ("none, by the server's budget", of(0, 0, 4), NONE, 0, Reason.BUDGET_EXCEEDED),
         ("fewer than wanted, by the pool's own", of(20, 20, 4), SHORT, 20, Reason.REPLICAS_CLAMPED),
+        ("another server with its host", replace(of(9, 9, 4), welcome=False, gives=False), FITS, 9, Reason.HOST_TAKEN),
         ("no consent any more", replace(of(9, 9, 4), welcome=False), FITS, 9, Reason.SERVER_NOT_SHARED),
     ],
 )
