@@ -4,6 +4,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,10 @@ def secured(pod: Pod, postgres: Postgres, tmp_path: Path) -> Intent:
     return pod.mount_intent(replace(intent(postgres), client_tls=ClientTlsIntent("require")))
 
 
-def pair(directory: Path, name: str) -> dict[str, bytes]:
-    """A new self-signed certificate and its key, as a kubernetes.io/tls Secret holds them."""
+def pair(directory: Path, name: str, days: int = 2) -> dict[str, bytes]:
+    """A new self-signed certificate and its key, as a kubernetes.io/tls Secret holds them. days: until its end."""
     certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", str(days)]
     files = ["-subj", f"/CN={name}", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(["openssl", "req", "-x509", *kind, *files], check=True, capture_output=True)
     return {"tls.crt": certificate.read_bytes(), "tls.key": key.read_bytes()}
@@ -103,6 +104,23 @@ def test_a_broken_pair_is_refused_with_openssls_words_and_the_old_one_serves_on(
     good = pair(tmp_path, "fourth")
     agentpod.publish(pod.root / "tls", good)
     eventually("the mended one is shown", lambda: served(pod) == good["tls.crt"].decode())
+
+
+def test_an_expired_pair_replaces_no_valid_one_and_is_told(pod: Pod, secured: Intent, tmp_path: Path) -> None:
+    pod.start()
+    pod.runs(secured)
+    before = served(pod)
+    assert pod.state()["validities"]["tls"]["ends"] > time.time()
+    agentpod.publish(pod.root / "tls", pair(tmp_path, "second", days=-1))
+    eventually("it is told", lambda: reasons(pod) == {"CertificateExpired"})
+    assert served(pod) == before
+    pod.kill_worker()
+    eventually("it is told again", lambda: pod.state() and reasons(pod) == {"CertificateExpired"})
+    assert served(pod) == before
+    fresh = pair(tmp_path, "third")
+    agentpod.publish(pod.root / "tls", fresh)
+    eventually("the renewed one is shown", lambda: served(pod) == fresh["tls.crt"].decode())
+    assert reasons(pod) == set()
 
 
 def test_an_emptied_secret_changes_nothing_and_keeps_no_other_change_back(pod: Pod, secured: Intent) -> None:

@@ -14,7 +14,7 @@ from pgbouncer_operator.agent.draining import DrainResult
 from pgbouncer_operator.kube.transport import Call
 from pgbouncer_operator.metrics import Metrics
 from pgbouncer_operator.protocol.reasons import BackendReason, ReloadKind
-from pgbouncer_operator.protocol.state import AgentState, BackendTest, Reload
+from pgbouncer_operator.protocol.state import AgentState, BackendTest, CertificateValidity, Reload
 
 ALERTS = Path("charts/pgbouncer-operator/files/alerts.yaml")
 # Units that neither the name nor the meaning says.
@@ -55,6 +55,7 @@ def pod() -> Iterable[Metric]:
         "version",
         backend=BackendTest(BackendReason.OK),
         reload=Reload("hash", 0.1, ReloadKind.RELOAD),
+        validities={"tls": CertificateValidity(1, 2)},
     )
     drained = DrainResult(left=1, closed=0, cut=0, seconds=1.0, done=True)
     # A scrape without PgBouncer: what the agent knows, and that the console is silent.

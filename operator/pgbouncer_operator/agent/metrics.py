@@ -113,6 +113,14 @@ def of_agent(state: AgentState) -> Iterator[Metric]:
     if state.reload is not None:
         text = "From reading the last change to the proof that it is in force."
         yield _gauge("pgbouncer_operator_agent_reload_seconds", text, state.reload.seconds)
+    ends = GaugeMetricFamily(
+        "pgbouncer_operator_agent_certificate_end_timestamp_seconds",
+        "When the certificate in use ends, in Unix time: tls, for clients, or the last CA of ca, for the server.",
+        labels=["certificate"],
+    )
+    for volume, validity in state.validities.items():
+        ends.add_metric([volume], float(validity.ends))
+    yield ends
     problems = GaugeMetricFamily(
         "pgbouncer_operator_agent_problem", "1 while the pod has this problem.", labels=["reason"]
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.agent import certificates
 from pgbouncer_operator.agent.annotations import parse_annotations
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer import userlist
@@ -68,6 +69,8 @@ class Mounts:
     """The certificate for clients in PEM; empty for none."""
     key: bytes = field(default=b"", repr=False)
     """The key of `certificate`."""
+    expired: Mapping[str, int] = field(default_factory=dict)
+    """By volume, `ca` and `tls`: when the mounted certificate ended (Unix seconds), if the one before is used."""
     generations: Mapping[str, str] = field(default_factory=dict)
     """Generations of the volumes of CA and certificate, by `ca` and `tls`, where they are mounted."""
     uid: str = ""
@@ -135,28 +138,16 @@ def _read(settings: AgentSettings, last: Mapping[str, Credential]) -> Mounts:
     if query is not None:
         users[AUTH_QUERY] = _user(settings, _lookup_user(query), last.get(AUTH_QUERY))
     name = mounts.intent.server_tls.ca
-    ca = _ca(settings, name) if name not in {"", SYSTEM_CA} else b""
-    certificate, key = _pair(settings) if mounts.intent.client_tls else (b"", b"")
-    mounted = {"ca": _optional(settings.ca_dir)[0], "tls": _optional(settings.tls_dir)[0]}
-    generations = {volume: generation for volume, generation in mounted.items() if generation}
-    return replace(mounts, users=users, ca=ca, certificate=certificate, key=key, generations=generations)
-
-
-def _ca(settings: AgentSettings, name: str) -> bytes:
-    """The CA of PostgreSQL. When the mounted one is emptied or deleted, the installed one stays."""
-    mounted = _optional(settings.ca_dir)[1].get(name, b"")
-    installed = settings.run_dir / "ca" / name  # as candidate.paths says
-    return mounted if mounted or not installed.is_file() else installed.read_bytes()
-
-
-def _pair(settings: AgentSettings) -> tuple[bytes, bytes]:
-    """The certificate and key for clients. When the Secret is emptied or deleted, the installed pair stays."""
-    mounted = _optional(settings.tls_dir)[1]
-    if not any(mounted.get(each) for each in naming.TLS_KEYS):
-        installed = settings.run_dir / "tls"  # as composition.Paths says
-        mounted = {each: (installed / each).read_bytes() for each in naming.TLS_KEYS if (installed / each).is_file()}
-    certificate, key = (mounted.get(each, b"") for each in naming.TLS_KEYS)
-    return certificate, key
+    mounted = {"ca": _optional(settings.ca_dir), "tls": _optional(settings.tls_dir)}
+    ca, certificate, key, ended = b"", b"", b"", {}
+    if name not in {"", SYSTEM_CA}:  # the paths of what is installed are those of candidate.paths and composition.Paths
+        ca, ended["ca"] = certificates.ca(mounted["ca"][1].get(name, b""), settings.run_dir / "ca" / name)
+    if mounts.intent.client_tls:
+        (certificate, key), ended["tls"] = certificates.pair(mounted["tls"][1], settings.run_dir / "tls")
+    generations = {volume: generation for volume, (generation, _) in mounted.items() if generation}
+    expired = {volume: end for volume, end in ended.items() if end is not None}
+    found = replace(mounts, users=users, ca=ca, certificate=certificate, key=key)
+    return replace(found, generations=generations, expired=expired)
 
 
 def _lookup_user(query: AuthQueryIntent) -> UserIntent:

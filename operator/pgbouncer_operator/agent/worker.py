@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pgbouncer_operator
 from pgbouncer_operator import naming
-from pgbouncer_operator.agent import candidate, console, grant, mounts, run_dir, server
+from pgbouncer_operator.agent import candidate, certificates, console, grant, mounts, run_dir, server
 from pgbouncer_operator.agent.backend_schedule import BackendSchedule
 from pgbouncer_operator.agent.candidate import Candidate, CandidateInputs
 from pgbouncer_operator.agent.console import ConsoleAnswer, Shown
@@ -122,7 +122,8 @@ class Worker:
         """The document of /state, with the figures of now, or with the last ones and their age."""
         reloader, reading, accepted = self.reloader, self._reader.read(), self._grant
         standing = reloader.problem or (reading.problem if self.ready else None)
-        problems = (self._unreadable, *self._problems, reloader.refusal, standing, self._traffic.problem())
+        expired = certificates.problem(self._mounts.expired)
+        problems = (self._unreadable, expired, *self._problems, reloader.refusal, standing, self._traffic.problem())
         wanted = self._wanted.cap if self._wanted else accepted.cap
         figures, confirmed = reading.figures, reading.verified.confirmed
         return AgentState(
@@ -145,6 +146,7 @@ class Worker:
                 for handle, user in self._mounts.users.items()
             },
             certificates=self._mounts.generations,
+            validities=certificates.validities(self._mounts.ca, self._mounts.certificate),
             backend=self._backend.result(self.reloader.running),
             reload=reloader.reload,
             traffic=reading.flow,

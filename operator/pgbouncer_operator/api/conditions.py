@@ -75,6 +75,7 @@ class Reason(StrEnum):
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
     SECRET_KEY_MISSING = "SecretKeyMissing"  # noqa: S105
     SECRET_VALUE_INVALID = "SecretValueInvalid"  # noqa: S105
+    CERTIFICATE_EXPIRED = "CertificateExpired"
     TLS_SECRET_NOT_FOUND = "TlsSecretNotFound"  # noqa: S105
     CA_NOT_FOUND = "CaNotFound"
     BACKEND_UNREACHABLE = "BackendUnreachable"
@@ -131,6 +132,7 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.SECRET_NOT_FOUND: "Create the Secret in the pool's namespace, or correct users[].secretRef.name.",
         Reason.SECRET_KEY_MISSING: "Set users[].usernameKey and users[].passwordKey to keys that the Secret has.",
         Reason.SECRET_VALUE_INVALID: "Remove line breaks and control characters from the Secret's login or password.",
+        Reason.CERTIFICATE_EXPIRED: "Renew the certificate or CA that the message names; a valid one stays in use.",
         Reason.TLS_SECRET_NOT_FOUND: "Create the Secret that clients.tls.secretName names, with tls.crt and tls.key.",
         Reason.CA_NOT_FOUND: "Create the object and key that backend.tls.ca names, or correct the reference.",
         Reason.BACKEND_UNREACHABLE: "Check backend.host and backend.port, that the server runs and lets the pods in.",

@@ -22,6 +22,7 @@ class ProblemReason(StrEnum):
     CONSOLE_UNREACHABLE = "ConsoleUnreachable"
     PAUSE_TIMED_OUT = "PauseTimedOut"
     MOUNT_UNREADABLE = "MountUnreadable"
+    CERTIFICATE_EXPIRED = "CertificateExpired"  # a mounted one; a valid one from before runs
     CLIENTS_LIMITED = "ClientsLimited"  # what the pool wants runs, with fewer clients
 
 

@@ -92,6 +92,14 @@ class UserState:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateValidity:
+    """When a certificate is valid, in Unix seconds."""
+
+    begins: int
+    ends: int
+
+
+@dataclass(frozen=True, slots=True)
 class AgentState:
     """Everything that an agent reports about its pod."""
 
@@ -130,6 +138,8 @@ class AgentState:
     """By handle (`users[].name`)."""
     certificates: Mapping[str, str] = field(default_factory=dict)
     """Generations of the mounted certificates by volume, `ca` and `tls`; see `UserState.generation`."""
+    validities: Mapping[str, CertificateValidity] = field(default_factory=dict)
+    """Validity of the certificates in use by volume, `ca` and `tls`; without those that could not be read."""
     backend: BackendTest = BackendTest()
     """The last test of a login to PostgreSQL."""
     reload: Reload | None = None
@@ -182,6 +192,7 @@ class AgentState:
             "problems": [asdict(each) for each in self.problems],
             "users": {handle: asdict(each) for handle, each in self.users.items()},
             "certificates": dict(self.certificates),
+            "validities": {volume: asdict(each) for volume, each in self.validities.items()},
             "backend": {"ok": self.backend.ok, "reason": self.backend.reason, "message": self.backend.message},
             "traffic": self.traffic,
             "lingering": list(self.lingering),
@@ -226,6 +237,7 @@ def _read(document: Mapping[str, Any]) -> AgentState:
         problems=tuple(_problem(each) for each in document.get("problems") or ()),
         users={str(handle): _user(each) for handle, each in (document.get("users") or {}).items()},
         certificates={str(volume): str(each) for volume, each in (document.get("certificates") or {}).items()},
+        validities={str(volume): _validity(each) for volume, each in (document.get("validities") or {}).items()},
         backend=_backend(document.get("backend") or {}),
         reload=_reload(document.get("reload")),
         traffic=_member(Flow, _text(document, "traffic") or Flow.FLOWING),
@@ -242,6 +254,15 @@ def _totals(document: Mapping[str, Any] | None) -> Totals | None:
 
 def _problem(document: Mapping[str, Any]) -> AgentProblem:
     return AgentProblem(_member(ProblemReason, _text(document, "reason")), _text(document, "message"))
+
+
+def _validity(document: Mapping[str, Any]) -> CertificateValidity:
+    return CertificateValidity(_moment(document["begins"]), _moment(document["ends"]))
+
+
+def _moment(value: Any) -> int:
+    """Unix seconds of the years 1970 to 9999, which X.509 cannot exceed: a time out of bounds is the nearest one."""
+    return min(max(0, int(value)), 253402300799)
 
 
 def _user(document: Mapping[str, Any]) -> UserState:

@@ -1,11 +1,12 @@
 """What the agent exports to Prometheus."""
 
 import json
+from dataclasses import replace
 
 from pgbouncer_operator.agent import metrics
 from pgbouncer_operator.agent.draining import DrainResult
 from pgbouncer_operator.protocol.reasons import BackendReason, ProblemReason
-from pgbouncer_operator.protocol.state import AgentProblem, AgentState, BackendTest
+from pgbouncer_operator.protocol.state import AgentProblem, AgentState, BackendTest, CertificateValidity
 
 STATE = AgentState(
     "uid-1",
@@ -33,6 +34,11 @@ def test_the_agents_own_metrics_say_what_the_state_says() -> None:
     assert "pgbouncer_operator_agent_backend_ok{} 0" in found
     assert 'pgbouncer_operator_agent_problem{"reason": "NoGrant"} 1' in found
     assert 'pgbouncer_operator_agent_problem{"reason": "ReloadFailed"} 0' in found
+
+
+def test_the_end_of_each_certificate_in_use_is_exported() -> None:
+    found = lines(*metrics.of_agent(replace(STATE, validities={"tls": CertificateValidity(1, 1800000000)})))
+    assert 'pgbouncer_operator_agent_certificate_end_timestamp_seconds{"certificate": "tls"} 1.8e+09' in found
 
 
 def test_times_are_exported_in_seconds_and_the_console_is_left_out() -> None:

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from pgbouncer_operator.protocol.reasons import BackendReason, Flow, Phase, ProblemReason, ReloadKind
-from pgbouncer_operator.protocol.state import AgentProblem, AgentState, BackendTest, Reload, Totals, UserState
+from pgbouncer_operator.protocol.state import (
+    AgentProblem,
+    AgentState,
+    BackendTest,
+    CertificateValidity,
+    Reload,
+    Totals,
+    UserState,
+)
 
 WHOLE = AgentState(
     uid="uid-1",
@@ -24,6 +32,7 @@ WHOLE = AgentState(
     problems=(AgentProblem(ProblemReason.NO_GRANT, "none"),),
     users={"shop": UserState(True, "", "..1")},
     certificates={"ca": "..2"},
+    validities={"ca": CertificateValidity(1, 2)},
     backend=BackendTest(BackendReason.REFUSED_LOGIN, "no"),
     reload=Reload("0123456789abcdef", 0.21234, ReloadKind.RELOAD),
     traffic=Flow.PAUSED,
@@ -51,6 +60,7 @@ def test_the_state_is_the_document_the_operator_reads() -> None:
         "problems": [{"reason": "NoGrant", "message": "none"}],
         "users": {"shop": {"ok": True, "message": "", "generation": "..1"}},
         "certificates": {"ca": "..2"},
+        "validities": {"ca": {"begins": 1, "ends": 2}},
         "backend": {"ok": False, "reason": "BackendRefusedLogin", "message": "no"},
         "reload": {"hash": "0123456789abcdef", "seconds": 0.2123, "kind": "reload"},
         "traffic": "Paused",
@@ -84,6 +94,13 @@ def test_a_whole_document_is_read() -> None:
     assert state.backend.ok is None
     assert state.problems[0].reason == "NoGrant"
     assert state.reload == Reload("abc", 0.21, ReloadKind.RELOAD)
+
+
+@pytest.mark.parametrize(("said", "read"), [(-5, 0), (10**400, 253402300799)], ids=["before 1970", "beyond 9999"])
+def test_a_time_that_no_certificate_has_is_the_nearest_that_one_may_have(said: int, read: int) -> None:
+    state = AgentState.from_json(json.dumps(FULL | {"validities": {"tls": {"begins": 0, "ends": said}}}), "u")
+    assert state is not None
+    assert state.validities["tls"].ends == read
 
 
 def test_what_an_agent_says_before_it_knows_anything_is_read() -> None:

@@ -11,6 +11,7 @@ from pgbouncer_operator.reconcile.memory import Trial
 from pgbouncer_operator.reconcile.observed import Observed
 
 REFUSALS = {ProblemReason.CANDIDATE_REFUSED}  # PgBouncer does not take the configuration
+HARMLESS = {ProblemReason.CLIENTS_LIMITED, ProblemReason.CERTIFICATE_EXPIRED}  # the configuration runs all the same
 TROUBLES = {ProblemReason.VERIFY_FAILED, ProblemReason.RELOAD_FAILED}  # the agent tries again and may succeed
 STALE = 0.7  # seconds after an assignment in which a refusal may still be about the configuration before
 TROUBLED = 10.0  # seconds in which a reload may still succeed
@@ -76,7 +77,7 @@ def _unconfirmed(pod: PodView, state: AgentState | None, age: float) -> Verdict:
         named = replace(refused, message=f"{refused.message} (pod {pod.name})")
         return named if age >= STALE else WAIT
     if age >= UNCONFIRMED or (age >= TROUBLED and reasons & TROUBLES):
-        messages = [each.message for each in problems if each.reason != ProblemReason.CLIENTS_LIMITED]
+        messages = [each.message for each in problems if each.reason not in HARMLESS]
         report = "; ".join(messages) or "it does not answer"
         message = (
             f"Pod {pod.name}, the first to try the new configuration, did not confirm it within {age:.0f} s: {report}"

@@ -9,6 +9,7 @@ from pgbouncer_operator.reconcile.budget.size import PoolSize
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
 from pgbouncer_operator.reconcile.memory import MeasuredDemand
 from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.reconcile.status.certificates import ends_soon
 from pgbouncer_operator.sizing import demand
 from pgbouncer_operator.wording import counted
 
@@ -21,6 +22,7 @@ ROOM = "Make the pools in your clients smaller, raise clients.maxPerPod, or rais
 class PoolAdvice(StrEnum):
     """What an advice is about. The order is the order in status."""
 
+    CERTIFICATE_ENDS_SOON = "CertificateEndsSoon"
     STARVING = "Starving"
     CLIENTS_NEAR_LIMIT = "ClientsNearLimit"
     CLIENTS_NOT_FOUND = "ClientsNotFound"
@@ -33,6 +35,7 @@ class PoolAdvice(StrEnum):
 def advice(observed: Observed, size: PoolSize) -> tuple[Advice, ...]:
     """All advice of this look, in the order of `PoolAdvice`."""
     messages = {
+        PoolAdvice.CERTIFICATE_ENDS_SOON: ends_soon(observed),
         PoolAdvice.STARVING: _starving(observed, size),
         PoolAdvice.CLIENTS_NEAR_LIMIT: _clients_near_limit(observed),
         PoolAdvice.CLIENTS_NOT_FOUND: _clients_not_found(observed),

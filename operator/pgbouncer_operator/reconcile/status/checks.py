@@ -14,7 +14,8 @@ from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.observed import Observed, ObservedInvalid
 from pgbouncer_operator.reconcile.rollout.delivery import follows
 from pgbouncer_operator.reconcile.rollout.template import progress, rolls
-from pgbouncer_operator.reconcile.rollout.verdict import REFUSALS, unchanged
+from pgbouncer_operator.reconcile.rollout.verdict import HARMLESS, REFUSALS, unchanged
+from pgbouncer_operator.reconcile.status.certificates import expired
 from pgbouncer_operator.reconcile.status.decided import Decided
 from pgbouncer_operator.reconcile.status.unlabelled import unlabelled
 from pgbouncer_operator.sizing.fit import Fit
@@ -100,6 +101,8 @@ def credentials_available(observed: Observed, decided: Decided) -> Condition:  #
         for finding in state.users.values():
             if finding.ok is False:
                 return condition(kind, FALSE, Reason.SECRET_KEY_MISSING, finding.message)
+    if message := expired(observed):
+        return condition(kind, FALSE, Reason.CERTIFICATE_EXPIRED, message)
     if states or observed.memory.reading:
         return condition(kind, TRUE, Reason.AVAILABLE, "Every user has a login and a password.")
     return condition(kind, UNKNOWN, Reason.PENDING, "No pod has reported yet.")
@@ -133,7 +136,7 @@ def configuration_applied(observed: Observed, decided: Decided) -> Condition:
         message += f" No answer from {', '.join(silent)}: let the operator reach port {naming.AGENT_PORT} of the pods."
         return condition(kind, UNKNOWN, Reason.PODS_UNREACHABLE, message)
     problems = (each for state in _states(observed) for each in state.problems)
-    problem = next((each.message for each in problems if each.reason != ProblemReason.CLIENTS_LIMITED), "")
+    problem = next((each.message for each in problems if each.reason not in HARMLESS), "")
     return condition(kind, FALSE, Reason.APPLYING_CONFIGURATION, f"{message} {problem}".rstrip())
 
 

@@ -11,6 +11,7 @@ from pgbouncer_operator.reconcile.cache.pod_status import REFUSAL_MAX
 from pgbouncer_operator.reconcile.observed import Observed
 from pgbouncer_operator.reconcile.specification import read
 from pgbouncer_operator.reconcile.status.backend import pooler
+from pgbouncer_operator.reconcile.status.certificates import ends_soon
 
 OLD = {"pgbouncer": "1.25.2", "digest": "before"}
 
@@ -96,6 +97,56 @@ def test_the_longest_refusal_leaves_room_for_the_remedy() -> None:
     rollout = replace(child.rollout, refusal="x" * REFUSAL_MAX)
     observed = replace(observed, children={**observed.children, key: replace(child, rollout=rollout)})
     assert condition(observed, ConditionType.READY)[2].endswith(MENDING)
+
+
+TODAY = 1_767_225_600  # of the look: 2026-01-01
+DAY = 86_400
+
+
+def validity(ends: int, begins: int = -60) -> dict[str, dict[str, int]]:
+    """What an agent says of its certificates, in days from the look."""
+    return {"tls": {"begins": TODAY + begins * DAY, "ends": TODAY + ends * DAY}}
+
+
+def test_a_certificate_that_has_ended_is_a_fault_that_names_it_and_its_end() -> None:
+    observed = saying(healthy(clients={"tls": {"secretName": "cert"}}), "b", validities=validity(-1))
+    told = "The certificate for clients, in Secret cert, ended at 2025-12-31 00:00 UTC (pod shop-b). Renew it."
+    assert condition(observed, ConditionType.CREDENTIALS_AVAILABLE) == ("False", "CertificateExpired", told)
+    assert condition(observed, ConditionType.READY) == ("False", "CertificateExpired", told)
+
+
+def test_an_expired_ca_is_named_by_the_field_that_names_it() -> None:
+    ended = {"ca": validity(0)["tls"]}
+    observed = saying(healthy(), "a", validities=ended)
+    assert condition(observed, ConditionType.READY)[2].startswith(
+        "The CA that backend.tls.ca names ended at 2026-01-01"
+    )
+
+
+def test_an_expired_certificate_that_an_agent_does_not_use_is_told_in_the_agents_words() -> None:
+    problem = {"reason": "CertificateExpired", "message": "the certificate ended and is not used: renew it"}
+    observed = saying(healthy(), "a", problems=[problem], validities=validity(20))
+    told = "The certificate ended and is not used: renew it (pod shop-a)."
+    assert condition(observed, ConditionType.READY) == ("False", "CertificateExpired", told)
+    assert condition(observed, ConditionType.CONFIGURATION_APPLIED)[0] == "True"
+
+
+def test_a_valid_certificate_and_one_of_unknown_end_are_no_fault() -> None:
+    assert condition(saying(healthy(), "a", validities=validity(1)), ConditionType.READY)[0] == "True"
+    assert condition(saying(healthy(), "a", validities={}), ConditionType.READY)[0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("ends", "begins", "advised"),
+    [(13, -60, True), (15, -60, False), (13, -30, False), (1, -60, True), (0, -60, False)],
+    ids=["two weeks", "longer", "most of a short life", "the last day", "over"],
+)
+def test_the_end_of_a_certificate_is_advice_in_its_last_two_weeks_and_last_fifth(
+    ends: int, begins: int, advised: bool
+) -> None:
+    observed = saying(healthy(clients={"tls": {"secretName": "cert"}}), "a", validities=validity(ends, begins))
+    message = f"The certificate for clients, in Secret cert, ends at 2026-01-{1 + ends:02} 00:00 UTC. Renew it before."
+    assert ends_soon(observed) == (message if advised else "")
 
 
 def test_a_parameter_that_a_pods_pgbouncer_is_too_old_for_stalls_and_names_both_versions() -> None:
