@@ -15,6 +15,7 @@ from tests.process import agentpod, rootfs
 from tests.process.agentcase import PASSWORD, intent, reasons, shown
 from tests.process.agentpod import Pod, eventually, with_settings
 from tests.process.servers import Postgres
+from tests.unit.agent.test_certificates import KEY_PEM, YESTERDAY, certificate
 
 from pgbouncer_operator.protocol.intent import ClientTlsIntent, Intent
 
@@ -31,10 +32,10 @@ def secured(pod: Pod, postgres: Postgres, tmp_path: Path) -> Intent:
     return pod.mount_intent(replace(intent(postgres), client_tls=ClientTlsIntent("require")))
 
 
-def pair(directory: Path, name: str, days: int = 2) -> dict[str, bytes]:
-    """A new self-signed certificate and its key, as a kubernetes.io/tls Secret holds them. days: until its end."""
+def pair(directory: Path, name: str) -> dict[str, bytes]:
+    """A new self-signed certificate and its key, as a kubernetes.io/tls Secret holds them."""
     certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", str(days)]
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     files = ["-subj", f"/CN={name}", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(["openssl", "req", "-x509", *kind, *files], check=True, capture_output=True)
     return {"tls.crt": certificate.read_bytes(), "tls.key": key.read_bytes()}
@@ -111,7 +112,7 @@ def test_an_expired_pair_replaces_no_valid_one_and_is_told(pod: Pod, secured: In
     pod.runs(secured)
     before = served(pod)
     assert pod.state()["validities"]["tls"]["ends"] > time.time()
-    agentpod.publish(pod.root / "tls", pair(tmp_path, "second", days=-1))
+    agentpod.publish(pod.root / "tls", {"tls.crt": certificate(YESTERDAY), "tls.key": KEY_PEM})
     eventually("it is told", lambda: reasons(pod) == {"CertificateExpired"})
     assert served(pod) == before
     pod.kill_worker()

@@ -14,7 +14,8 @@ from pgbouncer_operator.agent.draining import DrainResult
 from pgbouncer_operator.kube.transport import Call
 from pgbouncer_operator.metrics import Metrics
 from pgbouncer_operator.protocol.reasons import BackendReason, ReloadKind
-from pgbouncer_operator.protocol.state import AgentState, BackendTest, CertificateValidity, Reload
+from pgbouncer_operator.protocol.state import AgentState, BackendTest, Reload
+from pgbouncer_operator.protocol.validity import CertificateValidity
 
 ALERTS = Path("charts/pgbouncer-operator/files/alerts.yaml")
 # Units that neither the name nor the meaning says.

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.protocol.reasons import ProblemReason
-from pgbouncer_operator.protocol.state import AgentProblem, CertificateValidity
+from pgbouncer_operator.protocol.state import AgentProblem
+from pgbouncer_operator.protocol.validity import CertificateValidity
 
 Reader = Callable[[bytes], CertificateValidity | None]
 SUBJECTS = {

@@ -10,8 +10,10 @@ from dataclasses import asdict, astuple, dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from pgbouncer_operator.protocol import validity
 from pgbouncer_operator.protocol.document import PROTOCOL
 from pgbouncer_operator.protocol.reasons import BackendReason, Flow, Phase, ProblemReason, ReloadKind
+from pgbouncer_operator.protocol.validity import CertificateValidity
 
 _Member = TypeVar("_Member", bound=StrEnum)
 MOST = 2**53  # the largest of all counts: JSON's readers keep it exact; in microseconds it is 285 years
@@ -89,14 +91,6 @@ class UserState:
     """What is wrong and what to do about it; empty when nothing is."""
     generation: str
     """Names the mounted content of the Secret; other content has another name."""
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateValidity:
-    """When a certificate is valid, in Unix seconds."""
-
-    begins: int
-    ends: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +231,7 @@ def _read(document: Mapping[str, Any]) -> AgentState:
         problems=tuple(_problem(each) for each in document.get("problems") or ()),
         users={str(handle): _user(each) for handle, each in (document.get("users") or {}).items()},
         certificates={str(volume): str(each) for volume, each in (document.get("certificates") or {}).items()},
-        validities={str(volume): _validity(each) for volume, each in (document.get("validities") or {}).items()},
+        validities=validity.read(document.get("validities")),
         backend=_backend(document.get("backend") or {}),
         reload=_reload(document.get("reload")),
         traffic=_member(Flow, _text(document, "traffic") or Flow.FLOWING),
@@ -254,15 +248,6 @@ def _totals(document: Mapping[str, Any] | None) -> Totals | None:
 
 def _problem(document: Mapping[str, Any]) -> AgentProblem:
     return AgentProblem(_member(ProblemReason, _text(document, "reason")), _text(document, "message"))
-
-
-def _validity(document: Mapping[str, Any]) -> CertificateValidity:
-    return CertificateValidity(_moment(document["begins"]), _moment(document["ends"]))
-
-
-def _moment(value: Any) -> int:
-    """Unix seconds of the years 1970 to 9999, which X.509 cannot exceed: a time out of bounds is the nearest one."""
-    return min(max(0, int(value)), 253402300799)
 
 
 def _user(document: Mapping[str, Any]) -> UserState:

@@ -18,6 +18,7 @@ from pgbouncer_operator.protocol.reasons import ProblemReason
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 KEY = ec.generate_private_key(ec.SECP256R1())
+KEY_PEM = KEY.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 YESTERDAY, TOMORROW, NEXT_YEAR = (NOW + timedelta(days=days) for days in (-1, 1, 365))
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pgbouncer_operator.agent import metrics
 from pgbouncer_operator.agent.draining import DrainResult
 from pgbouncer_operator.protocol.reasons import BackendReason, ProblemReason
-from pgbouncer_operator.protocol.state import AgentProblem, AgentState, BackendTest, CertificateValidity
+from pgbouncer_operator.protocol.state import AgentProblem, AgentState, BackendTest
+from pgbouncer_operator.protocol.validity import CertificateValidity
 
 STATE = AgentState(
     "uid-1",

@@ -10,11 +10,11 @@ from pgbouncer_operator.protocol.state import (
     AgentProblem,
     AgentState,
     BackendTest,
-    CertificateValidity,
     Reload,
     Totals,
     UserState,
 )
+from pgbouncer_operator.protocol.validity import CertificateValidity
 
 WHOLE = AgentState(
     uid="uid-1",

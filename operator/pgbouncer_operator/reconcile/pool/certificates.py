@@ -7,7 +7,7 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.access import Endpoint
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool
-from pgbouncer_operator.reconcile.cache.servers import certificate_text
+from pgbouncer_operator.reconcile.cache import servers
 from pgbouncer_operator.reconcile.memory import Missing
 
 Named = tuple[str, str]  # kind and name of an object in the pool's namespace
@@ -69,4 +69,5 @@ def _lack(bodies: Bodies, named: Named, keys: tuple[str, ...]) -> str:
 
 
 def _text(bodies: Bodies, named: Named, key: str) -> str:
-    return certificate_text(bodies.get(named) or {}, named[0], key)
+    """The certificates at a key, and nothing else of it: whoever may write pools may name any key of any Secret."""
+    return servers.certificates(servers.certificate_text(bodies.get(named) or {}, named[0], key))

@@ -260,14 +260,12 @@ def pods_not_replaced(observed: Observed, decided: Decided) -> Cause | None:
 
 def refusal(observed: Observed, decided: Decided) -> str:
     """Why the Deployment may not make its pods, in the words of whoever refuses; empty while nobody does."""
-    child = observed.child(decided.wanted.deployment)
-    return child.rollout.refusal if child is not None and child.rollout is not None else ""
+    return child.rollout.refusal if (child := observed.child(decided.wanted.deployment)) and child.rollout else ""
 
 
 def pods_refused(observed: Observed, decided: Decided, standing: str) -> Cause | None:
     """Who does not let the Deployment make its pods; None while nobody objects. standing: how far the pool is."""
-    words = refusal(observed, decided)
-    if not words:
+    if not (words := refusal(observed, decided)):
         return None
     remedy = "Correct pod.resources, pod.agentResources or pod.securityContext, or the quota or policy named here."
     return Cause(Reason.PODS_REFUSED, f"{standing} Kubernetes refuses more pods: {words} {remedy}")

@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 import pytest
+from tests.process.test_agent_backend import authority
 from tests.unit.reconcile.looks import pool
 
 from pgbouncer_operator.api.access import Endpoint
@@ -13,7 +14,8 @@ from pgbouncer_operator.reconcile.specification import read
 
 IN_A_SECRET = {"secretKeyRef": {"name": "pg", "key": "ca.crt"}}
 IN_A_CONFIG_MAP = {"configMapKeyRef": {"name": "rds", "key": "ca.pem"}}
-FULL = {"tls.crt": "CERT", "tls.key": "KEY", "ca.crt": "OURS"}
+OURS, THEIRS = (authority()[2] for _ in range(2))
+FULL = {"tls.crt": "CERT", "tls.key": "KEY", "ca.crt": OURS}
 
 
 def given(ca: dict[str, Any] | None = None, tls: bool = False) -> ConnectionPool:
@@ -41,17 +43,24 @@ def test_each_object_is_named_with_its_kind() -> None:
 
 
 def test_each_endpoint_gets_the_ca_that_its_clients_verify_with() -> None:
-    bodies = {**secret("pg", ca_crt="THEIRS"), **secret("cert", **FULL)}
-    assert authorities(given(IN_A_SECRET, tls=True), bodies) == {Endpoint.POOL: "OURS", Endpoint.BACKEND: "THEIRS"}
+    bodies = {**secret("pg", ca_crt=THEIRS), **secret("cert", **FULL)}
+    assert authorities(given(IN_A_SECRET, tls=True), bodies) == {Endpoint.POOL: OURS, Endpoint.BACKEND: THEIRS}
 
 
 @pytest.mark.parametrize(
     "content",
-    [{"data": {"ca.pem": "THEIRS"}}, {"binaryData": {"ca.pem": base64.b64encode(b"THEIRS").decode()}}],
+    [{"data": {"ca.pem": THEIRS}}, {"binaryData": {"ca.pem": base64.b64encode(THEIRS.encode()).decode()}}],
     ids=["text", "bytes"],
 )
 def test_a_config_map_gives_its_ca_as_text_or_as_bytes(content: dict[str, Any]) -> None:
-    assert authorities(given(IN_A_CONFIG_MAP), config_map(**content)) == {Endpoint.BACKEND: "THEIRS"}
+    assert authorities(given(IN_A_CONFIG_MAP), config_map(**content)) == {Endpoint.BACKEND: THEIRS}
+
+
+def test_of_a_key_that_holds_more_than_certificates_only_those_are_handed_on() -> None:
+    """Whoever may write pools may name any key of any Secret of the namespace, as that of a password."""
+    bodies = secret("pg", ca_crt=f"# the CA\n{THEIRS}password: xyzzy\n")
+    assert authorities(given(IN_A_SECRET), bodies) == {Endpoint.BACKEND: THEIRS}
+    assert authorities(given(IN_A_SECRET), secret("pg", ca_crt="xyzzy")) == {}
 
 
 @pytest.mark.parametrize(
@@ -63,8 +72,9 @@ def test_a_config_map_gives_its_ca_as_text_or_as_bytes(content: dict[str, Any]) 
         secret("cert", tls_crt="CERT", tls_key="KEY", ca_crt=""),
         {("Secret", "cert"): {"data": {"ca.crt": base64.b64encode(b"\xff\xfe").decode()}}},
         {("Secret", "cert"): {}},
+        secret("cert", tls_crt="CERT", tls_key="KEY", ca_crt="xyzzy"),
     ],
-    ids=["not read", "no Secret", "no key", "an empty key", "no text", "no data"],
+    ids=["not read", "no Secret", "no key", "an empty key", "no text", "no data", "no certificate"],
 )
 def test_a_ca_that_cannot_be_read_is_left_out(bodies: Bodies) -> None:
     assert authorities(given(tls=True), bodies) == {}
@@ -94,5 +104,5 @@ def test_what_is_missing_is_told_with_the_field_to_correct(
 
 
 def test_nothing_is_missing_when_every_key_is_there() -> None:
-    bodies = {**config_map(data={"ca.pem": "THEIRS"}), **secret("cert", tls_crt="CERT", tls_key="KEY")}
+    bodies = {**config_map(data={"ca.pem": THEIRS}), **secret("cert", tls_crt="CERT", tls_key="KEY")}
     assert missing(given(IN_A_CONFIG_MAP, tls=True), bodies) is None
