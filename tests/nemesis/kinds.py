@@ -92,7 +92,6 @@ BROKEN: Mapping[str, str] = {
     "shorten-grace": "issue 14, line 6: a shortened grace period",
     "operator-absent-in-roll": ABSENT,
     "operator-absent-in-eviction": ABSENT,
-    "forge-ledger": "issue 14, line 13: a forged ledger",
 }
 """Kinds that break a promise today, and the fault that is known. They are left out of the campaign and run apart."""
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.property.pgbouncer_strategies import SETTINGS, TAME, databases
 
 from pgbouncer_operator.protocol import traffic
-from pgbouncer_operator.protocol.grants import Grant, Grants, GrantsError
+from pgbouncer_operator.protocol.grants import MOST, Grant, Grants, GrantsError
 from pgbouncer_operator.protocol.intent import (
     CLIENT_TLS_MODES,
     AuthQueryIntent,
@@ -57,14 +57,17 @@ def intents(draw: st.DrawFn) -> Intent:
     )
 
 
+CAP = st.integers(0, MOST)
+
+
 @st.composite
 def grants(draw: st.DrawFn) -> Grants:
-    pods = draw(st.dictionaries(TEXT, st.builds(Grant, COUNT, COUNT, COUNT, COUNT), max_size=4))
+    pods = draw(st.dictionaries(TEXT, st.builds(Grant, CAP, COUNT, CAP, COUNT, TEXT), max_size=4))
     peers = draw(st.dictionaries(TEXT, TEXT, max_size=4))
     server = draw(TEXT)
     return Grants(
         draw(COUNT),
-        draw(COUNT),
+        draw(CAP),
         pods,
         peers,
         draw(COUNT) if peers else 0,

@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 
 from pgbouncer_operator.protocol.document import PROTOCOL, Document, DocumentError
 
+MOST = 2**18 - 1
+"""The highest `cap`: PostgreSQL takes no more connections (MAX_BACKENDS in src/include/storage/procnumber.h)."""
+COUNT = 2**53
+"""The highest of all other numbers: every reader of JSON keeps it exact."""
+
 
 class GrantsError(ValueError):
     """The document is no ledger, or a cap is too small for its databases. The message says what to do."""
@@ -112,22 +117,22 @@ def _read(document: Document) -> Grants:
     pods = document.child("pods")
     peers = document.child("peers") if document.members.get("peers") else Document({}, "peers")
     return Grants(
-        seq=document.integer("seq", 0),
-        static=document.integer("static", 0),
+        seq=document.integer("seq", 0, COUNT),
+        static=document.integer("static", 0, MOST),
         pods={uid: _grant(pods.child(uid)) for uid in pods.members},
         peers={uid: peers.text(uid) for uid in peers.members},
-        peers_seq=document.optional_integer("peersSeq", 0) or 0,
+        peers_seq=document.optional_integer("peersSeq", 0, COUNT) or 0,
         server=document.optional_text("server") or "",
-        allocation=document.optional_integer("allocation", 0) or 0,
+        allocation=document.optional_integer("allocation", 0, COUNT) or 0,
     )
 
 
 def _grant(document: Document) -> Grant:
     return Grant(
-        cap=document.integer("cap", 0),
-        seq=document.integer("seq", 0),
-        high=document.integer("high", 0),
-        gone=document.optional_integer("gone", 0) or 0,
+        cap=document.integer("cap", 0, MOST),
+        seq=document.integer("seq", 0, COUNT),
+        high=document.integer("high", 0, MOST),
+        gone=document.optional_integer("gone", 0, COUNT) or 0,
         pod=document.optional_text("pod") or "",
     )
 

@@ -6,6 +6,7 @@ server connections. So the API server is asked for it by name: once if it is gon
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube
@@ -13,6 +14,9 @@ from pgbouncer_operator.kube.resources import PODS
 from pgbouncer_operator.reconcile.cache import projections
 from pgbouncer_operator.reconcile.cache.keys import Key
 from pgbouncer_operator.reconcile.memory import ASK_AGAIN, LostPod, Presence
+
+READS = 20  # in one look, whatever somebody wrote into the ledger
+LATER = 1.0  # seconds until the others are asked for
 
 
 @dataclass(slots=True)
@@ -29,16 +33,28 @@ class LostPods:
         the pool that are not in it are forgotten.
         """
         before = self._answers.pop(pool, {})
-        answers = {uid: await _latest(kube, before.get(uid), (pool[0], name, uid), now) for uid, name in names.items()}
+        answers, reads = {}, 0
+        for uid, name in names.items():
+            last = before.get(uid)
+            if _counts(last, now):
+                answers[uid] = last
+            elif reads < READS:
+                answers[uid] = await _answer(kube, (pool[0], name, uid), now)
+                reads += bool(name)
+            else:
+                answers[uid] = LostPod(name, Presence.UNKNOWN, now - ASK_AGAIN + LATER, "it was not asked for yet")
         if answers:
             self._answers[pool] = answers
         return answers
 
 
-async def _latest(kube: Kube, before: LostPod | None, pod: tuple[str, str, str], now: float) -> LostPod:
-    """The answer that still counts, or a new one. pod: namespace, name and UID."""
-    if before is not None and (before.over or now - before.at < ASK_AGAIN):
-        return before
+def _counts(last: LostPod | None, now: float) -> TypeGuard[LostPod]:
+    """Whether this answer still counts."""
+    return last is not None and (last.over or now - last.at < ASK_AGAIN)
+
+
+async def _answer(kube: Kube, pod: tuple[str, str, str], now: float) -> LostPod:
+    """What the API server says. pod: namespace, name and UID."""
     namespace, name, uid = pod
     if not name:
         return LostPod(name, Presence.GONE, now)

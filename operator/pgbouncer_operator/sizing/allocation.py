@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.sizing.fairness import Claim, divide
 
+ROUNDS = 2**40  # no server makes so many rounds: the number comes from a forged ledger
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -54,6 +56,8 @@ class Applicant:
     """The round that its ledger was made from; 0 when the ledger names another server."""
     welcome: bool = True
     """False once the server no longer allows the pool's namespace."""
+    granted: int = 0
+    """What the pods in its ledger may hold, without pods that are not in it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,11 @@ class Terms:
     emptied: Set[str]
     """Pools, as `namespace/name`, that have neither a pod nor a Deployment that could make one."""
 
+    def most(self, group: str) -> int:
+        """Server connections that a pool of the group may be given at most."""
+        most = self.portions[group].most
+        return self.budget if most is None else min(most, self.budget)
+
 
 @dataclass(frozen=True, slots=True)
 class Allocations:
@@ -90,6 +99,8 @@ class Allocations:
     """By pool, as `namespace/name`."""
     refused: tuple[str, ...] = ()
     """Pools whose floor does not fit, or that hold more at another server than fits here; the oldest first."""
+    doubted: tuple[str, ...] = ()
+    """Pools whose ledger names a round that was never made, or more than the pool was given; the oldest first."""
 
     @property
     def charged(self) -> int:
@@ -109,11 +120,12 @@ def held(grants: Grants, pods: Set[str]) -> int:
 
 
 def allocate(before: Allocations, applicants: Sequence[Applicant], terms: Terms) -> Allocations:
-    """The next round. Without a change it is `before` itself, with the current `refused`.
+    """The next round. Without a change it is `before` itself, with the current `refused` and `doubted`.
 
     applicants: the oldest first. The entry of a pool that no longer applies, or that was replaced by another pool of
     its name, keeps its charge until the pool is among `terms.emptied`.
     """
+    heard, applicants = applicants, [_believed(each, before, terms) for each in applicants]
     by_name = {each.pool: each for each in applicants}
     entries: dict[str, Entry] = {}
     for name, entry in before.entries.items():
@@ -125,8 +137,8 @@ def allocate(before: Allocations, applicants: Sequence[Applicant], terms: Terms)
     seq = 1 + max([before.seq, *(each.seq for each in entries.values()), *(each.confirmed for each in applicants)])
     for each in applicants:
         own = entries.get(each.pool)
-        if own is not None and own.uid == each.uid and each.confirmed > own.seq:  # an older status was restored
-            entries[each.pool] = replace(own, high=max(own.charge, each.held or 0), seq=seq)
+        if own is not None and own.uid == each.uid and each.confirmed > own.seq:  # the pool waits for a later round
+            entries[each.pool] = replace(own, high=own.charge, seq=seq)
     pools = [each for each in applicants if each.pool not in entries or entries[each.pool].uid == each.uid]
     others = sum(entries[name].charge for name in entries.keys() - {each.pool for each in pools})
     targets, refused = _targets(pools, entries, terms, terms.budget - others)
@@ -134,11 +146,37 @@ def allocate(before: Allocations, applicants: Sequence[Applicant], terms: Terms)
         own = entries.get(each.pool)
         if own is not None and targets[each.pool] < own.connections:
             entries[each.pool] = Entry(each.pool, each.uid, targets[each.pool], own.charge, seq)
-    blocked = _grow(pools, entries, targets, terms.budget, seq)
+    blocked = _grow(pools, entries, targets, terms, seq)
     refused = tuple(each.pool for each in pools if each.pool in {*refused, *blocked})
+    doubted = tuple(each.pool for each in heard if _doubted(each, before))
     if entries == before.entries:
-        return replace(before, refused=refused)
-    return Allocations(seq, dict(sorted(entries.items())), refused)
+        return replace(before, refused=refused, doubted=doubted)
+    return Allocations(seq, dict(sorted(entries.items())), refused, doubted)
+
+
+def _believed(pool: Applicant, before: Allocations, terms: Terms) -> Applicant:
+    """The pool with what its ledger may be believed. Whoever may write ConfigMaps in its namespace can write that.
+
+    A ledger never raises what the pool is charged with here. Only where the record of all rounds was lost, ledgers
+    bring it back, each up to what the pool may have been given at most.
+    """
+    if not pool.confirmed:
+        return pool
+    confirmed = min(pool.confirmed, ROUNDS)
+    if not before.seq:
+        held = None if pool.held is None else min(pool.held, terms.most(pool.group))
+        return replace(pool, held=held, confirmed=confirmed)
+    own = before.entries.get(pool.pool)
+    if own is None or own.uid != pool.uid:
+        return replace(pool, confirmed=0)  # it was given nothing: it brings what it holds from elsewhere
+    return replace(pool, held=None, confirmed=confirmed) if confirmed > own.seq else pool
+
+
+def _doubted(pool: Applicant, before: Allocations) -> bool:
+    own = before.entries.get(pool.pool)
+    if not pool.confirmed or not before.seq or own is None:
+        return False
+    return pool.confirmed > own.seq or pool.granted > own.charge
 
 
 def _confirmed(entry: Entry, pool: Applicant) -> Entry:
@@ -196,7 +234,7 @@ def _divided(admitted: Sequence[tuple[Applicant, int]], terms: Terms, budget: in
 
 
 def _grow(
-    pools: Sequence[Applicant], entries: dict[str, Entry], targets: Mapping[str, int], budget: int, seq: int
+    pools: Sequence[Applicant], entries: dict[str, Entry], targets: Mapping[str, int], terms: Terms, seq: int
 ) -> set[str]:
     """Give out what no pool is charged with, to the oldest pool first. A new pool gets nothing below its floor.
 
@@ -204,7 +242,7 @@ def _grow(
     """
     # A pool without an entry whose ledger names this server: its entry was lost, and its pods still hold connections.
     lost = {each.pool: each.held or 0 for each in pools if each.pool not in entries and each.confirmed}
-    free = budget - sum(each.charge for each in entries.values()) - sum(lost.values())
+    free = terms.budget - sum(each.charge for each in entries.values()) - sum(lost.values())
     blocked = set()
     for pool in pools:
         entry = entries.get(pool.pool)
@@ -212,7 +250,7 @@ def _grow(
             continue
         have, charge = (entry.connections, entry.charge) if entry else (0, lost.get(pool.pool, 0))
         brought = 0 if pool.confirmed else max(0, (pool.held or 0) - charge)
-        if brought > max(0, free):
+        if brought > max(0, min(free, terms.most(pool.group) - charge)):
             blocked.add(pool.pool)
             continue
         if entry is not None and brought:  # it comes back; its pods may open connections once this is written

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pgbouncer_operator.protocol.grants import Grant, Grants
-from pgbouncer_operator.sizing.allocation import Allocations, Applicant, Entry, Portion, Terms, allocate, held
+from pgbouncer_operator.sizing.allocation import ROUNDS, Allocations, Applicant, Entry, Portion, Terms, allocate, held
 
 FREE = Portion(0, None, 10)
 
@@ -155,3 +155,53 @@ def test_what_pods_may_hold(sentence: str, pods: set[str], most: int) -> None:
 @pytest.mark.parametrize("before", [Allocations(0, {}), allocations(entry("a", 5))], ids=["first", "again"])
 def test_what_brings_more_than_there_is_room_for_is_named(before: Allocations) -> None:
     assert allocate(before, [wants("a", 10, held=21)], terms(20)).refused == ("a",)
+
+
+FORGED = 10_000
+
+
+@pytest.mark.parametrize(
+    ("sentence", "before", "forger", "found"),
+    [
+        ("a round above ours", ONE, wants("a", 20, held=FORGED, confirmed=4 + FORGED, granted=FORGED), (20, 20)),
+        ("more than it was given", ONE, wants("a", 20, held=FORGED, confirmed=4, granted=FORGED), (20, 20)),
+        ("little, by a round above ours", SHRINKING, wants("a", 20, held=0, confirmed=5, granted=0), (10, 20)),
+        (
+            "a pool that was given nothing",
+            allocations(entry("b", 8)),
+            wants("a", 20, held=FORGED, confirmed=4, granted=FORGED),
+            None,
+        ),
+    ],
+)
+def test_a_forged_ledger_takes_nothing_from_the_others(
+    sentence: str, before: Allocations, forger: Applicant, found: tuple[int, int] | None
+) -> None:
+    budget = 20 if before is SHRINKING else 40
+    for _ in range(3):  # it is forged again after every round
+        after = allocate(before, [forger, wants("b", 30, held=0)], terms(budget))
+        forger = replace(forger, confirmed=after.seq + FORGED) if forger.confirmed > 4 else forger
+        before = after
+    assert given(before).get("a") == found, sentence
+    expected = {20: {}, 40: {"b": (20, 20)}}[budget]
+    assert {name: each for name, each in given(before).items() if name == "b" and each[1]} == expected, sentence
+
+
+def test_whose_ledger_says_more_than_it_was_given_is_named() -> None:
+    honest = wants("b", 10, held=16, confirmed=4, granted=10)  # a pod that is not in its ledger yet counts in `held`
+    before = allocations(entry("a", 10), entry("b", 10))
+    assert allocate(before, [wants("a", 10, held=11, confirmed=4, granted=11), honest], terms(20)).doubted == ("a",)
+    assert allocate(before, [wants("a", 10, held=10, confirmed=9, granted=10), honest], terms(20)).doubted == ("a",)
+    assert allocate(before, [wants("a", 10, held=10, confirmed=4, granted=10), honest], terms(20)).doubted == ()
+
+
+def test_a_lost_record_is_brought_back_by_the_ledgers_each_up_to_what_its_namespace_may_hold() -> None:
+    pools = [wants("a", 8, held=8, confirmed=7), wants("b", 8, held=FORGED, confirmed=2**52, group="bank")]
+    found = allocate(Allocations(0, {}), pools, terms(40, bank=Portion(0, 4, 10)))
+    assert given(found) == {"a": (8, 8), "b": (4, 4)}
+    assert 7 < found.seq <= ROUNDS + 1
+
+
+def test_a_pool_brings_no_more_from_elsewhere_than_its_namespace_may_hold() -> None:
+    found = allocate(Allocations(0, {}), [wants("a", 4, held=30)], terms(40, shop=Portion(0, 4, 10)))
+    assert (given(found), found.refused) == ({}, ("a",))

@@ -5,7 +5,7 @@ Limits move before pods do. What a step adds must fit into the connections that 
 
 from dataclasses import dataclass, replace
 
-from pgbouncer_operator.protocol.grants import Grants
+from pgbouncer_operator.protocol.grants import MOST, Grants
 from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.memory import Presence
 from pgbouncer_operator.reconcile.observed import Observed
@@ -67,7 +67,8 @@ def _uses(observed: Observed) -> list[PodUse]:
         use = PodUse(pod.uid, leaving, address=pod.address, serves=pod.ready, expected=_expected(pod), name=pod.name)
         state = observed.states.get(pod.uid)
         if state is not None and (state.cap or not pod.ready):  # an agent that has just started confirms nothing
-            use = replace(use, seq=state.seq, cap=state.cap, open=state.open, keeps=state.keeps)
+            cap, held = min(state.cap, MOST), min(state.open, MOST)
+            use = replace(use, seq=state.seq, cap=cap, open=held, keeps=state.keeps)
         uses.append(use)
     ended = observed.ended | {pod.uid for pod in observed.pods if pod.ended}
     ended |= {uid for uid, each in observed.lost.items() if each.presence is Presence.ENDED}

@@ -6,6 +6,7 @@ A ledger that was damaged or deleted is unknown, not empty: every pod is then ch
 from collections.abc import Mapping, Sequence
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.protocol.grants import MOST as HIGHEST
 from pgbouncer_operator.protocol.grants import Grant, Grants, GrantsError
 from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache.views import ChildView, PodView
@@ -44,5 +45,6 @@ def _recovered(pods: Sequence[PodView], states: Mapping[str, AgentState | None])
             # It gets no cap: a cap that lowers a pod with many connections would raise one that has none yet.
             recovered[pod.uid] = Grant(cap=0, seq=seq, high=MOST)
         elif state.cap:
-            recovered[pod.uid] = Grant(cap=state.cap, seq=seq, high=max(state.cap, state.open))
+            cap, most = min(state.cap, HIGHEST), min(max(state.cap, state.open), HIGHEST)
+            recovered[pod.uid] = Grant(cap=cap, seq=seq, high=most)
     return Grants(seq=seq, static=0, pods=recovered)

@@ -14,6 +14,7 @@ from pgbouncer_operator.reconcile.cache.views import ChildView, PoolView, Server
 from pgbouncer_operator.reconcile.server.membership import most
 from pgbouncer_operator.resources.desired import room
 from pgbouncer_operator.sizing.allocation import Allocations, Applicant, Portion, Terms, allocate, held
+from pgbouncer_operator.sizing.ledger import charged
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class PoolHolding:
     """The PostgresServer that the ledger names, as `namespace/name`; empty without one."""
     confirmed: int = 0
     """The round of that server's allocation that the ledger was made from."""
+    granted: int = 0
+    """What the pods in the ledger may hold, without pods that are not in it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ def holds(ledger: ChildView | None, pods: frozenset[str]) -> PoolHolding:
         grants = Grants.from_json(ledger.unpack().get("data", {}).get(naming.GRANTS_KEY, ""))
     except GrantsError:
         return PoolHolding(None)
-    return PoolHolding(held(grants, pods), grants.server, grants.allocation)
+    return PoolHolding(held(grants, pods), grants.server, grants.allocation, charged(grants))
 
 
 def reaches(status: str) -> bool:
@@ -114,6 +117,7 @@ def shared_out(
                 held=each.holding.most,
                 confirmed=each.holding.confirmed if ledger_is_ours else 0,
                 welcome=each.welcome,
+                granted=each.holding.granted,
             )
         )
     portions = {each.group: _portion(server, each.group) for each in applicants}

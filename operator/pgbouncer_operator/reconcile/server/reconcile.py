@@ -21,6 +21,7 @@ from pgbouncer_operator.reconcile.server.allocate import MemberPool, PoolHolding
 from pgbouncer_operator.reconcile.server.limits_poller import LimitsPoller
 from pgbouncer_operator.reconcile.server.status import ServerReadings
 from pgbouncer_operator.reconcile.specification import parsed
+from pgbouncer_operator.sizing.allocation import Allocations
 from pgbouncer_operator.sizing.limits import ServerLimits
 
 AGAIN = 0.1  # seconds until the next look after a conflict
@@ -79,6 +80,8 @@ class ServerReconciler:
     """Asks for them."""
     _down: set[Key] = field(default_factory=set)
     """Pools that do not reach their server."""
+    _decided: dict[Key, tuple[str, Allocations]] = field(default_factory=dict)
+    """By server, its UID and the allocations that were written last."""
     _told: dict[Key, str | None] = field(default_factory=dict)
     """By server, the CA that its pools were reconciled for."""
 
@@ -88,9 +91,10 @@ class ServerReconciler:
         if view is None or view.deleting:
             self.readings.forget(key.plain)
             self._told.pop(key.plain, None)
+            self._decided.pop(key.plain, None)
             return None, set()
         server = self.world.servers.server(view)
-        shared, heard, again = view.allocations, ServerReadings(), self.intervals.authority
+        shared, heard, again = self._latest(view), ServerReadings(), self.intervals.authority
         if not isinstance(server, InvalidSpec):
             problem = await self.world.servers.know_authority(self.kube, server, self.clock()) or ""
             reading = self.readings.latest(server, self._authority(view))
@@ -100,7 +104,7 @@ class ServerReconciler:
             await self._ask_for_lost(view)
             again = self._again(heard, members)
             view = self.world.servers.store.get(key.plain) or view  # after awaiting: the newest
-            view = replace(view, limits=_limits(view, heard))
+            view = replace(view, limits=_limits(view, heard), allocations=self._latest(view))
             shared = allocate.shared_out(view, server, members, self._emptied(view))
         news = {name for name, each in shared.entries.items() if view.allocations.entries.get(name) != each}
         body = status.patch(view, status.server_status(view, server, shared, heard, self.today()))
@@ -112,6 +116,7 @@ class ServerReconciler:
             except errors.NotFound:
                 return None, set()
             self.world.put(projections.server(answer))
+        self._decided[key.plain] = (view.uid, shared)
         pools = {_key(name) for name in news}
         authority = self._authority(view)
         if authority != self._told.get(key.plain):  # not after a failed write: then no pool was woken
@@ -136,6 +141,11 @@ class ServerReconciler:
             raise errors.Conflict(f"PostgresServer {view.namespace}/{view.name} refuses its status", 409)
         pools = self.world.members(key) if self.world.put(newest) else ()
         return AGAIN, {(each.namespace, each.name) for each in pools}
+
+    def _latest(self, view: ServerView) -> Allocations:
+        """The allocations in force: those of the status, unless it was removed or an older one was restored."""
+        uid, decided = self._decided.get((view.namespace, view.name), ("", view.allocations))
+        return decided if uid == view.uid and decided.seq > view.allocations.seq else view.allocations
 
     def _heard(self, view: ServerView, server: PostgresServer, heard: ServerReadings) -> PostgresServer:
         """The server with its newest limits."""

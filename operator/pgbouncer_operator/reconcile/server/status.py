@@ -124,6 +124,7 @@ def _conditions(
     holders = sum(bool(each.charge) for each in shared.entries.values())
     share = "pool shares" if holders == 1 else "pools share"
     message = f"{holders} {share} {counted(server.spec.connections.budget or 0, 'connection')}."
+    message += _doubted(shared)
     if heard.standing is Standing.CONTESTED:
         beside.append(_condition(ConditionType.WITHIN_BUDGET, ConditionStatus.FALSE, Reason.HOST_TAKEN, CONTESTED))
     elif shared.refused:
@@ -133,12 +134,25 @@ def _conditions(
 
 def _over_budget(shared: Allocations, message: str) -> Condition:
     """That some pools do not fit."""
-    names = ", ".join(shared.refused[:5]) + (" and others" if len(shared.refused) > 5 else "")
     message += (
-        f" Pools that do not fit: {names}. Each needs more than is left, or still holds connections at another server. "
-        "Raise connections.max or the share of their namespace."
+        f" Pools that do not fit: {_listed(shared.refused)}. Each needs more than is left, or still holds "
+        "connections at another server. Raise connections.max or the share of their namespace."
     )
     return _condition(ConditionType.WITHIN_BUDGET, ConditionStatus.FALSE, Reason.BUDGET_EXCEEDED, message)
+
+
+def _doubted(shared: Allocations) -> str:
+    """A sentence about the pools whose ledgers cannot be right; empty without any."""
+    if not shared.doubted:
+        return ""
+    return (
+        f" Ledgers that say more than this server gave: {_listed(shared.doubted)}. Each of these pools is charged with "
+        "what it was given. Find out who writes the ConfigMap <pool>-grants in its namespace."
+    )
+
+
+def _listed(pools: tuple[str, ...]) -> str:
+    return ", ".join(pools[:5]) + (" and others" if len(pools) > 5 else "")
 
 
 def _waiting(of_limits: Condition) -> list[Condition]:

@@ -62,8 +62,8 @@ GRANTS = Grants(9, 3, {"a": Grant(2, 8, 4)}, {}, 0, "platform/rds", 4).to_json()
         (None, frozenset(), PoolHolding(0)),
         (None, frozenset("a"), PoolHolding(None)),
         ("{", frozenset("a"), PoolHolding(None)),
-        (GRANTS, frozenset("a"), PoolHolding(4, "platform/rds", 4)),
-        (GRANTS, frozenset("ab"), PoolHolding(7, "platform/rds", 4)),
+        (GRANTS, frozenset("a"), PoolHolding(4, "platform/rds", 4, 4)),
+        (GRANTS, frozenset("ab"), PoolHolding(7, "platform/rds", 4, 4)),
     ],
 )
 def test_what_a_pool_holds(text: str | None, pods: frozenset[str], holding: PoolHolding) -> None:
