@@ -20,7 +20,7 @@ from pgbouncer_operator.engine.leader import Elector, LeaseLost, LeaseTiming
 from pgbouncer_operator.engine.ratelimit import Backoff, TokenBucket
 from pgbouncer_operator.engine.workers import WorkerOptions, Workers
 from pgbouncer_operator.engine.workqueue import Lane, WorkQueue
-from pgbouncer_operator.handlers import Deliver, Watch, Watcher, login_inside, login_outside
+from pgbouncer_operator.handlers import STOP_SECONDS, Watch, Watcher, Watches, login_inside, login_outside
 from pgbouncer_operator.health import HealthServer, Vitals
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube
@@ -51,7 +51,6 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 EVENTS_RATE = 5.0  # events a second
 EVENTS_BURST = 100  # events
 EVENTS_QUIET = 300.0  # seconds in which an event is not repeated
-STOP_SECONDS = 5.0  # to wait for a thread of watches
 
 
 def run(settings: Settings, kubeconfig: Path | None) -> int:
@@ -80,6 +79,8 @@ class Operator:
     metrics: Metrics = field(default_factory=Metrics)
     cluster: ClusterCache = field(init=False)
     queue: WorkQueue[AnyKey] = field(default_factory=WorkQueue)
+    _relist: asyncio.Event = field(default_factory=asyncio.Event)
+    _renewals: int = 0
 
     def __post_init__(self) -> None:
         chosen = {endpoints.spelled(host): server for host, server in self.settings.server_hosts}
@@ -90,6 +91,7 @@ class Operator:
         vitals = Vitals()
         self.metrics.queue_length.set_function(lambda: len(self.queue))
         self.metrics.pools.set_function(lambda: len(self.cluster.pools))
+        self.metrics.namespaces_skipped.set_function(lambda: len(self.cluster.skipped))
         self.metrics.statuses = self.cluster.statuses
         self.metrics.servers = self.cluster.servers.statuses
         self.metrics.leader.set_function(lambda: vitals.synced)
@@ -106,7 +108,7 @@ class Operator:
                 await leading
 
     async def _connect(self) -> Kube:
-        limits = RequestOptions(observe=self.metrics.called)
+        limits = RequestOptions(observe=self.metrics.called, renewed=self._renewed)
         if self.kubeconfig is None:
             return Kube.in_cluster(limits, SERVICE_ACCOUNT, os.environ)
         return await Kube.from_kubeconfig(limits, self.kubeconfig)
@@ -126,7 +128,7 @@ class Operator:
         """List every kind, then watch and work until cancelled."""
         loop = asyncio.get_running_loop()
         async with contextlib.AsyncExitStack() as closing:
-            agents = Agents.open()
+            agents = Agents.open(wake=self._wake)
             closing.push_async_callback(agents.close)
             limits = LimitsPoller(kube, loop.time, self._wake, self.ask, self.intervals)
             closing.push_async_callback(limits.close)
@@ -135,7 +137,7 @@ class Operator:
             self.cluster.clients.enabled = self.settings.client_workloads
             await self._sync(kube)
             vitals.synced = True
-            watches = _Watches(_Inbox(self, loop, project).deliver)
+            watches = Watches(_Inbox(self, loop, project).deliver)
             closing.push_async_callback(watches.stop)
             await watches.follow(self._watch())
             vitals.watching = lambda: watches.alive
@@ -178,9 +180,10 @@ class Operator:
         return self._watch_of({resource: selector(resource) for resource in WATCHED if allowed.get(resource, True)})
 
     def _watch_of(self, selectors: Mapping[Resource, str]) -> Watch:
+        namespaces = self.cluster.served(self.settings.namespaces)
         if self.kubeconfig is not None:
-            return Watch(selectors, self.settings.namespaces, login_outside)
-        return Watch(selectors, self.settings.namespaces, lambda _: login_inside(SERVICE_ACCOUNT, os.environ))
+            return Watch(selectors, namespaces, login_outside, self._renewals)
+        return Watch(selectors, namespaces, lambda _: login_inside(SERVICE_ACCOUNT, os.environ), self._renewals)
 
     async def _follow_clients(self, inbox: "_Inbox") -> None:
         """Watch the kinds of client workloads that pools name in spec.clients.workloads and that may be watched."""
@@ -215,13 +218,31 @@ class Operator:
                 logger.warning("Could not list; trying again", extra={"error": str(error)})
                 await asyncio.sleep(pauses.delay("list"))
 
-    async def _resync(self, kube: Kube, watches: "_Watches") -> None:
+    async def _next_list(self, kube: Kube) -> None:
+        """Wait until a list is due: after `settings.resync`, another CA, or the return of a namespace."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self.settings.resync * random.uniform(0.8, 1.2)
+        while not self._relist.is_set() and loop.time() < due:
+            left = due - loop.time()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, self.intervals.absent) if self.cluster.skipped else left):
+                    await self._relist.wait()
+            if self.cluster.skipped and await self.cluster.returned(kube):
+                return
+        self._relist.clear()
+
+    def _renewed(self) -> None:
+        """The API server has another CA: the watches have to connect again."""
+        self._renewals += 1
+        self._relist.set()
+
+    async def _resync(self, kube: Kube, watches: Watches) -> None:
         """List every kind every `settings.resync` seconds, because a watch that was interrupted may miss deletions.
 
         A list also shows whether a kind may be watched now: its CRD or a right of the operator may have been added.
         """
         while True:
-            await asyncio.sleep(self.settings.resync * random.uniform(0.8, 1.2))
+            await self._next_list(kube)
             try:
                 touched = await self.cluster.sync(kube, self.settings.namespaces)
             except errors.ApiError as error:
@@ -230,36 +251,6 @@ class Operator:
             await watches.follow(self._watch())
             for key in touched:
                 self.queue.add(key, Lane.RESYNC)
-
-
-@dataclass(slots=True)
-class _Watches:
-    """The watches of every kind that may be watched. They start again when the set of kinds changes."""
-
-    deliver: Deliver
-    kinds: tuple[Resource, ...] = ()
-    watcher: Watcher | None = None
-
-    @property
-    def alive(self) -> bool:
-        """Whether the watches run."""
-        return self.watcher is not None and self.watcher.alive
-
-    async def follow(self, watch: Watch) -> None:
-        """Watch exactly the kinds of `watch`. Nothing happens if they are watched already."""
-        kinds = tuple(watch.selectors)
-        if kinds == self.kinds:
-            return
-        previous, self.kinds = self.watcher, kinds
-        self.watcher = Watcher(watch, self.deliver, random.Random())
-        self.watcher.start()
-        if previous is not None:
-            await asyncio.to_thread(previous.stop, STOP_SECONDS)
-
-    async def stop(self) -> None:
-        """Stop all watches."""
-        if self.watcher is not None:
-            await asyncio.to_thread(self.watcher.stop, STOP_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

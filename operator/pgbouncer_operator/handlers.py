@@ -23,6 +23,7 @@ from pgbouncer_operator.kube.resources import Resource
 logger = logging.getLogger(__name__)
 
 TOKEN_LIFE = timedelta(minutes=30)
+STOP_SECONDS = 5.0  # to wait for a thread of watches
 
 # Receives an event: the kind, the object, and whether the object was deleted. Called in the thread of the watches.
 Deliver = Callable[[Resource, Mapping[str, Any], bool], None]
@@ -83,6 +84,8 @@ class Watch:
     """Namespaces to watch; empty for the whole cluster."""
     login: Callable[[Mapping[str, Any]], kopf.ConnectionInfo]
     """Returns address and credentials of the API server, from the arguments that kopf passes to a login handler."""
+    connection: int = 0
+    """Another number has the watches connect again."""
 
 
 def registry(watch: Watch, deliver: Deliver) -> kopf.OperatorRegistry:
@@ -211,3 +214,33 @@ class Watcher:
             pass  # the way kopf ends when its stop flag is set
         finally:
             await vault.close()
+
+
+@dataclass(slots=True)
+class Watches:
+    """The watches of every kind that may be watched. They start again when what is to be watched changes."""
+
+    deliver: Deliver
+    watched: tuple[object, ...] = ()
+    watcher: Watcher | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the watches run."""
+        return self.watcher is not None and self.watcher.alive
+
+    async def follow(self, watch: Watch) -> None:
+        """Watch exactly the kinds and namespaces of `watch`. Nothing happens if they are watched already."""
+        watched = (tuple(watch.selectors), watch.namespaces, watch.connection)
+        if watched == self.watched:
+            return
+        previous, self.watched = self.watcher, watched
+        self.watcher = Watcher(watch, self.deliver, Random())
+        self.watcher.start()
+        if previous is not None:
+            await asyncio.to_thread(previous.stop, STOP_SECONDS)
+
+    async def stop(self) -> None:
+        """Stop all watches."""
+        if self.watcher is not None:
+            await asyncio.to_thread(self.watcher.stop, STOP_SECONDS)

@@ -44,9 +44,11 @@ class Vitals:
         return None
 
     def unready(self) -> str | None:
-        """Why the process is not ready; None if it leads and has listed every kind, or does not lead."""
-        leads = self.elector is None or self.elector.leads()
-        return "not everything is listed yet" if leads and not self.synced else None
+        """Why the process is not ready; None if it leads and has listed every kind, or reads the lease of who leads."""
+        if self.elector is None or self.elector.leads():
+            return None if self.synced else "not everything is listed yet"
+        read, now = self.elector.read_at, asyncio.get_running_loop().time()
+        return "the lease cannot be read" if read is None or now - read > self.silent_after else None
 
 
 class HealthServer:

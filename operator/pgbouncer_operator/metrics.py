@@ -54,6 +54,12 @@ class Metrics:
             "queue_length", "Pools and servers that wait for a reconcile.", namespace=space, registry=registry
         )
         self.pools = Gauge("pools", "ConnectionPools that exist.", namespace=space, registry=registry)
+        self.namespaces_skipped = Gauge(
+            "namespaces_skipped",
+            "Namespaces of watchNamespaces that do not exist, or where the operator has no rights.",
+            namespace=space,
+            registry=registry,
+        )
         self.leader = Gauge(
             "leader", "1 while this process leads and has listed every kind.", namespace=space, registry=registry
         )

@@ -71,7 +71,22 @@ async def test_a_leader_is_ready_once_everything_is_listed(get: Get, vitals: Vit
 
 async def test_a_standby_is_ready(get: Get, vitals: Vitals) -> None:
     vitals.elector = elector(holder="another")
+    waiting = asyncio.create_task(vitals.elector.acquire())
+    while vitals.elector.read_at is None:
+        await asyncio.sleep(0)
     assert await get("/readyz") == (200, "ok")
+    waiting.cancel()
+
+
+async def test_a_standby_that_cannot_read_the_lease_is_not_ready(get: Get, vitals: Vitals) -> None:
+    vitals.elector = elector(holder="another")
+    assert await get("/readyz") == (503, "the lease cannot be read")
+    waiting = asyncio.create_task(vitals.elector.acquire())
+    while vitals.elector.read_at is None:
+        await asyncio.sleep(0)
+    waiting.cancel()
+    vitals.silent_after = -1.0  # the last read is too long ago
+    assert await get("/readyz") == (503, "the lease cannot be read")
 
 
 async def test_a_stuck_reconcile_is_an_ailment_and_a_busy_one_is_not(get: Get, vitals: Vitals) -> None:

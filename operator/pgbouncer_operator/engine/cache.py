@@ -4,7 +4,7 @@ Events, lists and the answers to writes arrive in any order. Resource versions o
 compared (https://kep.k8s.io/5504), so a store takes an object only if it is newer than the stored one.
 """
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Container, Hashable, Iterable
 from typing import Generic, Protocol, TypeVar
 
 Key = tuple[str, str]  # namespace, name
@@ -115,11 +115,15 @@ class Store(Generic[P]):
         if stored is not None:
             self._unindex(key, stored)
 
-    def replace(self, items: Iterable[P], listed_at: int) -> set[Key]:
+    def replace(self, items: Iterable[P], listed_at: int, unlisted: Container[str] = ()) -> set[Key]:
         """Store a complete list of version `listed_at`. Returns the keys whose object differs from before.
 
-        A list may be older than a stored object (`resourceVersion=0`). Such an object stays, listed or not.
+        A list may be older than a stored object, which then stays, listed or not. But a list that is older than the
+        list before shows that the cluster's data was restored from a backup: all that is stored is void.
+        unlisted: namespaces that could not be listed, whose objects are unknown and stay.
         """
+        if listed_at < (self._listed_at or 0):
+            return self._start_again(items, listed_at)
         differing: set[Key] = set()
         present: set[Key] = set()
         for item in items:
@@ -129,11 +133,23 @@ class Store(Generic[P]):
                 differing.add(key)
         for key in self._items.keys() - present:
             stored = self._items[key]
-            if stored.resource_version <= listed_at and self.remove(key, stored.uid, listed_at):
+            if (
+                key[0] not in unlisted
+                and stored.resource_version <= listed_at
+                and self.remove(key, stored.uid, listed_at)
+            ):
                 differing.add(key)
         self._forget_deleted()
         self._listed_at = max(listed_at, self._listed_at or 0)
         return differing
+
+    def _start_again(self, items: Iterable[P], listed_at: int) -> set[Key]:
+        """Store a list and forget everything else. Returns all keys of before and now."""
+        before = set(self._items)
+        for key in before:
+            self.forget(key)
+        self._deleted, self._listed_at = {}, None
+        return before | self.replace(items, listed_at)
 
     def _forget_deleted(self) -> None:
         # Events and answers are late by seconds, and lists are minutes apart: records older than the last list can go.

@@ -89,6 +89,7 @@ class Elector:
         self._tried = False  # whether a write of this process may have made it the holder, answered or not
         self._proven_at: float | None = None  # start of the last write that took or renewed the lease
         self.last_tick = 0.0  # loop time of the last attempt, for the liveness probe
+        self.read_at: float | None = None  # loop time of the last read of the lease, for the readiness probe
 
     @property
     def holder(self) -> str:
@@ -179,6 +180,7 @@ class Elector:
     async def _try_to_take(self) -> bool:
         started = self._now()
         lease = await self._store.get()
+        self.read_at = self._now()
         if lease is None:
             self._tried = True
             taken = await self._store.create(Lease(self._identity, self._timing.duration))

@@ -10,12 +10,14 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException
 
 from pgbouncer_operator import __version__, naming
@@ -50,6 +52,9 @@ class Call:
 def _unobserved(_: Call) -> None: ...
 
 
+def _nothing() -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
     """How requests are sent."""
@@ -60,6 +65,8 @@ class RequestOptions:
     """Called after every attempt."""
     random: Callable[[], float] = random.random
     """Returns numbers in [0, 1) for the jitter of retries."""
+    renewed: Callable[[], None] = _nothing
+    """Called after another CA was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,7 @@ class Transport:
         self._client = ApiClient(configuration)
         self._client.user_agent = f"{naming.FIELD_MANAGER}/{__version__}"
         self._limits = limits
+        self._trusted = _authority(configuration)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -132,6 +140,8 @@ class Transport:
         except ConfigException as error:
             raise errors.Unavailable(f"Cannot read the credentials: {error}.", reason=UNSENT) from None
         except aiohttp.ClientConnectorError as error:
+            if isinstance(error, aiohttp.ClientConnectorSSLError | aiohttp.ClientConnectorCertificateError):
+                await self._trust_again()
             raise errors.Unavailable(f"Cannot connect to the API: {error}.", reason=UNSENT) from None
         except (aiohttp.ClientError, OSError) as error:
             raise errors.Unavailable(
@@ -142,6 +152,19 @@ class Transport:
         if code >= 400:
             raise errors.from_response(code, data, headers.get("Retry-After"), request.resource is SECRETS)
         return _decode(data)
+
+    async def _trust_again(self) -> None:
+        """Read the CA again if its file has changed: the kubelet renews it, and the client reads it once."""
+        now = _authority(self._client.configuration)
+        if now == self._trusted:
+            return
+        try:
+            renewed = RESTClientObject(self._client.configuration)
+        except (OSError, ValueError):  # half written: the next failure reads it again
+            return
+        self._trusted, former, self._client.rest_client = now, self._client.rest_client, renewed
+        self._limits.renewed()
+        await former.close()
 
     async def _transmit(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
         headers = {"Accept": JSON, "Content-Type": request.content_type, "User-Agent": self._client.user_agent}
@@ -154,6 +177,14 @@ class Transport:
             request.method, url, headers, request.body, _request_timeout=aiohttp.ClientTimeout(self._limits.timeout)
         )
         return response.status, response.headers, await response.read()
+
+
+def _authority(configuration: Configuration) -> bytes:
+    """The content of the CA's file; empty without one or while it cannot be read."""
+    try:
+        return Path(configuration.ssl_ca_cert).read_bytes() if configuration.ssl_ca_cert else b""
+    except OSError:
+        return b""
 
 
 def _decode(data: bytes) -> Object:

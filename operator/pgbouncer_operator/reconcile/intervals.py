@@ -23,6 +23,8 @@ class Intervals:
     """The same for labels that keep pools out and for a CA that cannot be read: a correction is soon noticed."""
     admission: float = 20.0
     """Seconds for which a pool waits for its PostgresServer before its status says so."""
+    absent: float = 30.0
+    """Seconds between two looks for a namespace that could not be listed."""
     ask: float = 60.0
     """Seconds for which an answer of another operator counts, that it serves its objects."""
     answer: float = 30.0

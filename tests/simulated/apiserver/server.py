@@ -53,6 +53,8 @@ class ApiServer:
         self.faults = Faults()
         self.calls: list[Call] = []
         self.hidden: set[str] = set()  # plurals that are not served, as if their CRD were missing
+        self.forbidden: set[str] = set()  # namespaces in which clients have no rights
+        self.port = 0  # to listen on; 0 for any
         self.watches = Watches(self.storage, bookmark_every)
         self.url = ""
         self.token = token
@@ -68,7 +70,7 @@ class ApiServer:
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls)
         await site.start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"{'https' if self._tls else 'http'}://{host}:{port}"
@@ -161,6 +163,8 @@ class ApiServer:
         self.calls.append(Call(target.verb, target.kind.resource.plural, target.key, target.subresource, code, agent))
 
     async def _act(self, request: web.Request, target: Target) -> web.StreamResponse:
+        if target.key[0] in self.forbidden:
+            raise Refused(403, f'cannot {target.verb} resource in the namespace "{target.key[0]}"')
         action = self.faults.next(target.verb, target.kind.resource.plural, target.key[1])
         match action:
             case faults.Answer(code, retry_after):

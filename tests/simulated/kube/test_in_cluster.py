@@ -74,6 +74,21 @@ async def test_the_service_account_is_used_and_a_renewed_token_is_picked_up(
         await kube.close()
 
 
+async def test_a_renewed_ca_of_the_api_server_is_picked_up(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("first")
+    async with ApiServer(token="first", tls=certificate(tmp_path)) as api:
+        address = environ(api)
+        renewals: list[str] = []
+        kube = Kube.in_cluster(RequestOptions(renewed=lambda: renewals.append("renewed")), tmp_path, address)
+        await kube.get(NAMESPACES, "", "default")
+    second = ApiServer(token="first", tls=certificate(tmp_path))
+    second.port = int(address["KUBERNETES_SERVICE_PORT"])
+    async with second:
+        assert (await kube.get(NAMESPACES, "", "default"))["metadata"]["name"] == "default"
+        assert renewals == ["renewed"]
+    await kube.close()
+
+
 async def test_missing_credentials_are_unavailable_not_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with ApiServer(token="first", tls=certificate(tmp_path)) as api:
         (tmp_path / "token").write_text("first")

@@ -11,7 +11,7 @@ from tests.simulated.apiserver.faults import Fault
 from tests.simulated.kube.clusters import Pair, pair
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.engine.leader import Elector, Lease, LeaseConflict, LeaseTiming
+from pgbouncer_operator.engine.leader import Elector, Lease, LeaseConflict, LeaseLost, LeaseTiming
 from pgbouncer_operator.kube.lease import KubeLeaseStore
 from pgbouncer_operator.kube.resources import LEASES
 
@@ -109,3 +109,19 @@ async def test_a_silent_leader_is_replaced(world: Pair) -> None:
     heir.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await heir
+
+
+async def test_a_leader_ends_when_the_clusters_data_was_restored_from_a_backup(world: Pair) -> None:
+    """It has caches that would take no change until the versions have caught up; a new process has none."""
+    leases = KubeLeaseStore(world.kube, "default", naming.LEASE_NAME, lambda: datetime.now(UTC))
+    leader = Elector(leases, "a", random=lambda: 0.5, timing=LeaseTiming(retry=0.1))
+    leading = asyncio.create_task(leader.run(forever))
+    await until(leader.leads)
+    world.api.storage.version += 1000
+    version = world.api.get(LEASES, "default", naming.LEASE_NAME)["metadata"]["resourceVersion"]
+    await until(lambda: world.api.get(LEASES, "default", naming.LEASE_NAME)["metadata"]["resourceVersion"] != version)
+    world.api.storage.version -= 900
+    world.api.edit(LEASES, ("default", naming.LEASE_NAME), lambda body: body["metadata"].update(labels={"is": "old"}))
+    with pytest.raises(LeaseLost, match="was restored"):
+        await asyncio.wait_for(leading, 10)
+    assert await store(world).get() is not None, "a new process reads it"

@@ -108,3 +108,21 @@ def test_a_store_is_synced_after_its_first_list_and_not_by_events() -> None:
     assert not things.synced
     things.replace([], listed_at=0)
     assert things.synced
+
+
+def test_a_list_that_is_older_than_the_list_before_voids_everything() -> None:
+    """The cluster's data was restored from a backup: versions go back, and later writes have lower ones."""
+    things = Store[Thing]()
+    things.replace([Thing("a", "1", 90), Thing("gone", "2", 95)], listed_at=100)
+    things.remove(("ns", "deleted"), "3", 99)
+    assert things.replace([Thing("a", "1", 40)], listed_at=50) == {("ns", "a"), ("ns", "gone")}
+    assert things.keys() == (("ns", "a"),)
+    assert things.put(Thing("a", "1", 51, owner="new"))
+    assert things.put(Thing("deleted", "3", 52))
+
+
+def test_objects_of_a_namespace_that_cannot_be_listed_are_unknown_and_stay() -> None:
+    things = Store[Thing]()
+    things.replace([Thing("a", "1", 10), Thing("b", "2", 11)], listed_at=20)
+    assert things.replace([], listed_at=30, unlisted={"ns"}) == set()
+    assert len(things) == 2

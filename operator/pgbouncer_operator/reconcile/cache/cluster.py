@@ -1,13 +1,15 @@
 """What the operator knows of the cluster: one store for each kind that it watches, and the lists that fill them."""
 
+import contextlib
 import json
+import logging
 from collections.abc import Container, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.engine.cache import Store
-from pgbouncer_operator.kube import resources
+from pgbouncer_operator.kube import errors, resources
 from pgbouncer_operator.kube.client import Kube, Selection
 from pgbouncer_operator.kube.resources import Resource
 from pgbouncer_operator.reconcile.cache import projections
@@ -17,6 +19,8 @@ from pgbouncer_operator.reconcile.cache.server_store import ServerStore
 from pgbouncer_operator.reconcile.cache.views import ChildView, PodView, PoolView, ServerView, SliceView
 from pgbouncer_operator.reconcile.cache.workload_store import WorkloadStore
 from pgbouncer_operator.reconcile.cache.workloads import AutoscalerView, Reference, WorkloadView
+
+logger = logging.getLogger(__name__)
 
 CHILDREN = (
     resources.CONFIG_MAPS,
@@ -98,6 +102,8 @@ class ClusterCache:
     """By pool, UIDs of pods that are known to have ended before their objects disappeared."""
     lost: dict[Key, dict[str, str]] = field(default_factory=dict)
     """By pool, names by UID of the pods that disappeared while they may still have run."""
+    skipped: set[str] = field(default_factory=set)
+    """Namespaces that were to be listed and could not: they do not exist, or the operator has no rights there."""
 
     @property
     def synced(self) -> bool:
@@ -203,12 +209,42 @@ class ClusterCache:
             pools += self.members((server.namespace, server.name))
         return tuple((pool.namespace, pool.name) for pool in pools)
 
+    def served(self, namespaces: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the namespaces that can be listed."""
+        return tuple(each for each in namespaces if each not in self.skipped)
+
+    async def returned(self, kube: Kube) -> bool:
+        """Whether a namespace that was skipped can be listed now. Raises nothing: a failure is no."""
+        before = set(self.skipped)
+        with contextlib.suppress(errors.ApiError):
+            await self._skip(kube, tuple(before))
+        return self.skipped != before
+
+    async def _skip(self, kube: Kube, namespaces: tuple[str, ...]) -> None:
+        """Find the namespaces that cannot be listed: one that was deleted has taken the operator's rights along."""
+        for namespace in namespaces:
+            try:
+                await kube.list(resources.CONNECTION_POOLS, Selection(namespace, fields="metadata.name=none"))
+            except errors.Forbidden as error:
+                if namespace not in self.skipped:
+                    logger.warning("Skipped a namespace", extra={"namespace": namespace, "error": str(error)})
+                self.skipped.add(namespace)
+                continue
+            if namespace in self.skipped:
+                logger.info("A namespace that was skipped is served", extra={"namespace": namespace})
+            self.skipped.discard(namespace)
+
     async def sync(self, kube: Kube, namespaces: tuple[str, ...]) -> set[AnyKey]:
-        """List every kind. Returns the pools and servers of which anything has changed. Raises ApiError."""
+        """List every kind. Returns the pools and servers of which anything has changed. Raises ApiError.
+
+        A namespace that cannot be listed is skipped, unless that is true of all.
+        """
+        await self._skip(kube, namespaces)
+        namespaces = self.served(namespaces) or namespaces
         touched: set[AnyKey] = set()
         for resource in WATCHED:
             if resource is resources.POSTGRES_SERVERS:
-                for key in await self.servers.sync(kube, namespaces):
+                for key in await self.servers.sync(kube, namespaces, self.skipped):
                     server = self.servers.store.get(key)
                     touched.update(self._about(key, server.address if server else ""))
             elif resource is not resources.ENDPOINT_SLICES:
@@ -242,7 +278,7 @@ class ClusterCache:
         owners = {(view.namespace, view.name): pool_of(view) for view in listed}
         keys = store.keys()
         before = {key: pool_of(view) for key in keys if (view := store.get(key)) is not None}
-        differing = store.replace(listed, min(listed_at))
+        differing = store.replace(listed, min(listed_at), self.skipped)
         pools = (owners.get(key) or before.get(key) for key in differing)
         return {key for key in pools if key is not None}
 

@@ -5,7 +5,7 @@ Namespaces and CAs are read one at a time, and only when a server needs them: th
 
 import json
 import logging
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Container, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,8 +164,8 @@ class ServerStore:
             return None
         return certificates(certificate_text(body, kind, key)) or None
 
-    async def sync(self, kube: Kube, namespaces: tuple[str, ...]) -> set[Key]:
-        """List all servers. Returns the keys of those that have changed."""
+    async def sync(self, kube: Kube, namespaces: tuple[str, ...], unlisted: Container[str] = ()) -> set[Key]:
+        """List all servers. Returns the keys of those that have changed. unlisted: as in `Store.replace`."""
         listed: list[ServerView] = []
         listed_at: list[int] = []
         try:
@@ -179,4 +179,4 @@ class ServerStore:
             self.allowed = False
             return set()
         self.allowed = True
-        return self.store.replace(listed, min(listed_at))
+        return self.store.replace(listed, min(listed_at), unlisted)

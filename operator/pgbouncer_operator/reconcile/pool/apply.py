@@ -91,7 +91,7 @@ class Applier:
                 return await self._create(observed, step)
             case Action.APPLY:
                 if step.posted:
-                    await self._hand_over(resource, body)
+                    body = await self._hand_over(resource, body)
                 self._learn(resource, await self._kube.apply(resource, body, subresource=step.subresource))
             case Action.REPLACE:
                 self._learn(resource, await self._kube.replace(resource, body))
@@ -127,10 +127,15 @@ class Applier:
             return Refusal(Reason.NAME_CONFLICT, message, observed.now)
         return None
 
-    async def _hand_over(self, resource: resources.Resource, body: Object) -> None:
-        """Give the fields of our POST to our applies, because an apply removes only what an apply has set."""
+    async def _hand_over(self, resource: resources.Resource, body: Object) -> Object:
+        """Give the fields of our POST to our applies, because an apply removes only what an apply has set.
+
+        Returns the body with the version that follows. Raises Conflict if the object is not as it was observed.
+        """
         metadata = body["metadata"]
         live = await self._kube.get(resource, metadata["namespace"], metadata["name"])
+        if live["metadata"]["resourceVersion"] != metadata["resourceVersion"]:
+            raise errors.Conflict(f"{body['kind']} {metadata['name']} has changed", 409)
         owners = handed_over(live["metadata"].get("managedFields") or ())
         identity = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
         patch = {
@@ -138,7 +143,8 @@ class Applier:
             "kind": live["kind"],
             "metadata": {**identity, "managedFields": owners},
         }
-        await self._kube.merge_patch(resource, patch)
+        version = (await self._kube.merge_patch(resource, patch))["metadata"]["resourceVersion"]
+        return {**body, "metadata": {**metadata, "resourceVersion": version}}
 
     def _learn(self, resource: resources.Resource, body: Object) -> None:
         """Put the answer to a write into the stores, which keep no Secrets."""

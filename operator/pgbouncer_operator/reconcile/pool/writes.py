@@ -64,7 +64,7 @@ def deployment(observed: Observed, wanted: Desired, capacity: Capacity, *, tried
     scaling = {"replicas": body["spec"]["replicas"], "strategy": body["spec"]["strategy"]}
     if not drift({"spec": scaling}, child.unpack()):
         return []
-    metadata = {key: body["metadata"][key] for key in ("namespace", "name")} | {"uid": child.uid}
+    metadata = {key: body["metadata"][key] for key in ("namespace", "name")} | _identity(child)
     return [Step(Action.PATCH, {**body, "metadata": metadata, "spec": scaling})]
 
 
@@ -120,8 +120,14 @@ def _differs(child: ChildView, body: Body) -> bool:
 
 
 def _exactly(body: Body, child: ChildView) -> dict[str, Any]:
-    """The body for an apply that fails unless the object still has the uid that was observed."""
-    return {**body, "metadata": {**body["metadata"], "uid": child.uid}}
+    """The body for an apply that fails if the object is not as it was observed: a process that was suspended must not
+    write what another leader has changed since.
+    """
+    return {**body, "metadata": {**body["metadata"], **_identity(child)}}
+
+
+def _identity(child: ChildView) -> dict[str, str]:
+    return {"uid": child.uid, "resourceVersion": str(child.resource_version)}
 
 
 def _with_replicas(body: Body, replicas: int) -> Body:

@@ -47,7 +47,9 @@ def pokes(
             annotations[naming.ANNOTATION_RECONNECT] = renewal
         if not annotations:
             continue
-        metadata = {"namespace": pod.namespace, "name": pod.name, "uid": pod.uid, "annotations": annotations}
+        version = str(pod.resource_version)
+        identity = {"namespace": pod.namespace, "name": pod.name, "uid": pod.uid, "resourceVersion": version}
+        metadata = {**identity, "annotations": annotations}
         # Through the status subresource the spec cannot be touched, so the operator needs no right to change pods.
         steps.append(
             Step(Action.PATCH, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}, subresource="status")

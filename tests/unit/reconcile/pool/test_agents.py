@@ -80,3 +80,57 @@ def test_an_old_answer_is_unknown_and_says_for_how_long_pgbouncer_hangs() -> Non
 async def test_an_answer_that_is_too_long_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     async with answering("200 OK", STATE.to_json().encode(), b" " * (4 * MAX_BYTES)) as (port, _):
         assert await ask(monkeypatch, port) is None
+
+
+@contextlib.asynccontextmanager
+async def swallowing() -> AsyncIterator[tuple[int, list[asyncio.StreamWriter], asyncio.Event]]:
+    """A port that takes connections and says nothing until the event is set; and the connections that came."""
+    came: list[asyncio.StreamWriter] = []
+    speaks = asyncio.Event()
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(writer)
+        await speaks.wait()
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + STATE.to_json().encode())
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], came, speaks
+        speaks.set()
+
+
+POD_OF_SHOP = projections.pod({**POD, "status": {"podIP": "127.0.0.1"}})
+
+
+async def test_nobody_waits_for_a_pod_that_is_known_to_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with swallowing() as (port, came, _):
+        monkeypatch.setattr(naming, "AGENT_PORT", port)
+        monkeypatch.setattr("pgbouncer_operator.reconcile.pool.agents.FIRST_SECONDS", None)
+        agents = Agents.open(timeout=0.2)
+        assert await agents.ask([POD_OF_SHOP]) == {POD_OF_SHOP.uid: None}
+        loop = asyncio.get_running_loop()
+        began, looks = loop.time(), 200
+        for _ in range(looks):
+            await agents.ask([POD_OF_SHOP])
+        assert loop.time() - began < 0.1 * looks, "200 looks do not wait for 200 timeouts"
+        assert len(came) <= 2, "and it is not asked at every look"
+        await agents.close()
+
+
+async def test_a_pod_that_answers_late_has_its_pool_looked_at_and_the_answer_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    woken: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+    async with swallowing() as (port, came, speaks):
+        monkeypatch.setattr(naming, "AGENT_PORT", port)
+        monkeypatch.setattr("pgbouncer_operator.reconcile.pool.agents.FIRST_SECONDS", 0.01)
+        agents = Agents.open(timeout=30.0, wake=woken.put_nowait)
+        assert await agents.ask([POD_OF_SHOP]) == {POD_OF_SHOP.uid: None}
+        speaks.set()
+        assert await woken.get() == (POD_OF_SHOP.namespace, POD_OF_SHOP.pool)
+        assert (await agents.ask([POD_OF_SHOP]))[POD_OF_SHOP.uid] == AgentState.from_json(STATE.to_json(), STATE.uid)
+        assert len(came) == 1
+        await agents.close()

@@ -225,3 +225,15 @@ def test_a_ledger_that_is_gone_is_made_anew_above_what_pods_have_seen() -> None:
     )
     assert step.action is Action.CREATE
     assert Grants.from_json(step.body["data"][naming.GRANTS_KEY]).seq > 8
+
+
+def test_every_write_of_an_object_that_exists_carries_the_version_that_the_decision_rests_on() -> None:
+    """A process that was suspended wakes up with a plan and writes it, while another one leads."""
+    body = wanted().service
+    spoiled = {**body, "metadata": {**body["metadata"], "labels": {naming.LABEL_POOL: "shop"}}}
+    observed = respecified(healthy(), replicas=1, databases=[{"name": "shop"}, {"name": "more"}])
+    observed = replace(observed, children={**observed.children, ("Service", "shop"): live(spoiled)})
+    steps = writes(decide(observed))
+    assert {step.key[0] for step in steps} >= {"ConfigMap", "Deployment", "Service", "Pod"}
+    for step in steps:
+        assert step.body["metadata"]["resourceVersion"] == ("4" if step.key[0] == "Pod" else "9"), str(step)
