@@ -2,15 +2,17 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests import generate_docs
 from tests.reference import simulations
 
-from pgbouncer_operator.agent import drain, removed_databases, settings
+from pgbouncer_operator.agent import drain, handover, removed_databases, settings
 from pgbouncer_operator.api.tuning import SizingMode
 from pgbouncer_operator.pgbouncer import session
 from pgbouncer_operator.sizing import demand
+from pgbouncer_operator.sizing.fit import FitRequest, fit
 
 ROOT = Path(__file__).parents[2]
 EXPLANATION = ROOT / generate_docs.DOCS / "explanation"
@@ -25,6 +27,7 @@ def test_the_exceptions_of_the_promises_have_the_figures_of_the_code() -> None:
     text = page("promises.md")
     waits = settings.AgentSettings.__dataclass_fields__["static_after"].default
     assert f"no grant for {waits:.0f} seconds" in text
+    assert f"| nothing for {waits:.0f} seconds; after that a static share" in text
     assert f"goes on for {removed_databases.TRANSACTION_SECONDS:.0f} seconds more is cut" in text
     assert f"given to nobody else for {session.OUTLIVES} seconds" in text
     assert f"`client_connection_check_interval = {session.SETTINGS['client_connection_check_interval']}`" in text
@@ -32,6 +35,18 @@ def test_the_exceptions_of_the_promises_have_the_figures_of_the_code() -> None:
         assert f"`{name} = {session.SETTINGS[name]}`" in text
     assert session.SETTINGS["tcp_user_timeout"] == "15000"
     assert "`tcp_user_timeout = 15s`" in text
+
+
+def test_what_an_absence_of_the_operator_can_add_has_the_figures_of_the_code() -> None:
+    size, pods = 40, 2
+    room = fit(FitRequest(size, pods, 1, {}))
+    each = size // pods
+    (kept,) = handover.begin(SimpleNamespace(shares={"shop": each})).halves.values()  # type: ignore[arg-type]
+    rolled = (pods - 1) * each + kept + 2 * room.static
+    evicted = pods * (kept + room.static)
+    assert f"A pool of {size} with two pods can then hold {rolled} in a roll by hand, and {evicted} when" in page(
+        "promises.md"
+    )
 
 
 def test_the_drain_has_the_figures_of_the_code() -> None:

@@ -40,8 +40,11 @@ class AgentSettings:
     """Between two observations while a change is under way."""
     beat: float = 1.0
     """Between two observations when nothing changes."""
-    static_after: float = 10.0
-    """How long a pod without a grant waits before it uses the static share."""
+    static_after: float = 30.0
+    """How long a pod without a grant waits before it uses the static share; longer than a takeover by another operator.
+
+    Pods of before may still hold grants then, and the static share would come on top.
+    """
     tick: float = 0.35
     """How long PgBouncer gets to come below a lowered limit by itself; its janitor runs every 0.333 s."""
 

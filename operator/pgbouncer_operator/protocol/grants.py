@@ -43,7 +43,7 @@ class Grants:
     seq: int
     """Sequence of the ledger: it grows with each write."""
     static: int
-    """The cap of a pod that has waited 10 s without a grant; 0 for none."""
+    """The cap of a pod that has waited too long without a grant; 0 for none."""
     pods: Mapping[str, Grant]
     """By pod uid."""
     peers: Mapping[str, str] = field(default_factory=dict)
