@@ -250,7 +250,12 @@ def test_a_draining_pod_gives_its_connections_back_as_clients_leave(transactiona
     assert agentdb.sessions(postgres, "shop") == 6
     for client in clients:
         client.execute("commit")
+    for client in clients:
+        client.execute("begin; select 1")
     draining = drain(transactional)
+    eventually("two are handed over, beside six transactions", lambda: transactional.state()["keeps"] == 6)
+    for client in clients:
+        client.execute("commit")
     eventually("half is handed over", lambda: transactional.state()["keeps"] == 4)
     for client in clients[:4]:
         client.close()
@@ -330,7 +335,9 @@ def test_a_draining_pod_gives_back_what_its_database_could_never_use(postgres: P
         assert draining.wait(30) == 0
 
 
-def test_a_pgbouncer_that_was_restarted_in_a_drain_serves_as_before(transactional: Pod) -> None:
+def test_a_pgbouncer_that_was_restarted_in_a_drain_serves_and_gets_its_grant_by_a_new_ledger(
+    transactional: Pod,
+) -> None:
     with transactional.connect("shop", "shop", PASSWORD) as client:
         client.execute("select 1")
         draining = drain(transactional)
@@ -338,8 +345,11 @@ def test_a_pgbouncer_that_was_restarted_in_a_drain_serves_as_before(transactiona
         transactional.stop_pgbouncer()
     assert draining.wait(30) == 0
     transactional.start_pgbouncer()
+    eventually("the pod serves again", lambda: transactional.state()["phase"] == "running")
+    assert transactional.state()["cap"] == 1, "the pod may have been deleted, and others may have the rest"
+    transactional.mount_grant(8)
     state = eventually(
-        "the pod serves as before",
+        "a new ledger gives it all back",
         lambda: (s := transactional.state()) and s["phase"] == "running" and s["cap"] == 8 and s,
     )
     assert state["problems"] == []

@@ -2,8 +2,9 @@
 
 A pod may hold anything up to the highest cap it has ever applied and not yet given back. It applies ledgers in order of
 their sequence, after any delay, and may skip some. A terminating pod gets nothing new and may lower its own cap at any
-time; so may one whose PgBouncer is restarted, and that one takes all back when PgBouncer is there again. A pod that is
-deleted by force goes on unseen, and PostgreSQL counts its sessions for as long as they can last.
+time; so may one whose PgBouncer is restarted. That one serves again, under the cap that it has lowered, even where it
+was deleted meanwhile; it has then read the newest ledger that comes to it. A pod that is deleted by force goes on
+unseen, and PostgreSQL counts its sessions for as long as they can last.
 Operators look (some pods do not answer), and write later or never, by compare-and-swap; two may be at it.
 """
 
@@ -27,8 +28,8 @@ class Violation(AssertionError):
 class Pod:
     """cap: the limit it runs under. holds: connections it has now. given: it lowers its own cap and listens no more.
 
-    granted: the cap before that. keeps: what it says that it keeps for good, once it holds no more.
-    lost: when its object went without it, 0 while it is there.
+    keeps: what it says that it keeps for good. bound: it serves again, and only a grant of a ledger after this one
+    gives it back what it lowered. lost: when its object went without it, 0 while it is there.
     """
 
     uid: str
@@ -37,7 +38,7 @@ class Pod:
     holds: int = 0
     terminating: bool = False
     given: bool = False
-    granted: int = 0
+    bound: int = 0
     keeps: int | None = None
     last_seq: int = 10**9  # the newest ledger it can still receive
     address: str = ""
@@ -47,19 +48,20 @@ class Pod:
     def lower(self, kind: str, two: int) -> None:
         """give: it comes below its cap. drain: it lowers its own cap. serve: its PgBouncer is there again."""
         if kind == "drain" and self.cap:
-            self.granted = self.granted if self.given else self.cap
-            self.given, self.cap = True, min(self.cap, 1 + two % 20)
-        if kind == "serve" and self.given and not self.terminating:
-            self.given, self.keeps, self.cap = False, None, self.granted
+            self.given, self.cap = True, min(self.cap, two)
+        if kind == "serve" and self.given:
+            self.given, self.keeps, self.bound = False, None, self.last_seq if self.terminating else self.seq
         if kind == "give" or (kind == "drain" and two % 2):
             self.holds = min(self.holds, self.cap)
-            self.keeps = self.cap if self.given else None
+        if self.given and kind != "serve":
+            self.keeps = max(self.cap, self.holds)
 
     def apply(self, ledger: Grants) -> None:
         entry = ledger.pods.get(self.uid)
         self.seq, self.peers = ledger.seq, ledger.peers
         if entry is not None and entry.cap > 0:
-            self.cap = entry.cap
+            self.cap = entry.cap if entry.seq > self.bound else min(entry.cap, self.cap)
+            self.bound = 0 if entry.seq > self.bound else self.bound
             self.holds = max(self.holds, self.cap)  # adversarial: it takes at once what it may
 
 
@@ -108,9 +110,8 @@ class World:
         """The most this pod can come to hold by what it has and by what was already written."""
         last = pod.given and pod.terminating
         to_come = [] if last else [each for each in self.ledgers if pod.seq < each.seq <= pod.last_seq]
-        entries = [each.pods[pod.uid].cap for each in to_come if pod.uid in each.pods]
-        back = pod.granted if pod.given and not last else 0
-        return max([pod.holds, pod.cap, back, *entries])
+        entries = [each.pods[pod.uid] for each in to_come if pod.uid in each.pods]
+        return max([pod.holds, pod.cap, *(each.cap for each in entries if each.seq > pod.bound)])
 
     def committed(self) -> int:
         return sum(map(self.may_hold, self.pods.values()))
@@ -156,6 +157,7 @@ class World:
                 or entry is None
                 or not entry.cap
                 or pod.given
+                or pod.bound
                 or pod.terminating
                 or pod.seq < newest.concerning(pod.uid)
             ):
@@ -216,7 +218,7 @@ class World:
             case "fill":
                 pod.holds = max(pod.holds, pod.cap)
             case "give" | "drain" | "serve":
-                pod.lower(kind, two)
+                pod.lower(kind, max(self.databases, 1 + two % 20))
             case "static" if not self.strict:
                 self._help_itself(pod)
 
@@ -259,7 +261,7 @@ class World:
             self._wait(OUTLIVES + 1)
             for pod in self.pods.values():
                 pod.address = pod.uid
-                pod.given, pod.keeps = False, None
+                pod.lower("serve", 0)
                 pod.apply(self.ledgers[-1])
                 pod.holds = min(pod.holds, pod.cap)
             ledger = self.ledgers[-1]

@@ -188,7 +188,7 @@ class Space:
         seen = [each for each, pod in zip(views, now.pods, strict=True) if not pod.lost]
         living = [each for each in seen if not each.terminating]
         leaving = [each for each in seen if each.terminating]
-        look = SimpleNamespace(living=living, leaving=leaving, states=states, pods=seen, ended=frozenset())
+        look = SimpleNamespace(living=living, leaving=leaving, states=states, pods=seen, ended=frozenset(), lost={})
         uses = capacity._uses(look)  # type: ignore[arg-type]
         after = ledger.allocate(before, uses, self.limits(len(living), rolling, now.budget)).grants
         if after is before and now.static is not None:

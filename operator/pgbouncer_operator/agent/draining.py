@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pgbouncer_operator.agent import console, handover, run_dir
 from pgbouncer_operator.agent.candidate import Candidate
 from pgbouncer_operator.agent.console import CommandRefused, ConsoleAnswer, Unreachable
+from pgbouncer_operator.agent.grant import AcceptedGrant
 from pgbouncer_operator.agent.settings import AgentSettings
 
 FLAG = "draining"  # written by drain.py
@@ -45,7 +46,7 @@ class Draining:
         self._settings = settings
         self._process = console.NO_PROCESS
         self._logged = False
-        self._handover = run_dir.handover(settings) if self.asked else None
+        self._handover = run_dir.handover(settings)
 
     def update(self) -> bool:
         """Read whether the pod drains now, and resume its databases when a drain begins.
@@ -64,8 +65,7 @@ class Draining:
             self.keeps = None
             flag.unlink()
             (self._settings.run_dir / RESULT).unlink(missing_ok=True)
-            run_dir.forget_handover(self._settings)
-            self.begun, self._logged, self._handover = False, False, None
+            self.begun = self._logged = False
         return self.begun
 
     @property
@@ -100,7 +100,7 @@ class Draining:
         The handover is written before PgBouncer obeys it, so that no later worker gives back more than is left.
         """
         clients = {name: each.clients for name, each in observation.databases.items()}
-        before = self._handover or handover.begin(running)
+        before = replace(self._handover or handover.begin(running), seq=0)
         after = handover.following(before, running, clients, self._expects_clients())
         if after != self._handover:
             try:
@@ -110,18 +110,31 @@ class Draining:
             self._handover = after
         return handover.bounded(running, after) or running
 
-    def bounded(self, wanted: Candidate | None) -> Candidate | None:
-        """What may run of `wanted` beside what the pod has handed over; None to leave PgBouncer as it is."""
+    def bounded(self, wanted: Candidate | None, grant: AcceptedGrant) -> Candidate | None:
+        """What may run of `wanted` beside what the pod has handed over; None to leave PgBouncer as it is.
+
+        grant: the one that the pod uses, as read from its mounts just now.
+        """
         if wanted is None or self._handover is None:
+            return wanted
+        if not self.asked and not self._handover.seq:
+            self._handover = replace(self._handover, seq=grant.seq)
+            run_dir.keep_handover(self._settings, self._handover)
+        if not self.asked and handover.over(self._handover, grant):
+            self._handover = None
+            run_dir.forget_handover(self._settings)
             return wanted
         return handover.bounded(wanted, self._handover)
 
-    def confirm(self, running: Candidate | None, settled: bool) -> None:
-        """Remember what the pod keeps, once PgBouncer obeys. settled: no database of `running` is above its share."""
-        if running is None or self._handover is None or not settled or not self.begun:
+    def confirm(self, running: Candidate | None, most: int | None) -> None:
+        """Remember what the pod keeps, once PgBouncer runs under the lower limits.
+
+        most: the most server connections under `running` from now on; None while it is not in force.
+        """
+        if running is None or self._handover is None or most is None or not self.begun:
             return
         if handover.bounded(running, self._handover) is running:
-            self.keeps = running.cap
+            self.keeps = most if self.keeps is None else min(self.keeps, most)
 
     def _expects_clients(self) -> bool:
         """Whether new clients may still come: yes, until drain.py says no."""

@@ -8,18 +8,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pgbouncer_operator.agent.candidate import Candidate
+from pgbouncer_operator.agent.grant import AcceptedGrant
 from pgbouncer_operator.pgbouncer import ini
 from pgbouncer_operator.pgbouncer.composition import entries
 
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """What a leaving pod keeps. It outlives a restart of the agent, and ends with the drain."""
+    """What a leaving pod keeps. It outlives a restart of the agent.
+
+    kubelet also runs the drain before it restarts a PgBouncer that hangs. That pod serves on, and yet it may have been
+    deleted meanwhile, which a kubelet that is cut off from the API server does not know. So the operator may have given
+    away what the pod handed over, and only a later ledger, which no deleted pod gets, gives it back.
+    """
 
     shares: Mapping[str, int]
     """The most server connections of each database, from now on."""
     halves: Mapping[str, int]
     """Half of each database's share when the drain began, at least 1."""
+    seq: int = 0
+    """The sequence of the ledger that was mounted when the pod served again; 0 while it leaves."""
 
 
 def begin(running: Candidate) -> Handover:
@@ -41,6 +49,11 @@ def following(handover: Handover, running: Candidate, clients: Mapping[str, int]
         needs = has if name in sessions else min(has, half)
         shares[name] = min(share, max(half if newcomers else 1, needs))
     return replace(handover, shares=shares)
+
+
+def over(handover: Handover, grant: AcceptedGrant) -> bool:
+    """Whether the pod serves again, and a ledger that was written since gives it a grant."""
+    return 0 < handover.seq < grant.since
 
 
 def bounded(candidate: Candidate, handover: Handover) -> Candidate | None:

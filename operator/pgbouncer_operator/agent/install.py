@@ -52,6 +52,11 @@ class Verification:
     """Databases that hold more server connections than their shares."""
     message: str = ""
     """Why the configuration is not in force; empty when it is."""
+    most: int | None = None
+    """The most server connections from now on; None while the limits are not in force.
+
+    A database above its share opens no connection, but it may keep those that it has.
+    """
 
     @property
     def known_over(self) -> tuple[str, ...] | None:
@@ -73,7 +78,8 @@ def verify(candidate: Candidate, observation: ConsoleAnswer) -> Verification:
         if row.limit != share:
             message = f"PgBouncer allows database {name} {row.limit} server connections, not {share}"
             return Verification(False, over, message)
-    return Verification(True, over)
+    rows = observation.databases
+    return Verification(True, over, most=sum(max(share, rows[name].open) for name, share in candidate.shares.items()))
 
 
 def over_limit(candidate: Candidate, observation: ConsoleAnswer) -> tuple[str, ...]:

@@ -48,6 +48,7 @@ class Reloader:
         self.over: tuple[str, ...] | None = None  # databases above their shares; None while not verified
         self.read = False  # PgBouncer has read the running configuration; databases may still be over their limits
         self.settled = False  # PgBouncer has read the running configuration and no database is over its limit
+        self.most: int | None = None  # see Verification
         self._settings = settings
         self._refused: dict[str, float] = {}
         self._kind = ReloadKind.START
@@ -91,6 +92,7 @@ class Reloader:
         process = console.process(self._settings)
         if process != self._process:
             self.read = self.settled = False  # another process: it has read the files, and is not verified
+            self.most = None
             self._process, self._process_at = process, time.monotonic()
         if self.settled:
             return
@@ -132,7 +134,7 @@ class Reloader:
             return
         self._renewal_due = self._renewal_due or kind is ReloadKind.RECONNECT
         self._kind = ReloadKind.RECONNECT if self._renewal_due else kind
-        self.running, self.over, self.read, self.settled = step, None, False, False
+        self.running, self.over, self.read, self.settled, self.most = step, None, False, False, None
         self._begun, self._installed_at, self._load_at = begun, time.monotonic(), 0.0
         if kind is ReloadKind.START:  # PgBouncer has not started yet, or runs since an earlier worker
             with contextlib.suppress(Unreachable, CommandRefused):
@@ -171,6 +173,7 @@ class Reloader:
     def _verify(self, running: Candidate, observation: ConsoleAnswer) -> None:
         result = install.verify(running, observation)
         self.version, self.over, self.read = observation.version, result.known_over, result.read
+        self.most = result.most
         if not result.read:
             self.problem = AgentProblem(ProblemReason.VERIFY_FAILED, result.message)
         if not result.read or (self._renewal_due and not self._loaded):

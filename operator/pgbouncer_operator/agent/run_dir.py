@@ -44,18 +44,19 @@ def keep_accepted_grant(settings: AgentSettings, value: AcceptedGrant) -> None:
 
 
 def handover(settings: AgentSettings) -> Handover | None:
-    """What the pod keeps in its drain; None before it has handed anything over."""
+    """What the pod keeps; None when it has handed nothing over."""
     document = _load(settings, _HANDOVER)
-    return Handover(document["shares"], document["halves"]) if document else None
+    return Handover(document["shares"], document["halves"], document["seq"]) if document else None
 
 
 def keep_handover(settings: AgentSettings, value: Handover) -> None:
     """Keep it for the next worker. Raises OSError where it cannot be written."""
-    _save(settings, _HANDOVER, {"shares": dict(value.shares), "halves": dict(value.halves)})
+    document = {"shares": dict(value.shares), "halves": dict(value.halves), "seq": value.seq}
+    _save(settings, _HANDOVER, document)
 
 
 def forget_handover(settings: AgentSettings) -> None:
-    """The drain is over, and the pod serves again."""
+    """The pod has a grant again."""
     (settings.run_dir / _HANDOVER).unlink(missing_ok=True)
 
 

@@ -98,7 +98,7 @@ class Worker:
             if self.reloader.refuses(self._wanted):
                 self._regrant()
         self.reloader.check()
-        self._draining.confirm(self.reloader.running, self.reloader.settled)
+        self._draining.confirm(self.reloader.running, self.reloader.most)
         self._pause_and_reconnect()
         self.log()
         now = time.monotonic()
@@ -223,7 +223,7 @@ class Worker:
         removed = self._removed.databases
         inputs = CandidateInputs(self._identity, self.settings, self._retired, removed, self._open_files)
         target = candidate.target(self._mounts, self._grant, running, inputs)
-        self._wanted = self._draining.bounded(target.candidate)
+        self._wanted = self._draining.bounded(target.candidate, self._grant) or running
         no_grant = (AgentProblem(ProblemReason.NO_GRANT, self._grant_problem),) if self._grant_problem else ()
         limited = candidate.limited(target.candidate)
         self._problems = (*target.problems, *no_grant, *((limited,) if limited else ()))
@@ -233,7 +233,7 @@ class Worker:
         running = self.reloader.running
         if running is None:
             return
-        regranted = self._draining.bounded(candidate.regranted(running, self._grant))
+        regranted = self._draining.bounded(candidate.regranted(running, self._grant), self._grant)
         if regranted is not None and regranted.marker != running.marker:
             self.reloader.advance(regranted, self._read_at)
 
@@ -259,6 +259,8 @@ class Worker:
             self._wanted = self._draining.next_candidate(self.reloader.running, observation)
             self.reloader.advance(self._wanted, time.monotonic())
         elif drained:
+            self._read()
+            self._accept_grant()
             self._choose()  # PgBouncer restarted instead of stopping: it serves again
         elif self._removed.step(self.reloader.running):
             self._choose()  # clients have left a removed database, or its time is over

@@ -114,7 +114,7 @@ class AgentState:
     keeps: int | None = None
     """The most server connections that a leaving pod may have from now on, whatever a ledger says.
 
-    None while the pod does not leave, and until PgBouncer keeps to the lower limits.
+    None while the pod does not leave, and until PgBouncer runs under the lower limits.
     """
     open: int = 0
     """Server connections."""

@@ -185,6 +185,8 @@ def _charge(grant: Grant) -> int:
 def _standing(grants: Grants, pod: PodUse, static: int) -> Grant:
     """What the pod holds or may hold now, by the ledger and by its own report."""
     grant = grants.pods.get(pod.uid, Grant(cap=0, seq=grants.seq + 1, high=0))
+    if grant.cap and _stays(grant, pod):  # from now on its own cap is its grant: it grows again as others do
+        return Grant(cap=pod.cap or 0, seq=grants.seq + 1, high=_charge(grant))
     if grant.cap:
         return _confirmed(grant, pod)
     took = max(pod.cap or 0, pod.open or 0)
@@ -197,6 +199,11 @@ def _standing(grants: Grants, pod: PodUse, static: int) -> Grant:
     if pod.cap is not None and pod.seq is not None and pod.seq >= grants.seq and not grants.static:
         return replace(grant, high=0)  # it has read the ledger that offers nothing without a grant
     return replace(grant, high=max(grant.high, grants.static, static))
+
+
+def _stays(grant: Grant, pod: PodUse) -> bool:
+    """Whether the pod has handed over and yet does not leave: it has read its grant, and runs under a lower cap."""
+    return not pod.terminating and (pod.seq or 0) >= grant.seq and 0 < (pod.cap or 0) < grant.cap
 
 
 def _confirmed(grant: Grant, pod: PodUse) -> Grant:

@@ -9,6 +9,7 @@ from pgbouncer_operator.agent import console, draining
 from pgbouncer_operator.agent.candidate import Candidate
 from pgbouncer_operator.agent.console import ConsoleAnswer, DatabaseRow, Figures
 from pgbouncer_operator.agent.draining import Draining, DrainResult
+from pgbouncer_operator.agent.grant import AcceptedGrant
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer.composition import Composition
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent
@@ -90,15 +91,18 @@ def test_what_the_pod_keeps_is_confirmed_only_when_pgbouncer_keeps_to_it(
     settings: AgentSettings, pgbouncer: FakeConsole
 ) -> None:
     drain = begun(settings)
-    drain.confirm(RUNNING, settled=True)
+    drain.confirm(RUNNING, 8)
     assert drain.keeps is None, "nothing is handed over yet"
     half = drain.next_candidate(RUNNING, pgbouncer.observation())
-    drain.confirm(RUNNING, settled=True)
+    drain.confirm(RUNNING, 8)
     assert drain.keeps is None, "PgBouncer runs under the old limits"
-    drain.confirm(half, settled=False)
-    assert drain.keeps is None, "a database is still above its share"
-    drain.confirm(half, settled=True)
-    assert drain.keeps == 4
+    drain.confirm(half, None)
+    assert drain.keeps is None, "the lower limits are not in force"
+    drain.confirm(half, 7)
+    assert drain.keeps == 7, "long transactions hold more than the half, and no new connection is opened"
+    drain.confirm(half, 4)
+    drain.confirm(half, 5)
+    assert drain.keeps == 4, "what was handed over is not taken back"
 
 
 def test_a_new_worker_gives_back_nothing_of_what_was_handed_over_whatever_is_mounted(
@@ -107,7 +111,7 @@ def test_a_new_worker_gives_back_nothing_of_what_was_handed_over_whatever_is_mou
     begun(settings).next_candidate(RUNNING, pgbouncer.observation())
     later = Draining(settings)
     assert later.keeps is None, "it has not seen PgBouncer yet"
-    taken_up = later.bounded(RUNNING)
+    taken_up = later.bounded(RUNNING, AcceptedGrant(9, 20, 9))
     assert taken_up is not None
     assert (taken_up.cap, taken_up.shares) == (4, {"shop": 4})
     later.update()
@@ -123,7 +127,7 @@ def test_nothing_is_handed_over_that_a_later_worker_would_not_know_of(
     drain = begun(settings)
     monkeypatch.setattr(draining.run_dir, "keep_handover", full)
     assert drain.next_candidate(RUNNING, pgbouncer.observation()) is RUNNING
-    drain.confirm(RUNNING, settled=True)
+    drain.confirm(RUNNING, 8)
     assert drain.keeps is None
 
 
@@ -131,7 +135,7 @@ def test_a_pgbouncer_that_started_after_the_drain_began_serves_again(
     settings: AgentSettings, pgbouncer: FakeConsole
 ) -> None:
     drain = begun(settings, newcomers=False)
-    drain.confirm(drain.next_candidate(RUNNING, pgbouncer.observation()), settled=True)
+    drain.confirm(drain.next_candidate(RUNNING, pgbouncer.observation()), 3)
     pgbouncer.process = console.NO_PROCESS
     assert drain.update(), "it has only exited"
     assert drain.keeps == 3
@@ -139,8 +143,28 @@ def test_a_pgbouncer_that_started_after_the_drain_began_serves_again(
     assert not drain.update()
     assert not drain.asked
     assert drain.keeps is None
-    assert drain.bounded(RUNNING) is RUNNING
-    assert Draining(settings).bounded(RUNNING) is RUNNING
+
+
+def shares(drain: Draining, seq: int, since: int) -> dict[str, int]:
+    """What may run under a mounted ledger `seq` that gives the pod 8 since ledger `since`."""
+    found = drain.bounded(RUNNING, AcceptedGrant(seq, 8, since))
+    assert found is not None
+    return dict(found.shares)
+
+
+def test_a_pod_that_serves_again_takes_back_what_it_handed_over_only_by_a_later_ledger(
+    settings: AgentSettings, pgbouncer: FakeConsole
+) -> None:
+    """It may have been deleted meanwhile: then another pod has these connections, and no ledger comes any more."""
+    drain = begun(settings)
+    drain.next_candidate(RUNNING, pgbouncer.observation())
+    pgbouncer.process = NEW
+    assert not drain.update()
+    assert shares(drain, seq=6, since=6) == {"shop": 4}, "a grant of before, whether it was read before or not"
+    assert shares(Draining(settings), seq=7, since=6) == {"shop": 4}, "a ledger that changes others' grants"
+    assert shares(drain, seq=8, since=8) == {"shop": 8}
+    assert shares(drain, seq=8, since=8) == {"shop": 8}
+    assert shares(Draining(settings), seq=8, since=8) == {"shop": 8}
 
 
 def test_the_result_is_logged_once_and_only_when_it_is_final(settings: AgentSettings, pgbouncer: FakeConsole) -> None:

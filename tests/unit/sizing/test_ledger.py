@@ -92,13 +92,15 @@ def test_a_leaving_pod_is_charged_with_what_it_keeps_although_it_never_read_the_
     assert allocate(before, [follows("a", 10, 6), over], limits()).grants.pods["b"].high == 8, "what it has counts too"
 
 
-def test_a_pod_that_hands_over_and_does_not_leave_keeps_its_charge() -> None:
+def test_a_pod_that_hands_over_and_does_not_leave_keeps_its_charge_and_gets_its_grant_by_a_new_ledger() -> None:
     """kubelet runs the drain also before it restarts a PgBouncer that hangs, and that pod serves on."""
     before = ledger(a=(10, 5, 10), b=(10, 5, 10))
     restarts = replace(follows("b", 5, 5), keeps=5)
     found = allocate(before, [follows("a", 10, 5), restarts], limits())
-    assert found.grants is before
-    assert found.charged == 20
+    assert (found.charged, found.grants.pods["b"]) == (20, Grant(5, 6, 10))
+    assert allocate(found.grants, [follows("a", 10, 6), restarts], limits()).grants is found.grants
+    serves = follows("b", 5, 6)
+    assert allocate(found.grants, [follows("a", 10, 6), serves], limits()).grants.pods["b"] == Grant(10, 7, 10)
 
 
 def test_an_unreachable_pod_keeps_its_charge_until_it_has_ended() -> None:

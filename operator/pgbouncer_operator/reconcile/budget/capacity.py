@@ -31,8 +31,8 @@ def decide(observed: Observed, wanted: Desired, size: int) -> Capacity:
     """One step towards `wanted`. size: server connections that the pool may hold.
 
     Pods are removed at once. Pods are added only when each could take `fit.static` connections without a grant, so that
-    even pods that start while no operator runs stay within the size. A Deployment that does not exist is made with one
-    pod at once: where the pods of a deleted one still hold everything, it waits for what they hand over.
+    even pods that start while no operator runs stay within the size. A Deployment that does not exist is made at once
+    with a pod for each that leaves, as its ReplicaSet would: they wait for what those hand over.
     """
     fit = wanted.fit
     deployment = progress(observed, wanted)
@@ -43,8 +43,8 @@ def decide(observed: Observed, wanted: Desired, size: int) -> Capacity:
     new_pods = step.room(size) // fit.static if fit.static else 0
     holders = len(observed.living) - len(step.waiting)
     now = deployment.replicas if deployment else 0
-    least = now if deployment else 1
-    replicas = fit.replicas if fit.replicas <= now else max(least, min(fit.replicas, holders + new_pods))
+    least = now if deployment else max(1, len(observed.leaving))
+    replicas = fit.replicas if fit.replicas <= now else min(fit.replicas, max(least, holders + new_pods))
     return Capacity(step, replicas, may_roll=not fit.surge or new_pods > 0)
 
 

@@ -103,15 +103,14 @@ def test_pods_are_added_only_as_there_is_room_for_each() -> None:
     assert replicas(decide(shrunk)) == 4
 
 
-def test_a_deleted_deployment_is_made_again_with_one_pod_while_the_old_pods_hold_everything() -> None:
+@pytest.mark.parametrize("leaves", [("a", "b"), ("a",), ()])
+def test_a_deleted_deployment_is_made_again_at_once_while_the_old_pods_hold_everything(leaves: tuple[str, ...]) -> None:
     observed = healthy()
     children = {key: each for key, each in observed.children.items() if key[0] != "Deployment"}
-    leaving = tuple(replace(each, terminating=True) for each in observed.pods)
+    leaving = tuple(replace(each, terminating=True) for each in observed.pods if each.uid in leaves)
     gone = replace(observed, children=children, pods=leaving)
-    assert replicas(decide(gone)) == 1
-    for uid in ("a", "b"):
-        gone = saying(gone, uid, cap=4, open=4, keeps=4)
-    assert replicas(decide(gone)) == 2, "there is room for the static share of two"
+    lost = replace(gone, states={uid: each for uid, each in gone.states.items() if uid in leaves})
+    assert replicas(decide(lost)) == max(1, len(leaves)), "one for each that leaves; the lost are charged"
 
 
 def test_fewer_pods_are_wanted_at_once() -> None:
