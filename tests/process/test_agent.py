@@ -259,21 +259,3 @@ def test_while_pgbouncer_hangs_the_agent_says_what_it_held_and_how_old_that_is(p
     ]
     eventually("the state is of now", lambda: (pod.state()["age"], pod.state()["problems"]) == (0, []))
     assert "pgbouncer_up 1.0" in pod.http("/metrics")[1].splitlines()
-
-
-def test_both_probes_know_a_hung_pgbouncer(pod: Pod, postgres: Postgres) -> None:
-    pod.start()
-    pod.runs(intent(postgres))
-    assert pod.pgbouncer is not None
-    scripts = {"probe": (), "liveness": (str(pod.pgbouncer.pid),)}
-
-    def codes() -> dict[str, int]:
-        return {name: pod.script(name, str(pod.run), str(pod.port), *more).wait(30) for name, more in scripts.items()}
-
-    assert codes() == {"probe": 0, "liveness": 0}
-    os.kill(pod.pgbouncer.pid, signal.SIGSTOP)
-    try:
-        assert codes() == {"probe": 1, "liveness": 1}
-    finally:
-        os.kill(pod.pgbouncer.pid, signal.SIGCONT)
-    assert codes() == {"probe": 0, "liveness": 0}
