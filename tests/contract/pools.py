@@ -104,6 +104,8 @@ GOOD: tuple[tuple[str, Object], ...] = (
     ("two ports for one database", pool(put(databases=[{"name": "a"}, {"name": "b", "backendName": "a", "poolMode": "session"}]))),
     ("a server that is shared", pool(put(backend={"serverRef": {"name": "rds", "namespace": "platform"}}, serverConnections={}))),
     ("a part of a server that is shared", pool(put(backend={"serverRef": {"name": "rds"}}, serverConnections={"max": 5}))),
+    ("one Secret for two users", pool(put(users=[{"name": each, "secretRef": {"name": "db"}} for each in "ab"]))),
+    ("two logins in one Secret", pool(put(users=[{"name": "a", "secretRef": {"name": "db"}}, {"name": "b", "secretRef": {"name": "db"}, "usernameKey": "login"}]))),
     ("caps", pool(lambda spec: (database(serverConnections={"max": 5})(spec), user(serverConnections={"max": 5})(spec)))),
     ("a null where a default applies", pool(put(drain=None, clients={"maxPerPod": None}))),
     ("numbers as strings", pool(parameters(max_prepared_statements="500", server_check_delay="1.5", tcp_keepalive="1"))),
@@ -141,7 +143,10 @@ GOOD: tuple[tuple[str, Object], ...] = (
     ("clients that nothing follows", pool(put(clients={"workloads": [{"name": "web"}]}))),
 )  # fmt: skip
 
-HOST = "must be one DNS name or one IP address: no port, no brackets, no list, no spaces or line breaks"
+HOST = (
+    "must be one DNS name or one IP address: no port, no brackets, no list, no dot at the end, no spaces or line breaks"
+)
+QUANTITY = 'must be a quantity such as 100m, "0.5" or 128Mi, with quotes around a number that has a point'
 UNQUOTED = "must not contain quotes (') or control characters such as line breaks: remove them"
 RESERVED = (
     "pgbouncer and pgbouncer-lookup are the pods' own and * would escape the connection limit: choose another name"
@@ -229,7 +234,9 @@ BAD: tuple[Bad, ...] = (
     Bad("an annotation of the operator", pool(put(service={"annotations": {"pgbouncer-operator.io/config": "x"}})), "spec.service.annotations", "pgbouncer-operator.io/config belongs to the operator, which finds its objects by it: remove it"),
     Bad("pods of root", pool(put(pod={"securityContext": {"runAsUser": 0}})), "spec.pod.securityContext.runAsUser", "must be greater than or equal to 1", "spec.pod.securityContext.runAsUser in body should be greater than or equal to 1"),
     Bad("a newline in an annotation", pool(put(pod={"annotations": {"a": "b\nc"}})), "spec.pod.annotations.a", "must match ^[^\\x00-\\x1f\\x7f-\\x9f]*$", "should match"),
-    Bad("an amount of memory in words", pool(put(pod={"resources": {"limits": {"memory": "much"}}})), "spec.pod.resources.limits.memory", "must be a quantity such as 100m, 0.5 or 128Mi", "should match"),
+    Bad("a host with a dot at its end", pool(backend(host="postgres.shop.svc.cluster.local.")), "spec.backend.host", HOST),
+    Bad("an amount of CPU without quotes", pool(put(pod={"resources": {"limits": {"cpu": 0.5}}})), "spec.pod.resources.limits.cpu", QUANTITY, "must be of type integer,string"),
+    Bad("an amount of memory in words", pool(put(pod={"resources": {"limits": {"memory": "much"}}})), "spec.pod.resources.limits.memory", QUANTITY, "should match"),
     Bad("a load balancer without TLS", pool(put(service={"type": "LoadBalancer"})), "spec.service", UNPROTECTED),
     Bad("a load balancer that lets clients leave TLS out", pool(put(service={"type": "LoadBalancer"}, clients={"tls": {**TLS, "mode": "prefer"}})), "spec.service", UNPROTECTED),
     Bad("a Service on every node without TLS", pool(put(service={"type": "NodePort"})), "spec.service", UNPROTECTED),

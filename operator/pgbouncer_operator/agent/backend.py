@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from psycopg import pq
 
 TIMEOUT_SECONDS = 5.0
+MOST_ADDRESSES = 4  # that a test asks of a host, 5 s each at most
 NOT_SERVED = f"no server connection within {TIMEOUT_SECONDS:g} s"
+# What a client hears when PgBouncer itself gets no connection to the server.
+NOT_CONNECTED = re.compile(f"^{NOT_SERVED}|connect failed|server login has been failing|server conn crashed")
 # reset_val is the server's value. setting is the value that PgBouncer keeps and sets for new clients: since 1.26 it
 # tracks default_transaction_read_only, and keeps the old value until all server connections are renewed.
 WRITES = (
@@ -110,6 +113,8 @@ def run(test: TestPlan, serves: Callable[[str], bool]) -> TestResult:
         answer = login(test, pair)
         refused = answer.refused
         if refused and not (refused == NOT_SERVED and serves(pair.database)):
+            if NOT_CONNECTED.search(refused) and (failure := dead_address(test.servers)):
+                return TestResult(failure)
             return TestResult(BackendTest(reason(refused), f"database {pair.database}, user {pair.handle}: {refused}"))
         answers[pair.database, pair.handle] = answer
     return TestResult(
@@ -118,6 +123,36 @@ def run(test: TestPlan, serves: Callable[[str], bool]) -> TestResult:
         tuple(each for each, answer in answers.items() if answer.writes is False),
         tuple({database: None for (database, _), answer in answers.items() if answer.outdated}),
     )
+
+
+def dead_address(servers: Iterable[BackendAddress]) -> BackendTest | None:
+    """The first address of a host with several that accepts no connection; None when all do.
+
+    `reach` is content with any address, as drivers are. PgBouncer tries one address for each connection, and keeps
+    to it for server_login_retry seconds when it fails: https://www.pgbouncer.org/config.html#server_login_retry
+    """
+    for server in servers:
+        with contextlib.suppress(OSError):
+            found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+            addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+            for address in addresses[:MOST_ADDRESSES] if len(addresses) > 1 else ():
+                if message := _no_connection(address, server.port):
+                    return BackendTest(
+                        BackendReason.UNREACHABLE,
+                        f"{server.host} has {len(addresses)} addresses, and {address}, port {server.port}, accepts "
+                        f"no connection: {message}. PgBouncer uses any of them. Remove the address from the name, or "
+                        "let PostgreSQL listen there.",
+                    )
+    return None
+
+
+def _no_connection(address: str, port: int) -> str:
+    """Why the address accepts no connection; empty when it does."""
+    try:
+        socket.create_connection((address, port), TIMEOUT_SECONDS).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def read_only(database: str, handle: str) -> BackendTest:

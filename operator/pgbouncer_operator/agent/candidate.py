@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.agent.grant import AcceptedGrant
-from pgbouncer_operator.agent.mounts import AUTH_QUERY, Mounts
+from pgbouncer_operator.agent.mounts import AUTH_QUERY, Credential, Mounts
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer import hba, ini, parameters, userlist
 from pgbouncer_operator.pgbouncer.composition import entries
@@ -235,18 +235,36 @@ def _peers(ledger: grants.Grants | None) -> tuple[ini.Peer, ...]:
 
 
 def _logins(mounts: Mounts, intent: Intent, inputs: CandidateInputs) -> tuple[ini.UserEntry, ...]:
-    caps = {each.name: each.max for each in intent.users}
     usable = [(handle, user.credential) for handle, user in mounts.users.items() if user.credential is not None]
     users = {each.login for handle, each in usable if handle != AUTH_QUERY}
-    present = [
-        ini.UserEntry(each.login, each.password, caps.get(handle))
-        for handle, each in usable
-        if handle != AUTH_QUERY or each.login not in users  # a user may also be the role that looks up logins
-    ]
+    present = _merged(
+        intent,
+        # A user may also be the role that looks up logins.
+        [(handle, each) for handle, each in usable if handle != AUTH_QUERY or each.login not in users],
+    )
     # PgBouncer goes on accepting the cached password of a login that is no longer in the userlist. So the login stays
     # there, with a password that no client has.
     gone = inputs.retired - {each.login for each in present} - {inputs.identity.stats_user}
     return (*present, *(ini.UserEntry(login, _unknown_password(inputs.identity, login)) for login in sorted(gone)))
+
+
+def _merged(intent: Intent, usable: Iterable[tuple[str, Credential]]) -> list[ini.UserEntry]:
+    """One entry for each login. Handles whose Secrets hold the same login and password share the lowest cap.
+
+    Raises CompositionError, which names both handles, for one login with two passwords.
+    """
+    caps = {each.name: each.max for each in intent.users}
+    found: dict[str, tuple[str, ini.UserEntry]] = {}
+    for handle, each in usable:
+        entry = ini.UserEntry(each.login, each.password, caps.get(handle))
+        other, before = found.setdefault(each.login, (handle, entry))
+        if before.password != each.password:
+            raise ini.CompositionError(
+                f"the Secrets of users {other} and {handle} hold the same login with different passwords: remove one"
+            )
+        limits = [one.max for one in (before, entry) if one.max is not None]
+        found[each.login] = other, replace(before, max=min(limits, default=None))
+    return [entry for _, entry in found.values()]
 
 
 def _unknown_password(identity: Identity, login: str) -> str:

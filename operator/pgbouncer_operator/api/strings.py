@@ -48,7 +48,8 @@ def _bad_cidr(text: str) -> str | None:
 HOST = Rule(
     cel=f'self.contains(":") || self.matches(r"^[0-9.]+$") ? isIP(self) : self.matches(r"^{DNS_NAME}$")',
     broken=_bad_host,
-    message="must be one DNS name or one IP address: no port, no brackets, no list, no spaces or line breaks",
+    message="must be one DNS name or one IP address: "
+    "no port, no brackets, no list, no dot at the end, no spaces or line breaks",
 )
 CIDR = Rule(
     cel="isCIDR(self)",
@@ -115,7 +116,12 @@ Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=64), Holds((OURS
 Annotations = Annotated[dict[LabelKey, LongText], Field(max_length=64), Holds((OURS,))]
 
 Integer = Annotated[int, Field(strict=True)]
-Quantity = Annotated[int | str, IntOrString(QUANTITY, 32, "must be a quantity such as 100m, 0.5 or 128Mi")]
+Quantity = Annotated[
+    int | str,
+    IntOrString(
+        QUANTITY, 32, 'must be a quantity such as 100m, "0.5" or 128Mi, with quotes around a number that has a point'
+    ),
+]
 SettingValue = Annotated[
     int | str,
     IntOrString(

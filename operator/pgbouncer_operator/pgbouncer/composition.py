@@ -179,8 +179,8 @@ def _check_logins(composition: Composition) -> None:
     for each in composition.logins:
         where = f"logins[{each.login!r}]"
         _check_name(each.login, where, most)
-        if each.login in (composition.stats_user, CONSOLE):
-            raise CompositionError(f"{where} is a user of PgBouncer's own console: use another role name")
+        if each.login == composition.stats_user:
+            raise CompositionError(f"{where} is the pod's own user of PgBouncer's console: use another role name")
         if each.max is not None:
             _check_limit(each.max, f"{where}.max")
     _refuse_duplicates("logins", [each.login for each in composition.logins])

@@ -34,7 +34,7 @@ VERSION = "1.26.1"  # the PgBouncer of the pool's image, which the catalogue des
 MAX_VALUE_LENGTH = 1024
 MAX_DATABASE_BYTES = 63
 MAX_LOGIN_BYTES = 127
-MAX_PASSWORD_BYTES = 2000  # PgBouncer 1.26 takes 65531; a longer one is probably a mistake
+MAX_PASSWORD_BYTES = 65531  # the most that PgBouncer 1.26 reads; tokens of clouds have up to some thousand
 MAX_PEER_ID = 16383
 
 CATALOGUE: tuple[Parameter, ...] = (*FIELDS, *PARAMETERS, *OWNED, *UNSUPPORTED)

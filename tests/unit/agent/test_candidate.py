@@ -88,6 +88,27 @@ def test_a_user_whose_secret_cannot_be_used_is_left_out_and_the_others_serve() -
     assert [each.login for each in made(mounts).composition.logins] == ["shop"]
 
 
+def twice(second: str) -> Mounts:
+    """Two handles whose Secrets hold one login; the first has a cap of 5, the second one of 3."""
+    intent = replace(INTENT, users=(UserIntent("shop", "shop", max=5), UserIntent("reports", "reports", max=3)))
+    reports = MountedUser(Credential("shop", second), "", "..1")
+    return replace(MOUNTS, intent=intent, users={**USERS, "reports": reports})
+
+
+def test_one_login_under_two_handles_is_one_login_with_the_lowest_cap() -> None:
+    logins = made(twice("s3cret")).composition.logins
+    assert [(each.login, each.password, each.max) for each in logins] == [("shop", "s3cret", 3)]
+
+
+def test_one_login_with_two_passwords_is_refused_with_both_handles_and_what_runs_goes_on() -> None:
+    found = candidate.target(twice("other"), AcceptedGrant(1, 10, 1), made(), FRESH)
+    assert found.candidate == made()
+    (problem,) = found.problems
+    assert problem.reason is ProblemReason.CANDIDATE_REFUSED
+    assert problem.message.startswith("the Secrets of users shop and reports hold the same login")
+    assert "s3cret" not in problem.message
+
+
 def test_a_peer_id_is_stable_and_in_range() -> None:
     ids = [candidate.peer_id(f"uid-{number}") for number in range(2000)]
     assert ids == [candidate.peer_id(f"uid-{number}") for number in range(2000)]

@@ -38,6 +38,7 @@ from pgbouncer_operator.reconcile.pool.secrets import (
     login_of,
     mounted_last,
     owed,
+    shared_login,
     should_read,
     with_new_mounts,
     written_secret,
@@ -181,7 +182,9 @@ class Observer:
         reading = SecretsRead(
             at=observed.now,
             asked=inputs(observed, pool),
-            missing=next((each for each in logins if isinstance(each, Missing)), certificates.missing(pool, bodies)),
+            missing=next((each for each in logins if isinstance(each, Missing)), None)
+            or shared_login(by_user)
+            or certificates.missing(pool, bodies),
             mounted=mounted_last(observed),
             version=version,
             refresh=observed.view.refresh,

@@ -1,12 +1,14 @@
 """The users' Secrets of a pool: when to read them, what they hold, and which pods still mount old content. Pure."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pgbouncer_operator.api.access import AuthQuery, User
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.kube.client import Object
+from pgbouncer_operator.pgbouncer import userlist
 from pgbouncer_operator.protocol.reasons import BackendReason
 from pgbouncer_operator.reconcile.cache.projections import controller
 from pgbouncer_operator.reconcile.memory import Missing, SecretsRead
@@ -112,8 +114,25 @@ def login_of(user: User | AuthQuery, body: Object | None) -> Login | Missing:
         login = read_login(user, path, body)
     except LoginUnavailable as error:
         return Missing(error.reason, str(error))
-    # PgBouncer's auth file has one line for each login and no escape for a line break.
-    if any(character < " " or character == "\x7f" for character in login.username + login.password):
-        message = f"Secret {user.secret_ref.name}: login or password has a line break or control character. Remove it."
-        return Missing(Reason.SECRET_VALUE_INVALID, message)
+    if problem := userlist.check(login.username, login.password):
+        return Missing(Reason.SECRET_VALUE_INVALID, f"Secret {user.secret_ref.name}: {problem}.")
     return login
+
+
+def shared_login(logins: Mapping[str, Login | Missing]) -> Missing | None:
+    """What to do about two entries of spec.users whose Secrets hold one login with two passwords; None without.
+
+    logins: by users[].name. PgBouncer has one entry for a login. With one password, the agent merges the entries.
+    """
+    first: dict[str, tuple[str, str]] = {}
+    for handle, login in logins.items():
+        if isinstance(login, Missing):
+            continue
+        other, password = first.setdefault(login.username, (handle, login.password))
+        if password != login.password:
+            message = (
+                f"The Secrets of users[{other}] and users[{handle}] hold the same login with different passwords, and "
+                "PgBouncer has one entry for a login. Remove one of the two, or correct its Secret."
+            )
+            return Missing(Reason.SECRET_VALUE_INVALID, message)
+    return None

@@ -99,7 +99,7 @@ def credentials_available(observed: Observed, decided: Decided) -> Condition:  #
     states = _states(observed)
     for state in states:
         for finding in state.users.values():
-            if finding.ok is False:
+            if finding.ok is False and finding.generation:  # without one, the pod is older than the entry
                 return condition(kind, FALSE, Reason.SECRET_KEY_MISSING, finding.message)
     if message := expired(observed):
         return condition(kind, FALSE, Reason.CERTIFICATE_EXPIRED, message)

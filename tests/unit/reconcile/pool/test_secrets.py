@@ -16,6 +16,7 @@ from pgbouncer_operator.reconcile.pool.secrets import (
     login_of,
     mounted_last,
     owed,
+    shared_login,
     should_read,
     with_new_mounts,
 )
@@ -24,6 +25,7 @@ from pgbouncer_operator.resources.connection_secret import secret_inputs
 from pgbouncer_operator.resources.login import Login
 
 PASSWORD = "c4n4ry"
+LINE_BREAK = "the control character U+000A: remove it from the Secret (a last newline, often)"
 
 
 def user(**fields: str) -> User:
@@ -60,7 +62,11 @@ def test_login_and_password_are_found(fields: dict[str, str], data: dict[str, st
         ({"usernameKey": "login"}, {}, "SecretKeyMissing",
          "Secret shop-db has no key login; found: nothing. Set users[shop].usernameKey."),
         ({}, {"username": "app", "password": PASSWORD + "\n"}, "SecretValueInvalid",
-         "Secret shop-db: login or password has a line break or control character. Remove it."),
+         f"Secret shop-db: the password of 'app' holds {LINE_BREAK}."),
+        ({}, {"username": "app", "password": f"SCRAM-SHA-256$4096:{PASSWORD}"}, "SecretValueInvalid",
+         "Secret shop-db: the password of 'app' is a hash: put the password itself into the Secret."),
+        ({}, {"username": "app", "password": PASSWORD * 11_000}, "SecretValueInvalid",
+         "Secret shop-db: the password of 'app' is longer than 65531 bytes: use a shorter one."),
         ({}, {"username": "app", "password": b"\xff\xfe"}, "SecretValueInvalid",
          "Secret shop-db: login or password is not UTF-8 text. Correct it."),
     ],
@@ -72,6 +78,21 @@ def test_what_is_wrong_is_told_with_the_remedy_and_never_a_value(
     assert isinstance(found, Missing)
     assert (found.reason.value, found.message) == (reason, message)
     assert PASSWORD not in found.message
+
+
+def test_one_login_with_two_passwords_is_told_with_both_handles_and_no_password() -> None:
+    logins = {"shop": Login("app", PASSWORD), "web": Login("web", PASSWORD), "reports": Login("app", "other")}
+    found = shared_login(logins)
+    assert found is not None
+    assert found.reason is Reason.SECRET_VALUE_INVALID
+    assert found.message.startswith("The Secrets of users[shop] and users[reports] hold the same login")
+    assert PASSWORD not in found.message
+    assert "other" not in found.message.replace("another", "")
+
+
+def test_one_login_with_one_password_is_no_fault_whatever_the_handles() -> None:
+    missing = Missing(Reason.SECRET_NOT_FOUND, "Secret x does not exist.")
+    assert shared_login({"shop": Login("app", PASSWORD), "reports": Login("app", PASSWORD), "x": missing}) is None
 
 
 def asked(**spec: Any) -> str:

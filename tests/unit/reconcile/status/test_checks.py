@@ -99,6 +99,14 @@ def test_the_longest_refusal_leaves_room_for_the_remedy() -> None:
     assert condition(observed, ConditionType.READY)[2].endswith(MENDING)
 
 
+def test_a_pod_that_is_older_than_a_user_of_the_spec_does_not_say_that_its_secret_is_missing() -> None:
+    lacking = {"ok": False, "message": "The Secret of user more does not exist.", "generation": ""}
+    observed = saying(healthy(), "a", users={"more": lacking})
+    assert condition(observed, ConditionType.CREDENTIALS_AVAILABLE)[0] == "True"
+    observed = saying(healthy(), "a", users={"more": {**lacking, "generation": "..3"}})
+    assert condition(observed, ConditionType.CREDENTIALS_AVAILABLE)[1] == "SecretKeyMissing"
+
+
 TODAY = 1_767_225_600  # of the look: 2026-01-01
 DAY = 86_400
 
