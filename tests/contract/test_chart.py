@@ -199,7 +199,8 @@ def test_no_default_names_a_registry() -> None:
 
 
 def test_the_operator_understands_every_setting_that_the_chart_gives() -> None:
-    given = Recorded(environment(rendered("watchNamespaces={shop,bank}", "workers=3", *SWITCHED_OFF)))
+    hosts = (r"serverHosts.db\.example:5432=platform/rds", r"serverHosts.main\.shop\.svc:5432=shop/main")
+    given = Recorded(environment(rendered("watchNamespaces={shop,bank}", "workers=3", *hosts, *SWITCHED_OFF)))
 
     settings = Settings.from_environment(given)
 
@@ -207,6 +208,7 @@ def test_the_operator_understands_every_setting_that_the_chart_gives() -> None:
     assert settings.namespaces == ("shop", "bank")
     assert (settings.connection_secrets, settings.client_workloads) == (False, False)
     assert settings.workers == 3
+    assert settings.server_hosts == (("db.example:5432", "platform/rds"), ("main.shop.svc:5432", "shop/main"))
     assert (settings.namespace, settings.identity) == ("<metadata.namespace>", "<metadata.name>")
     assert given.asked == set(given), "the chart sets what nobody reads, or leaves out what the operator reads"
 

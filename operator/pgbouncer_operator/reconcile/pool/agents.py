@@ -20,7 +20,6 @@ STEPS = (3600, 300, 60, 30, 10, STALE)  # seconds; a hang is reported by these, 
 MAX_BYTES = 1024 * 1024  # of an answer; a longer answer counts as none
 CONNECTIONS = 256
 SILENT_AT_ONCE = 32  # silent pods that are asked at the same time
-FIRST_SECONDS = 0.3  # to wait for a pod that has never answered
 LATE_SECONDS = 2.0  # for which an answer that came after the look counts
 SILENCE_SECONDS = (1.0, 5.0)  # until a silent pod is asked again: at first, and at most
 REMEMBERED = 4096  # pods of which something is remembered
@@ -71,20 +70,25 @@ def _nobody(_: Key) -> None: ...
 class Agents:
     """Reads `/state` of pods."""
 
-    def __init__(self, session: aiohttp.ClientSession, wake: Callable[[Key], None] = _nobody) -> None:
-        """session: its timeout bounds every request. wake: has the pool of a pod that answers late looked at."""
+    def __init__(self, session: aiohttp.ClientSession, wake: Callable[[Key], None], first: float) -> None:
+        """session: its timeout bounds every request. wake, first: as in `open`."""
         self._session = session
+        self._first = first
         self._wake = wake
         self._peers: dict[str, _Peer] = {}
         self._silent = asyncio.Semaphore(SILENT_AT_ONCE)
 
     @classmethod
-    def open(cls, timeout: float = 1.0, wake: Callable[[Key], None] = _nobody) -> Self:
-        """A client that waits at most `timeout` seconds for a pod. Call inside the loop that uses it."""
+    def open(cls, timeout: float = 1.0, wake: Callable[[Key], None] = _nobody, first: float = 0.3) -> Self:
+        """A client that waits at most `timeout` seconds for a pod. Call inside the loop that uses it.
+
+        first: most seconds to wait for a pod that has never answered. wake: has the pool of a pod that answers after
+        that looked at.
+        """
         connector = aiohttp.TCPConnector(limit=CONNECTIONS, force_close=False, keepalive_timeout=30)
         limits = aiohttp.ClientTimeout(total=timeout)
         session = aiohttp.ClientSession(connector=connector, timeout=limits, trust_env=False, auto_decompress=False)
-        return cls(session, wake)
+        return cls(session, wake, first)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -112,7 +116,7 @@ class Agents:
         if peer.request is None or peer.silences:
             return None
         request, peer.awaited, peer.state = peer.request, True, None
-        await asyncio.wait((request,), timeout=None if peer.answered else FIRST_SECONDS)
+        await asyncio.wait((request,), timeout=None if peer.answered else self._first)
         peer.awaited = False
         return peer.state if request.done() else None
 
