@@ -224,7 +224,9 @@ async def test_a_pool_that_goes_round_the_budget_is_refused_and_serves_on(world:
         respec(world, CONNECTION_POOLS, "default", "sly", poolMode="session")
         await world.settled(1.0)
         assert [agent.digest for agent in world.agents.of("default", "sly")] == before
-        assert SERVER in world.condition("sly", "Stalled")["message"]
+        told = world.condition("sly", "Stalled")["message"]
+        assert "a PostgresServer of another namespace" in told
+        assert "rds" not in told, "no foreign names"
 
 
 async def test_the_servers_ca_is_copied_to_its_pools_and_a_renewed_one_too(world: Cluster) -> None:

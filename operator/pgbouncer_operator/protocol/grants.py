@@ -54,6 +54,8 @@ class Grants:
     """The PostgresServer that the caps are allocated from, as namespace/name; empty for none. Agents ignore it."""
     allocation: int = 0
     """Round of the server's allocation. Agents ignore it."""
+    size: int = 0
+    """Server connections that the caps were made within; 0 while unknown. Agents ignore it."""
 
     def concerning(self, uid: str) -> int:
         """The last sequence that changed something for this pod. For a pod without a grant it is the ledger's own."""
@@ -68,6 +70,8 @@ class Grants:
             document |= {"peers": dict(self.peers), "peersSeq": self.peers_seq}
         if self.server:
             document |= {"server": self.server, "allocation": self.allocation}
+        if self.size:
+            document["size"] = self.size
         return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
     @staticmethod
@@ -124,6 +128,7 @@ def _read(document: Document) -> Grants:
         peers_seq=document.optional_integer("peersSeq", 0, COUNT) or 0,
         server=document.optional_text("server") or "",
         allocation=document.optional_integer("allocation", 0, COUNT) or 0,
+        size=document.optional_integer("size", 0, MOST) or 0,
     )
 
 

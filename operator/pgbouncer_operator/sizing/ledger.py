@@ -124,7 +124,7 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> Rou
     peers_seq = grants.peers_seq if peers == grants.peers else seq
     unserved = any(pod.gone and not held[pod.uid].cap for pod in pods)  # it may still run and wait
     static = 0 if waiting or unserved else limits.static
-    origin = (limits.server, limits.allocation)
+    origin = (limits.server, limits.allocation, limits.size)
     after = Grants(seq, static, _named(grants, held, pods), dict(sorted(peers.items())), peers_seq, *origin)
     urgent = _urgent(grants.peers, pods) or _awaited(grants, after, limits)
     return Round(_written(grants, after, urgent), sum(map(_charge, held.values())), waiting)

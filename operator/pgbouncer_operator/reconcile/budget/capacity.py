@@ -5,14 +5,18 @@ Limits move before pods do. What a step adds must fit into the connections that 
 
 from dataclasses import dataclass, replace
 
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.protocol.grants import MOST, Grants
+from pgbouncer_operator.protocol.intent import Intent, IntentError
 from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.memory import Presence
-from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.reconcile.observed import Observation, Observed
 from pgbouncer_operator.reconcile.rollout.template import progress, rolls
+from pgbouncer_operator.reconcile.server.membership import waits
 from pgbouncer_operator.resources.desired import Desired
-from pgbouncer_operator.sizing.fit import Fit
-from pgbouncer_operator.sizing.ledger import LedgerTerms, PodUse, Round, allocate
+from pgbouncer_operator.sizing.fit import Fit, FitRequest, fit
+from pgbouncer_operator.sizing.ledger import LedgerTerms, PodUse, Round, allocate, charged
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,47 @@ def decide(observed: Observed, wanted: Desired, size: int) -> Capacity:
     return Capacity(step, replicas, may_roll=not fit.surge or new_pods > 0)
 
 
-def _terms(observed: Observed, fit: Fit, size: int, slots: int) -> LedgerTerms:
+def keep(observed: Observation) -> Round | None:
+    """One step of the ledger while the spec cannot be used, within what the last good spec allowed.
+
+    The pods keep their configuration. Their successors wait for a grant instead of taking the static share beside them.
+    None where no ledger can be read, or where it is unknown what a pod needs.
+    """
+    databases = _databases(observed)
+    ledger = observed.ledger
+    if ledger is None or not ledger.resource_version or ledger.spoiled or not databases:
+        return None
+    grants, standing = ledger.grants, charged(ledger.grants)
+    deployment = observed.children.get(("Deployment", naming.deployment(observed.view.name)))
+    progress = deployment.rollout if deployment else None
+    replicas = progress.replicas if progress else len(observed.living)
+    size = min(grants.size or standing, _allowed(observed, standing))
+    fitting = fit(FitRequest(size, replicas, databases, {}))
+    slots = max(len(observed.living), fitting.replicas)
+    terms = _terms(observed, fitting, size, slots)
+    return allocate(grants, _uses(observed), replace(terms, server=grants.server, allocation=grants.allocation))
+
+
+def _allowed(observed: Observation, standing: int) -> int:
+    """The most that the pool may hold now. Nothing more than it does, while it waits for its server."""
+    member = observed.membership
+    if member is None or (member.obstacle is not None and member.obstacle.reason is not Reason.PENDING):
+        return member.entry.connections if member and member.entry else MOST
+    if member.entry is None or waits(observed):
+        return standing
+    return member.entry.connections
+
+
+def _databases(observed: Observation) -> int:
+    """Databases of the configuration that the pods run; 0 while unknown."""
+    child = observed.children.get(("ConfigMap", naming.config_map(observed.view.name)))
+    try:
+        return len(Intent.from_json(child.unpack()["data"][naming.INTENT_KEY]).databases) if child else 0
+    except (IntentError, KeyError):
+        return 0
+
+
+def _terms(observed: Observation, fit: Fit, size: int, slots: int) -> LedgerTerms:
     """What the pods' caps have to respect."""
     terms = LedgerTerms(size, fit.floor, slots, fit.static, now=observed.unix, outlives=observed.intervals.sessions)
     terms = replace(terms, lasting=observed.charged_lost)
@@ -59,7 +103,7 @@ def _terms(observed: Observed, fit: Fit, size: int, slots: int) -> LedgerTerms:
     return replace(terms, server=observed.membership.server, allocation=entry.seq, awaited=awaited)
 
 
-def _uses(observed: Observed) -> list[PodUse]:
+def _uses(observed: Observation) -> list[PodUse]:
     """What each pod holds by its own report."""
     uses = []
     for pod in (*observed.living, *observed.leaving):

@@ -167,7 +167,7 @@ class Observer:
         if spec.spec.backend.server_ref is not None:
             return resolve(spec, view, servers.of(view))
         owner = servers.budgeted(view)
-        return budgeted(owner) if owner else (spec, None)
+        return budgeted(owner, view.namespace) if owner else (spec, None)
 
     async def _with_secrets(self, observed: Observed, pool: ConnectionPool) -> Observed:
         """The same look with the content of the Secrets, and a memory of this read."""

@@ -3,14 +3,16 @@
 One observation always gives the same plan, and once a plan is applied in full the next one has no writes.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.protocol.grants import Grant, Grants
+from pgbouncer_operator.reconcile.budget import capacity
 from pgbouncer_operator.reconcile.budget.server_change import decide
 from pgbouncer_operator.reconcile.budget.size import pool_size
 from pgbouncer_operator.reconcile.cache import endpoints
-from pgbouncer_operator.reconcile.observed import Observed, ObservedInvalid
+from pgbouncer_operator.reconcile.observed import Observation, Observed, ObservedInvalid
 from pgbouncer_operator.reconcile.pause import look_again
 from pgbouncer_operator.reconcile.pool import writes
 from pgbouncer_operator.reconcile.rollout.canary import Rollout, next_rollout
@@ -22,21 +24,23 @@ from pgbouncer_operator.reconcile.status.report import report, report_invalid
 from pgbouncer_operator.reconcile.steps import Plan, Step
 from pgbouncer_operator.resources.configuration import config_map
 from pgbouncer_operator.resources.deployment import Platform, hashed_delay
-from pgbouncer_operator.resources.desired import Desired, desired, dress, redress
+from pgbouncer_operator.resources.desired import Desired, desired, digest_of, dress, redress
 from pgbouncer_operator.sizing.ledger import relief
 
+KEEPING = 0.5  # seconds until the next look while pods change although the spec cannot be used
 RETRY_REFUSED = 5.0  # seconds until a refused write is tried again
 
 
 def plan(observed: Observed | ObservedInvalid, platform: Platform) -> Plan:
     """Every write that brings the cluster one step closer to the spec, with status, events and the next look."""
     if observed.view.deleting:
-        return Plan((), (), None, observed.memory)  # the children go by their ownerReferences
+        # The children go by their ownerReferences. Pods that a finalizer of somebody else keeps go on until then.
+        return _keeping_ledger(observed, Plan((), (), None, observed.memory))
     if membership.waits(observed):
         return _wait_for_server(observed)
     observed = observed.remember(waiting_since=None)
     if isinstance(observed, ObservedInvalid):
-        return report_invalid(observed)
+        return _keeping_ledger(observed, report_invalid(observed))
     size = pool_size(observed)
     wanted = desired(observed.spec, _as_before(observed, platform), size.size)
     decided = Decided(wanted, decide(observed, wanted, size.size), size)
@@ -86,6 +90,23 @@ def _wait_for_server(observed: Observed | ObservedInvalid) -> Plan:
     return replace(report_invalid(refused), at_rest=False, requeue_after=membership.LOOK_AGAIN)
 
 
+def _keeping_ledger(observed: Observation, reported: Plan) -> Plan:
+    """The plan of a pool whose spec cannot be used now, with the next step of its ledger before all else."""
+    kept = capacity.keep(observed)
+    if kept is None or not observed.pods:
+        return reported
+    child = observed.children.get(("ConfigMap", naming.config_map(observed.view.name)))
+    digest = digest_of(child.unpack().get("data", {}).get(naming.INTENT_KEY, "")) if child else ""
+    poked, memory = pokes(observed, {pod.uid: pod.config or digest for pod in observed.living}, kept.grants)
+    steps = (tuple(writes.kept_ledger(observed, kept.grants)), poked)
+    phases = (*filter(None, (_permitted(observed, each) for each in steps)), *reported.phases)
+    planned = replace(reported, phases=phases, memory=replace(reported.memory, poked=memory))
+    if not (any(steps) or kept.waiting or observed.leaving):
+        return _in_time(observed, kept.grants, planned)
+    soon = min(KEEPING, reported.requeue_after or KEEPING)
+    return _in_time(observed, kept.grants, replace(planned, at_rest=False, requeue_after=soon))
+
+
 def _with_pause(observed: Observed, wanted: Desired) -> Desired:
     """The objects with the pause that is wanted in the ConfigMap."""
     if observed.pause is None:
@@ -106,13 +127,13 @@ def _without_old_refusals(observed: Observed, steps: list[Step]) -> Observed:
     return observed.remember(refusals={key: each for key, each in observed.memory.refusals.items() if key in keys})
 
 
-def _permitted(observed: Observed, steps: list[Step]) -> tuple[Step, ...]:
+def _permitted(observed: Observation, steps: Iterable[Step]) -> tuple[Step, ...]:
     """The writes without those that the API server refused in the last seconds."""
     refused = {key for key, each in observed.memory.refusals.items() if observed.now - each.at < RETRY_REFUSED}
     return tuple(step for step in steps if step.key not in refused)
 
 
-def _seconds_charged(observed: Observed, uid: str, grant: Grant) -> float:
+def _seconds_charged(observed: Observation, uid: str, grant: Grant) -> float:
     """Seconds until the tombstone may go, or until its pod is asked for again."""
     by_ledger = float(max(1, relief(grant, observed.intervals.sessions) - observed.unix))
     lost = observed.lost.get(uid)
@@ -122,7 +143,7 @@ def _seconds_charged(observed: Observed, uid: str, grant: Grant) -> float:
     return max(by_ledger, left) if lost.over else left
 
 
-def _in_time(observed: Observed, grants: Grants, reported: Plan) -> Plan:
+def _in_time(observed: Observation, grants: Grants, reported: Plan) -> Plan:
     """The plan with an earlier next look where the pause ends, a tombstone ends, or pods have yet to obey."""
     pausing = look_again(observed.pause, (observed.states.get(pod.uid) for pod in observed.living))
     tombstones = [_seconds_charged(observed, uid, each) for uid, each in grants.pods.items() if each.gone]

@@ -5,10 +5,11 @@ from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import ConnectionPool
+from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.reconcile.budget.capacity import Capacity
 from pgbouncer_operator.reconcile.cache.views import ChildView
 from pgbouncer_operator.reconcile.memory import Missing
-from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.reconcile.observed import Observation, Observed
 from pgbouncer_operator.reconcile.pool.drift import drift
 from pgbouncer_operator.reconcile.rollout.template import rolls
 from pgbouncer_operator.reconcile.steps import Action, Step
@@ -29,6 +30,18 @@ def ledger(observed: Observed, capacity: Capacity) -> list[Step]:
         return []
     metadata = {**body["metadata"], "resourceVersion": str(observed.ledger.resource_version)}
     return [Step(Action.REPLACE, {**body, "metadata": metadata})]
+
+
+def kept_ledger(observed: Observation, grants: Grants) -> list[Step]:
+    """The ledger of a pool whose spec cannot be used. Only its content changes, by compare and swap."""
+    name = naming.grants_config_map(observed.view.name)
+    child = observed.children.get(("ConfigMap", name))
+    if child is None or observed.ledger is None or (grants is observed.ledger.grants and not observed.ledger.spoiled):
+        return []
+    metadata = {"namespace": child.namespace, "name": name, "uid": child.uid}
+    metadata["resourceVersion"] = str(observed.ledger.resource_version)
+    data = {naming.GRANTS_KEY: grants.to_json()}
+    return [Step(Action.PATCH, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})]
 
 
 def children(observed: Observed, wanted: Desired) -> list[Step]:

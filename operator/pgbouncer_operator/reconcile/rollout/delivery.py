@@ -15,7 +15,7 @@ from pgbouncer_operator.protocol.reasons import ProblemReason
 from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache import endpoints
 from pgbouncer_operator.reconcile.cache.views import PodView
-from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.reconcile.observed import Observation
 from pgbouncer_operator.reconcile.pause import obeyed
 from pgbouncer_operator.reconcile.steps import Action, Step
 
@@ -26,7 +26,7 @@ DELIVERED = {ProblemReason.CANDIDATE_REFUSED, ProblemReason.MOUNT_UNREADABLE}
 
 
 def pokes(
-    observed: Observed, assigned: Mapping[str, str], grants: Grants
+    observed: Observation, assigned: Mapping[str, str], grants: Grants
 ) -> tuple[tuple[Step, ...], dict[str, tuple[str, float]]]:
     """Patches for living pods whose annotations are out of date, or that do not follow; and the pokes to remember.
 
@@ -67,7 +67,7 @@ def told_seq(pod: PodView) -> int:
     return max(0, _parse(pod.poke)[0])
 
 
-def _value(observed: Observed, pod: PodView, digest: str, grants: Grants) -> str | None:
+def _value(observed: Observation, pod: PodView, digest: str, grants: Grants) -> str | None:
     """The annotation's next value `<seq>-<news>-<attempt>`; None when the pod needs no poke now.
 
     A round of the ledger that changes nothing for a pod needs no poke: the pod obeys it already.
@@ -87,7 +87,7 @@ def _value(observed: Observed, pod: PodView, digest: str, grants: Grants) -> str
     return f"{seq}-{news}-{attempt + 1}"
 
 
-def _news(observed: Observed, last: str) -> str:
+def _news(observed: Observation, last: str) -> str:
     """What pods have to read besides: `<credentials>[.r<refresh>][.p<end of a pause>]`.
 
     Each part changes with its content. last: the value in the pod's annotation; its parts stay while Secrets are not
@@ -101,7 +101,7 @@ def _news(observed: Observed, last: str) -> str:
     return ".".join([credentials, *filter(None, (refresh, pause))])
 
 
-def _renewal(observed: Observed, pod: PodView, poked: bool) -> str | None:
+def _renewal(observed: Observation, pod: PodView, poked: bool) -> str | None:
     """The new value of the reconnect annotation; None when it is not due.
 
     A pod without a token of this Service gets its first one with the next poke.
@@ -114,7 +114,7 @@ def _renewal(observed: Observed, pod: PodView, poked: bool) -> str | None:
     return now if endpoints.lost(before, now) or (poked and not same) else None
 
 
-def _last_read(observed: Observed) -> str:
+def _last_read(observed: Observation) -> str:
     """The version for a pod that has none yet. Without it, the next read of the Secrets pokes every new pod again."""
     return observed.memory.reading.version if observed.memory.reading else ""
 

@@ -14,6 +14,7 @@ from pgbouncer_operator.reconcile.cache.servers import KnownServer
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
 from pgbouncer_operator.reconcile.memory import Missing
 from pgbouncer_operator.reconcile.observed import Membership, Observation, Observed, ObservedInvalid, with_spec
+from pgbouncer_operator.sizing.allocation import Entry
 from pgbouncer_operator.sizing.ledger import charged
 from pgbouncer_operator.wording import counted
 
@@ -27,11 +28,17 @@ def name_of(view: ServerView) -> str:
     return f"{view.namespace}/{view.name}"
 
 
-def budgeted(server: ServerView) -> tuple[InvalidSpec, Membership]:
-    """The answer to a pool that names the host of a PostgresServer: the connections of that host have a budget."""
+def budgeted(server: ServerView, namespace: str) -> tuple[InvalidSpec, Membership]:
+    """The answer to a pool that names the host of a PostgresServer: the connections of that host have a budget.
+
+    namespace: the pool's. The message names no object of another namespace.
+    """
     message = (
-        f"This host and port are those of PostgresServer {name_of(server)}, whose connections have a budget. "
-        f"Replace backend.host by backend.serverRef: {{name: {server.name}, namespace: {server.namespace}}}."
+        f"This host and port are those of PostgresServer {server.name}, whose connections have a budget. "
+        f"Replace backend.host by backend.serverRef: {{name: {server.name}}}."
+        if server.namespace == namespace
+        else "This host and port are those of a PostgresServer of another namespace, whose connections have a budget. "
+        "Ask the owner of the PostgreSQL server for its name, and replace backend.host by backend.serverRef."
     )
     return _refused(name_of(server), Reason.SERVER_IS_BUDGETED, message)
 
@@ -47,9 +54,12 @@ def resolve(
     if server is None:
         message = f"PostgresServer {name} does not exist, or the operator does not watch its namespace."
         return _refused(name, Reason.SERVER_NOT_FOUND, f"{message} Create it, or correct backend.serverRef.")
-    if isinstance(server.server, InvalidSpec):
-        return _refused(name, Reason.SERVER_INVALID, f"PostgresServer {name} cannot be used: {server.server}")
     entry = server.view.allocations.entries.get(f"{view.namespace}/{view.name}")
+    if isinstance(server.server, InvalidSpec):
+        faults = str(server.server)
+        if server.view.namespace != view.namespace:
+            faults = "its spec has faults, which its condition Ready names to its owner."
+        return _refused(name, Reason.SERVER_INVALID, f"PostgresServer {name} cannot be used: {faults}", entry)
     if entry is None or entry.uid != view.uid:
         return _refused(name, *_obstacle(name, view.namespace, server, server.server))
     welcome = server.allowed is not False and server.gives
@@ -139,7 +149,7 @@ def awaiting(observed: Observation) -> ObservedInvalid | None:
     return with_spec(replace(observed, membership=refused), fault)
 
 
-def look_again(observed: Observed) -> float | None:
+def look_again(observed: Observation) -> float | None:
     """Seconds until the next look while other pools wait for what this pool's pods hold; None while no pool waits."""
     entry = observed.membership.entry if observed.membership else None
     if entry is None or entry.high <= entry.connections or observed.ledger is None:
@@ -192,5 +202,6 @@ def _backend(pool: ConnectionPool, server: PostgresServer) -> Backend:
     return Backend(host=name, port=spec.port, tls=tls)
 
 
-def _refused(server: str, reason: Reason, message: str) -> tuple[InvalidSpec, Membership]:
-    return InvalidSpec([FieldProblem("spec.backend", message)]), Membership(server, obstacle=Missing(reason, message))
+def _refused(server: str, reason: Reason, message: str, entry: Entry | None = None) -> tuple[InvalidSpec, Membership]:
+    member = Membership(server, entry, obstacle=Missing(reason, message))
+    return InvalidSpec([FieldProblem("spec.backend", message)]), member

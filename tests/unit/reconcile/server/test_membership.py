@@ -215,11 +215,20 @@ def test_a_pod_that_keeps_others_waiting_and_says_nothing_is_asked_less_often() 
 
 
 def test_who_goes_round_a_budget_is_told_what_to_write() -> None:
-    spec, place = membership.budgeted(view())
+    spec, place = membership.budgeted(view(), "platform")
     assert isinstance(spec, InvalidSpec)
     assert place.obstacle is not None
     assert place.obstacle.reason is Reason.SERVER_IS_BUDGETED
-    assert "backend.serverRef: {name: rds, namespace: platform}" in place.obstacle.message
+    assert "PostgresServer rds" in place.obstacle.message
+    assert "backend.serverRef: {name: rds}" in place.obstacle.message
+
+
+def test_a_server_of_another_namespace_is_not_named_to_who_goes_round_its_budget() -> None:
+    _, place = membership.budgeted(view(), "web")
+    assert place.obstacle is not None
+    assert "rds" not in place.obstacle.message
+    assert "platform" not in place.obstacle.message
+    assert "backend.serverRef" in place.obstacle.message
 
 
 FITS, SHORT, NONE = Fit(2, 1, 1, 3, None), Fit(1, 0, 1, 1, "too few"), Fit(0, 0, 1, 0, "too few")
