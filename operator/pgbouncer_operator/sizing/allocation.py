@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.sizing.fairness import Claim, divide
 
+POOLS = 2000  # entries of one server, which the definition of a PostgresServer bounds
 ROUNDS = 2**40  # no server makes so many rounds: the number comes from a forged ledger
 
 
@@ -149,9 +150,16 @@ def allocate(before: Allocations, applicants: Sequence[Applicant], terms: Terms)
     blocked = _grow(pools, entries, targets, terms, seq)
     refused = tuple(each.pool for each in pools if each.pool in {*refused, *blocked})
     doubted = tuple(each.pool for each in heard if _doubted(each, before))
+    entries = _within(entries, before)
     if entries == before.entries:
         return replace(before, refused=refused, doubted=doubted)
     return Allocations(seq, dict(sorted(entries.items())), refused, doubted)
+
+
+def _within(entries: dict[str, Entry], before: Allocations) -> dict[str, Entry]:
+    """As many entries as a server may have. Those of pools that hold and get nothing take only what others leave."""
+    order = sorted(entries, key=lambda name: (not entries[name].charge, name not in before.entries, name))
+    return {name: entries[name] for name in order[:POOLS]}
 
 
 def _believed(pool: Applicant, before: Allocations, terms: Terms) -> Applicant:
@@ -238,23 +246,28 @@ def _grow(
 ) -> set[str]:
     """Give out what no pool is charged with, to the oldest pool first. A new pool gets nothing below its floor.
 
-    Returns the pools that hold more at another server than is free here: a pool brings all of it when it arrives.
+    Returns the pools that hold more at another server than is free here, because a pool brings all of it when it
+    arrives; and the newcomers beyond POOLS.
     """
     # A pool without an entry whose ledger names this server: its entry was lost, and its pods still hold connections.
     lost = {each.pool: each.held or 0 for each in pools if each.pool not in entries and each.confirmed}
     free = terms.budget - sum(each.charge for each in entries.values()) - sum(lost.values())
-    blocked = set()
+    blocked, holders = set(), sum(bool(each.charge) for each in entries.values()) + len(lost)
     for pool in pools:
         entry = entries.get(pool.pool)
         if entry is None and pool.held is None:
             continue
         have, charge = (entry.connections, entry.charge) if entry else (0, lost.get(pool.pool, 0))
+        if not charge and pool.floor and holders >= POOLS:
+            blocked.add(pool.pool)
+            continue
         brought = 0 if pool.confirmed else max(0, (pool.held or 0) - charge)
         if brought > max(0, min(free, terms.most(pool.group) - charge)):
             blocked.add(pool.pool)
             continue
         if entry is not None and brought:  # it comes back; its pods may open connections once this is written
             entries[pool.pool] = replace(entry, high=charge + brought, seq=seq)
+            holders += not charge
             free -= brought
             continue
         connections = min(targets[pool.pool], charge + max(0, free))
@@ -265,6 +278,7 @@ def _grow(
         connections = connections if connections >= pool.floor or charge else 0
         entries[pool.pool] = Entry(pool.pool, pool.uid, connections, max(connections, charge, _along(pool, entry)), seq)
         free -= entries[pool.pool].charge - charge
+        holders += bool(entries[pool.pool].charge) - bool(charge)
     return blocked
 
 

@@ -4,9 +4,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from pgbouncer_operator.api.postgres_server import ServerStatus
 from pgbouncer_operator.protocol.grants import Grant, Grants
-from pgbouncer_operator.sizing.allocation import ROUNDS, Allocations, Applicant, Entry, Portion, Terms, allocate, held
+from pgbouncer_operator.sizing.allocation import (
+    POOLS,
+    ROUNDS,
+    Allocations,
+    Applicant,
+    Entry,
+    Portion,
+    Terms,
+    allocate,
+    held,
+)
 
 FREE = Portion(0, None, 10)
 
@@ -205,3 +217,25 @@ def test_a_lost_record_is_brought_back_by_the_ledgers_each_up_to_what_its_namesp
 def test_a_pool_brings_no_more_from_elsewhere_than_its_namespace_may_hold() -> None:
     found = allocate(Allocations(0, {}), [wants("a", 4, held=30)], terms(40, shop=Portion(0, 4, 10)))
     assert (given(found), found.refused) == ({}, ("a",))
+
+
+def test_a_server_has_no_more_entries_than_its_status_takes_and_pools_that_get_nothing_take_no_room_of_others() -> None:
+    poor = [wants(f"shop/poor-{number}", 2, floor=50) for number in range(POOLS)]
+    rich = [wants(f"shop/rich-{number}", 1, floor=1) for number in range(POOLS)]
+    free = terms(40)
+    before = allocate(Allocations(0, {}), poor, terms(40))
+    assert len(before.entries) == POOLS
+    after = allocate(before, [*poor, *rich[:40]], free)
+    assert len(after.entries) == POOLS
+    assert after.charged == 40, "the newcomers are in"
+    assert allocate(after, [*poor, *rich[:40]], free).entries == after.entries, "it comes to rest"
+    full = allocate(Allocations(0, {}), rich, terms(3 * POOLS))
+    more = allocate(full, [*rich, wants("shop/newcomer", 1, floor=1)], terms(3 * POOLS))
+    assert (more.entries, more.refused) == (full.entries, ("shop/newcomer",))
+
+
+def test_the_limit_is_that_of_the_definition() -> None:
+    one = {"connections": 1, "high": 1, "seq": 1}
+    ServerStatus(allocations=[{"pool": f"shop/{number}", **one} for number in range(POOLS)])
+    with pytest.raises(ValidationError):
+        ServerStatus(allocations=[{"pool": f"shop/{number}", **one} for number in range(POOLS + 1)])

@@ -14,7 +14,7 @@ from pgbouncer_operator.reconcile.cache.servers import KnownServer
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
 from pgbouncer_operator.reconcile.memory import Missing
 from pgbouncer_operator.reconcile.observed import Membership, Observation, Observed, ObservedInvalid, with_spec
-from pgbouncer_operator.sizing.allocation import Entry
+from pgbouncer_operator.sizing.allocation import POOLS, Entry
 from pgbouncer_operator.sizing.ledger import charged
 from pgbouncer_operator.wording import counted
 
@@ -78,6 +78,9 @@ def _obstacle(name: str, namespace: str, known: KnownServer, server: PostgresSer
     if known.allowed is False:
         message = f"PostgresServer {name} does not allow pools of namespace {namespace}."
         return Reason.SERVER_NOT_SHARED, f"{message} Its owner can add it to allowedNamespaces."
+    if len(known.view.allocations.entries) >= POOLS:
+        message = f"PostgresServer {name} has allocations for {POOLS} pools, and more do not fit into its status."
+        return Reason.BUDGET_EXCEEDED, f"{message} Serve several databases from one pool, or delete pools."
     return Reason.PENDING, f"PostgresServer {name} has no allocation for this pool yet."
 
 

@@ -16,14 +16,14 @@ from pgbouncer_operator.reconcile.budget import capacity
 from pgbouncer_operator.reconcile.budget.size import PoolSize
 from pgbouncer_operator.reconcile.cache.servers import KnownServer
 from pgbouncer_operator.reconcile.cache.servers import allowed as consents
-from pgbouncer_operator.reconcile.cache.views import PoolView
+from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
 from pgbouncer_operator.reconcile.memory import Missing
 from pgbouncer_operator.reconcile.observed import Ledger, Membership, Observed
 from pgbouncer_operator.reconcile.server import membership
 from pgbouncer_operator.reconcile.specification import parsed
 from pgbouncer_operator.reconcile.status import checks
 from pgbouncer_operator.reconcile.status.decided import Decided
-from pgbouncer_operator.sizing.allocation import Entry
+from pgbouncer_operator.sizing.allocation import POOLS, Entry
 from pgbouncer_operator.sizing.fit import Fit
 
 SELECTOR = {"from": "Selector", "selector": {"matchLabels": {"db": "rds"}}}
@@ -33,6 +33,12 @@ def pool(made: PoolView | None = None) -> ConnectionPool:
     known = parsed(made or member())
     assert isinstance(known, ConnectionPool)
     return known
+
+
+def crowded() -> ServerView:
+    """A server with all the allocations that a status takes."""
+    one = {"uid": "x", "connections": 1, "high": 1, "seq": 1}
+    return view({"seq": 1, "allocations": [{"pool": f"web/{number}", **one} for number in range(POOLS)]})
 
 
 @pytest.mark.parametrize(
@@ -61,6 +67,7 @@ def test_consent(consent: dict[str, Any], namespace: str, labels: dict[str, str]
         ("no word yet", found(view()), Reason.PENDING),
         ("an entry of a former pool of this name", found(view(entry(20, uid="former"))), Reason.PENDING),
         ("a budget that nobody knows", found(view(connections={})), Reason.LIMITS_UNKNOWN),
+        ("no room in the status", found(crowded()), Reason.BUDGET_EXCEEDED),
     ],
 )
 def test_who_does_not_get_in_is_told_why(sentence: str, at: KnownServer | None, reason: Reason) -> None:
