@@ -14,16 +14,23 @@ import json
 import os
 import re
 import resource
+import select
 import signal
+import socket
 import sys
+import time
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-CONNECT_SECONDS = 5
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGconn
+
+CONNECT_SECONDS = 5  # for each address of the host
 STATEMENT_SECONDS = 3
-PROCESS_SECONDS = 12  # of the whole process: connect_timeout applies to each address that the host resolves to
+PROCESS_SECONDS = 12  # of the whole process, with all addresses of the host
 CPU_SECONDS = 5
 MEMORY = 16 << 20  # bytes beyond those in use before the connection; the public CAs need 3 MiB
+FILE = 2 << 20  # bytes of each file in memory: the CA, which has at most 1 MiB, and the messages of the login
 TEXT_MAX = 4096  # characters of an error that are looked at
 # Set at the start of the session: with the server's own search_path, a function of somebody else could replace one of
 # PostgreSQL's in the first statement. https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS
@@ -42,6 +49,7 @@ class Failure(StrEnum):
 
     REFUSED_LOGIN = "RefusedLogin"
     NO_ENTRY = "NoEntry"
+    CONNECT = "Connect"
     DATABASE = "Database"
     FULL = "Full"
     WITHOUT_TLS = "WithoutTls"
@@ -53,38 +61,59 @@ class Failure(StrEnum):
     """Everything else, so that it is no port scanner: refused, silent, not resolved, not PostgreSQL."""
 
 
-# libpq gives no SQLSTATE for a login that failed, so the English text decides; in another language it is Unreachable.
+class Failed(Exception):
+    """There is no answer."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: a class has two characters. The texts beside the codes
+# are in the language of the server.
+_SQLSTATES = {
+    "28": Failure.REFUSED_LOGIN,
+    "42501": Failure.CONNECT,
+    "3D000": Failure.DATABASE,
+    "55000": Failure.DATABASE,
+    "53300": Failure.FULL,
+    "57P": Failure.STARTING,
+}
+# What libpq says by itself has no SQLSTATE. It speaks English: it is built without translations.
 _PATTERNS = {
-    Failure.REFUSED_LOGIN: r"password authentication failed|role \".*\" (does not exist|is not permitted to log in)",
-    Failure.NO_ENTRY: r"no pg_hba\.conf entry|pg_hba\.conf rejects",
-    Failure.DATABASE: r"database \".*\" does not exist",
-    Failure.FULL: r"too many (clients|connections)|remaining connection slots",
+    Failure.NO_ENTRY: r"GSSAPI|SSPI|authentication method",
     Failure.WITHOUT_TLS: r"server does not support SSL",
     Failure.CERTIFICATE: r"SSL error: .*(certificate|signature)|does not match host name|root certificate file",
-    Failure.STARTING: r"the database system is",
 }
+# A line of https://www.postgresql.org/docs/current/libpq-control.html#LIBPQ-PQTRACE; C is the field of the SQLSTATE.
+_ERROR = re.compile(rb'^B\t\d+\tErrorResponse\t S "[^"]*"(?: V "[^"]*")? C "([0-9A-Z]{5})"', re.MULTILINE)
 
 
 def main() -> None:
     """Answer the question on standard input."""
     signal.alarm(PROCESS_SECONDS)  # without a handler it ends the process, whatever the process does
     question = json.load(sys.stdin)
-    import psycopg
+    import psycopg  # the limits of memory count from what it takes
 
     _limit()
     try:
         answer: dict[str, Any] = {"row": _ask(question)}
-    except psycopg.ProgrammingError as error:  # without an SQLSTATE it is psycopg's own, of what it was given
-        answer = {"failure": Failure.QUERY if error.sqlstate else Failure.VALUE}
-    except psycopg.Error as error:
-        answer = {"failure": failure(str(error))}
+    except Failed as error:
+        answer = {"failure": error.failure}
+    except psycopg.Error:  # libpq has no memory, or cannot read what it was given
+        answer = {"failure": Failure.UNREACHABLE}
     except (MemoryError, OSError, ValueError):
         answer = {"failure": Failure.UNREACHABLE}
     sys.stdout.write(json.dumps(answer))
 
 
-def failure(text: str) -> Failure:
-    """The failure that an error text of libpq or PostgreSQL names."""
+def failure(sqlstate: str, text: str) -> Failure:
+    """Why a login failed. sqlstate: empty where PostgreSQL sent no error. text: libpq's, with PostgreSQL's in it."""
+    found = next((each for code, each in _SQLSTATES.items() if sqlstate.startswith(code)), Failure.UNREACHABLE)
+    if found is Failure.REFUSED_LOGIN and sqlstate == "28000" and "pg_hba.conf" in text[:TEXT_MAX]:
+        return Failure.NO_ENTRY  # the file's name is in the message of every language
+    if sqlstate:
+        return found
     return next(
         (each for each, pattern in _PATTERNS.items() if re.search(pattern, text[:TEXT_MAX])), Failure.UNREACHABLE
     )
@@ -98,33 +127,94 @@ def _limit() -> None:
         (resource.RLIMIT_DATA, data + MEMORY),
         (resource.RLIMIT_AS, size + 2 * MEMORY),
         (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_FSIZE, FILE),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(name, (most, most))
 
 
-def _ask(question: dict[str, Any]) -> Any:
-    import psycopg
+def _ask(question: dict[str, Any]) -> list[Any]:
+    """The row of the answer. Raises Failed, or OSError for a host that is not resolved."""
+    from psycopg import pq
+    from psycopg.conninfo import make_conninfo
 
     if any("\0" in str(value) for value in question.values()):  # libpq would take the text before it
-        raise psycopg.ProgrammingError
-    with psycopg.connect(
-        host=question["host"],
-        port=question["port"],
-        dbname=question["database"],
-        user=question["username"],
-        password=question["password"],
-        sslmode=question["sslmode"],
-        sslrootcert=_certificates(question),
-        sslcert="",
-        gssencmode="disable",
-        target_session_attrs="any",
-        connect_timeout=CONNECT_SECONDS,
-        application_name=question["application"],
-        options=OPTIONS,
-        autocommit=True,
-    ) as connection:
-        return connection.execute(QUESTION).fetchone()
+        raise Failed(Failure.VALUE)
+    parameters = {
+        "host": question["host"],
+        "port": question["port"],
+        "dbname": question["database"],
+        "user": question["username"],
+        "password": question["password"],
+        "sslmode": question["sslmode"],
+        "sslrootcert": _certificates(question),
+        "sslcert": "",
+        "gssencmode": "disable",
+        "target_session_attrs": "any",
+        "application_name": question["application"],
+        "options": OPTIONS,
+        "client_encoding": "UTF8",
+    }
+    connection = _login([make_conninfo(**parameters, hostaddr=each) for each in _addresses(question["host"])])
+    result = connection.exec_(QUESTION.encode())
+    if result.status != pq.ExecStatus.TUPLES_OK or (result.ntuples, result.nfields) != (1, 5):
+        raise Failed(Failure.QUERY if result.error_field(pq.DiagnosticField.SQLSTATE) else Failure.UNREACHABLE)
+    *numbers, started, superuser = ((result.get_value(0, column) or b"").decode() for column in range(5))
+    connection.finish()
+    return [*map(int, numbers), started, superuser == "t"]
+
+
+def _addresses(host: str) -> list[str]:
+    """The addresses of a host, each once, as the resolver orders them."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(each[4][0]) for each in found))
+
+
+def _login(addresses: list[str]) -> "PGconn":
+    """A connection to the first address where somebody answers. addresses: as libpq's connection strings.
+
+    Raises Failed. libpq tells no SQLSTATE of a login that fails, and psycopg none either, but libpq writes the messages
+    that it gets to a trace.
+    """
+    from psycopg import pq
+
+    last = Failed(Failure.UNREACHABLE)
+    for each in addresses:
+        connection = pq.PGconn.connect_start(each.encode())
+        trace = os.memfd_create("trace")
+        try:
+            connection.trace(trace)
+            connection.set_trace_flags(pq.Trace.SUPPRESS_TIMESTAMPS)
+            finished = _finished(connection)
+            connection.untrace()  # closes no file, but writes what is left of it
+            sqlstate = _ERROR.search(os.pread(trace, FILE, 0))
+        finally:
+            os.close(trace)
+        if finished and connection.status == pq.ConnStatus.OK:
+            return connection
+        text = connection.get_error_message() if finished else ""
+        last = Failed(failure(sqlstate[1].decode() if sqlstate else "", text))
+        if last.failure is not Failure.UNREACHABLE:
+            break
+    raise last
+
+
+def _finished(connection: "PGconn") -> bool:
+    """Poll until the login has succeeded or failed. False when it has not within CONNECT_SECONDS."""
+    from psycopg import pq
+
+    deadline = time.monotonic() + CONNECT_SECONDS
+    if connection.status == pq.ConnStatus.BAD:
+        return True
+    waits: int = pq.PollingStatus.WRITING
+    while waits in (pq.PollingStatus.READING, pq.PollingStatus.WRITING):
+        event = select.POLLIN if waits == pq.PollingStatus.READING else select.POLLOUT
+        poll = select.poll()
+        poll.register(connection.socket, event)
+        if not poll.poll(1000 * max(0.0, deadline - time.monotonic())):
+            return False
+        waits = connection.connect_poll()
+    return True
 
 
 def _certificates(question: dict[str, Any]) -> str:

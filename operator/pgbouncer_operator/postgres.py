@@ -11,7 +11,9 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.limits_login import PROCESS_SECONDS, Failure
@@ -25,8 +27,9 @@ _PROGRAM = ("-P", "-S", "-m", "pgbouncer_operator.limits_login")  # -P: imports 
 _STARTED = re.compile(r"[0-9TZ:.-]{1,40}")
 _SENTENCES = {
     Failure.REFUSED_LOGIN: "PostgreSQL refuses the login's name or password; correct the Secret",
-    Failure.NO_ENTRY: "pg_hba.conf of PostgreSQL does not allow this login; add an entry for it",
-    Failure.DATABASE: "its database does not exist; correct monitoring.database",
+    Failure.NO_ENTRY: "pg_hba.conf of PostgreSQL does not allow this login by password; add an entry for it",
+    Failure.CONNECT: "the role may not connect to the database; grant it CONNECT, or correct monitoring.database",
+    Failure.DATABASE: "its database does not exist or takes no connections; correct monitoring.database",
     Failure.FULL: "it has no connection free for this login",
     Failure.WITHOUT_TLS: "it does not support TLS; set ssl = on in PostgreSQL, or tls.mode to disable",
     Failure.CERTIFICATE: "its certificate is not valid for this host, or not signed by the CA; correct tls.ca",
@@ -39,6 +42,10 @@ _SENTENCES = {
 
 class Unanswered(Exception):
     """The limits could not be read. The message says why and holds no value of the Secret."""
+
+
+class NotAsked(Exception):
+    """The operator has no process to ask with. The message says why, and it is no fault of the server."""
 
 
 class Superuser(Exception):
@@ -59,7 +66,7 @@ class ServerAddress:
 
 
 async def limits(server: ServerAddress, login: Login) -> ServerLimits:
-    """Read the server's limits. Raises Unanswered or Superuser.
+    """Read the server's limits. Raises Unanswered, NotAsked or Superuser.
 
     Takes at most READ_SECONDS. Cancelling ends it at once.
     """
@@ -78,14 +85,17 @@ async def limits(server: ServerAddress, login: Login) -> ServerLimits:
 
 
 async def _process(question: bytes) -> bytes:
-    """The first bytes that the process writes. It has ended when this returns."""
+    """The first bytes that the process writes. It has ended when this returns. Raises NotAsked or OSError."""
     # A minimal environment: libpq takes what PG* variables say where the call says nothing.
     environment = {name: os.environ[name] for name in ("LANG", "SSL_CERT_FILE") if name in os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join(each for each in sys.path if each)
+    environment["PYTHONPATH"] = os.pathsep.join(_import_path(sys.path, os.getcwd()))
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *_PROGRAM, stdin=pipe, stdout=pipe, stderr=null, env=environment
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *_PROGRAM, stdin=pipe, stdout=pipe, stderr=null, env=environment
+        )
+    except OSError as error:  # no memory, process or file is left
+        raise NotAsked(os.strerror(error.errno) if error.errno else type(error).__name__) from None
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -98,6 +108,16 @@ async def _process(question: bytes) -> bytes:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+def _import_path(present: Sequence[str], working: str) -> list[str]:
+    """What the process imports from: the package's own folder, and `present` without the working directory.
+
+    `python -m` puts the working directory into sys.path, and whoever may write there could replace a module.
+    """
+    package = str(Path(__file__).resolve().parents[1])
+    others = (each for each in present if os.path.isabs(each) and os.path.realpath(each) != os.path.realpath(working))
+    return list(dict.fromkeys([package, *others]))
 
 
 async def _until_end(stream: asyncio.StreamReader) -> bytes:

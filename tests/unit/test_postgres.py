@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -106,7 +107,7 @@ async def test_the_status_does_not_tell_what_is_behind_a_host_and_a_port() -> No
 
     async def words(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(8)
-        text = b"SFATAL\0C28000\0Minternal host 10.0.0.7 \x1b[31m says hello\0\0"
+        text = b"SFATAL\0CXX000\0Minternal host 10.0.0.7 \x1b[31m says hello\0\0"
         writer.write(b"E" + struct.pack("!i", len(text) + 4) + text)
         await writer.drain()
 
@@ -122,16 +123,70 @@ async def test_the_status_does_not_tell_what_is_behind_a_host_and_a_port() -> No
 
 
 @pytest.mark.parametrize(
+    ("code", "words", "told"),
+    [
+        ("28P01", "Passwort-Authentifizierung für Benutzer »watcher« fehlgeschlagen", "refuses the login's name"),
+        ("28000", "LDAP authentication failed for user", "refuses the login's name"),
+        ("28000", "PAM-Authentifizierung für Benutzer »watcher« fehlgeschlagen", "refuses the login's name"),
+        ("28000", "role is not permitted to log in", "refuses the login's name"),
+        ("28000", "kein pg_hba.conf-Eintrag für Host »10.0.0.1«", "pg_hba.conf of PostgreSQL does not allow"),
+        ("42501", "permission denied for database", "grant it CONNECT"),
+        ("3D000", "Datenbank »nowhere« existiert nicht", "its database does not exist"),
+        ("55000", "database is not currently accepting connections", "takes no connections"),
+        ("53300", "leider sind bereits zu viele Clients verbunden", "no connection free"),
+        ("57P03", "das Datenbanksystem startet", "starting or stopping"),
+    ],
+)
+async def test_the_sqlstate_of_a_login_that_fails_names_it_in_every_language(code: str, words: str, told: str) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(struct.unpack("!i", await reader.readexactly(4))[0] - 4)
+        fields = {"S": "FATAL", "V": "FATAL", "C": code, "M": words, "F": "auth.c", "L": "1", "R": "auth_failed"}
+        text = "".join(f"{key}{value}\0" for key, value in fields.items()).encode() + b"\0"
+        writer.write(b"E" + struct.pack("!i", len(text) + 4) + text)
+        await writer.drain()
+
+    async with hostile(refuse) as address:
+        assert told in await refusal(address)
+
+
+async def test_messages_without_an_end_before_the_login_take_no_memory_either() -> None:
+    sent = 0
+
+    async def notices(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readexactly(struct.unpack("!i", await reader.readexactly(4))[0] - 4)
+        text = b"SNOTICE\0VNOTICE\0C00000\0M" + b"x" * 20_000 + b"\0\0"
+        many = (b"N" + struct.pack("!i", len(text) + 4) + text) * 50
+        writer.write(b"R" + struct.pack("!ii", 8, 0))
+        while sent < 512 * MIB:
+            writer.write(many)
+            await writer.drain()
+            sent += len(many)
+
+    async with hostile(notices) as address:
+        assert "there was no login" in await refusal(address)
+
+
+async def test_a_process_that_cannot_be_started_is_no_fault_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_memory(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", no_memory)
+    with pytest.raises(postgres.NotAsked, match="Cannot allocate memory"):
+        await postgres.limits(ServerAddress("127.0.0.1", 1, "postgres", "disable"), LOGIN)
+
+
+def test_the_process_imports_nothing_from_the_working_directory(tmp_path: Path) -> None:
+    found = postgres._import_path(["", ".", str(tmp_path), f"{tmp_path}/../{tmp_path.name}", "/lib"], str(tmp_path))
+    assert found == [str(Path(postgres.__file__).parents[1]), "/lib"]
+
+
+@pytest.mark.parametrize(
     ("text", "failure"),
     [
-        ('FATAL:  password authentication failed for user "watcher"', Failure.REFUSED_LOGIN),
-        ('FATAL:  role "watcher" is not permitted to log in', Failure.REFUSED_LOGIN),
-        ('FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "a", database "b", no encryption', Failure.NO_ENTRY),
-        ('FATAL:  database "nowhere" does not exist', Failure.DATABASE),
-        ("FATAL:  sorry, too many clients already", Failure.FULL),
         ("server does not support SSL, but SSL was required", Failure.WITHOUT_TLS),
         ("SSL error: certificate verify failed", Failure.CERTIFICATE),
-        ("FATAL:  the database system is starting up", Failure.STARTING),
+        ("GSSAPI continuation error: No Kerberos credentials available", Failure.NO_ENTRY),
         (
             "Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?",
             Failure.UNREACHABLE,
@@ -139,9 +194,12 @@ async def test_the_status_does_not_tell_what_is_behind_a_host_and_a_port() -> No
         ("x" * limits_login.TEXT_MAX + "SSL error: certificate verify failed", Failure.UNREACHABLE),
     ],
 )
-def test_an_error_of_postgresql_has_a_name(text: str, failure: Failure) -> None:
-    assert limits_login.failure(text) is failure
-    assert failure in postgres._SENTENCES
+def test_what_libpq_says_by_itself_has_no_sqlstate(text: str, failure: Failure) -> None:
+    assert limits_login.failure("", text) is failure
+
+
+def test_every_failure_has_a_sentence() -> None:
+    assert set(postgres._SENTENCES) == set(Failure)
 
 
 @pytest.mark.parametrize(

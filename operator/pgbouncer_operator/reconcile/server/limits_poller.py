@@ -14,7 +14,7 @@ from pgbouncer_operator.api.postgres_server import Monitoring, PostgresServer
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.resources import SECRETS
-from pgbouncer_operator.postgres import ServerAddress, Superuser, Unanswered
+from pgbouncer_operator.postgres import NotAsked, ServerAddress, Superuser, Unanswered
 from pgbouncer_operator.reconcile.cache.keys import Key, ServerKey
 from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
 from pgbouncer_operator.reconcile.server import membership
@@ -145,8 +145,8 @@ class LimitsPoller:
         except errors.ApiError as error:
             message = f"The API server failed: {type(error).__name__}. The operator tries again."
             return LimitsReading(None, Reason.LIMITS_UNKNOWN, message)
-        except Unanswered as error:
-            return LimitsReading(None, Reason.LIMITS_UNKNOWN, f"{where} did not give its limits: {error}.")
+        except (Unanswered, NotAsked) as error:
+            return LimitsReading(None, Reason.LIMITS_UNKNOWN, _unread(where, error))
         except Superuser:
             message = (
                 f"The login of Secret {question.monitoring.secret_ref.name} is a superuser at {where}; its answer is "
@@ -167,6 +167,15 @@ class LimitsPoller:
             message = f"The operator may not read Secret {name}. Grant it get on that Secret."
             raise LoginUnavailable(Reason.LIMITS_UNKNOWN, message) from None
         return read_login(question.monitoring, "monitoring", body)
+
+
+def _unread(where: str, error: Unanswered | NotAsked) -> str:
+    if isinstance(error, Unanswered):
+        return f"{where} did not give its limits: {error}."
+    return (
+        f"The operator has no process to ask {where} for its limits: {error}. Raise the limits of memory, processes and "
+        "open files of the operator's container; it tries again."
+    )
 
 
 def _where(server: PostgresServer, monitoring: Monitoring, authority: str | None) -> ServerAddress:

@@ -13,7 +13,7 @@ from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube
-from pgbouncer_operator.postgres import ServerAddress, Superuser, Unanswered
+from pgbouncer_operator.postgres import NotAsked, ServerAddress, Superuser, Unanswered
 from pgbouncer_operator.reconcile.cache.keys import ServerKey
 from pgbouncer_operator.reconcile.intervals import NORMAL
 from pgbouncer_operator.reconcile.server.limits import LimitsReading
@@ -131,6 +131,12 @@ async def test_a_failure_is_tried_again_sooner_and_a_pool_that_is_back_has_it_tr
             Unanswered("no pg_hba.conf entry"),
             Reason.LIMITS_UNKNOWN,
             "5432 did not give its limits: no pg_hba.conf",
+        ),
+        (
+            None,
+            NotAsked("Cannot allocate memory"),
+            Reason.LIMITS_UNKNOWN,
+            "The operator has no process to ask postgres.platform.svc:5432 for its limits: Cannot allocate memory.",
         ),
         (None, Superuser(), Reason.LOGIN_IS_SUPERUSER, "The login of Secret pg-monitor is a superuser at postgres"),
         (None, RuntimeError("watcher xyzzy"), Reason.LIMITS_UNKNOWN, "could not be asked: RuntimeError."),
