@@ -91,6 +91,7 @@ STATES = st.builds(
     busy=COUNT,
     waiting=COUNT,
     clients=COUNT,
+    clients_max=st.none() | st.integers(1, 2**31),
     totals=st.none() | st.builds(Totals, COUNT, COUNT, COUNT),
     problems=st.lists(st.builds(AgentProblem, REASONS, TEXT), max_size=3).map(tuple),
     users=st.dictionaries(TEXT, st.builds(UserState, st.none() | st.booleans(), TEXT, TEXT), max_size=3),

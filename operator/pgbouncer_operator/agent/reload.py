@@ -71,7 +71,7 @@ class Reloader:
             return
         step = share_steps.next_step(self.running, wanted if self.running else self._taken_up(wanted), self.over)
         if step is not None:
-            self._install(step, begun)
+            self._install(step, wanted.marker, begun)
 
     def refuses(self, wanted: Candidate) -> bool:
         """Whether PgBouncer has refused this configuration."""
@@ -114,23 +114,24 @@ class Reloader:
         if self.running is not None and install.over_limit(self.running, observation):
             self.settled = False
 
-    def _install(self, step: Candidate, begun: float) -> None:
+    def _install(self, step: Candidate, marker: str, begun: float) -> None:
+        """Take the step towards the configuration of `marker`. What fails of the step counts for the whole of it."""
         try:
             prove.prove(step, self._settings)
         except prove.ConfigurationRefused as error:
-            self._refused = {step.marker: time.monotonic() + RETRY_REFUSED_SECONDS}
+            self._refuse(marker)
             self.refusal = AgentProblem(
                 ProblemReason.CANDIDATE_REFUSED, f"PgBouncer refuses the configuration: {error}"
             )
             return
         except OSError as error:
-            self._not_written(step, error)
+            self._not_written(marker, error)
             return
         kind, removed = share_steps.kind(self.running, step), share_steps.removed(self.running, step)
         try:
             install.write(step)
         except OSError as error:
-            self._not_written(step, error)
+            self._not_written(marker, error)
             return
         self._renewal_due = self._renewal_due or kind is ReloadKind.RECONNECT
         self._kind = ReloadKind.RECONNECT if self._renewal_due else kind
@@ -146,9 +147,15 @@ class Reloader:
             install.pause_removed(self._settings, removed)
             self._load(step)
 
-    def _not_written(self, step: Candidate, error: OSError) -> None:
+    def _refuse(self, marker: str) -> None:
+        """Try the configuration again later, and no other's time is changed."""
+        now = time.monotonic()
+        waiting = {each: until for each, until in self._refused.items() if until > now}
+        self._refused = {**waiting, marker: now + RETRY_REFUSED_SECONDS}
+
+    def _not_written(self, marker: str, error: OSError) -> None:
         """The run directory does not take the files: what runs goes on, and the step is tried again later."""
-        self._refused[step.marker] = time.monotonic() + RETRY_REFUSED_SECONDS
+        self._refuse(marker)
         self.refusal = AgentProblem(
             ProblemReason.RELOAD_FAILED, f"the configuration cannot be written to {self._settings.run_dir}: {error}"
         )

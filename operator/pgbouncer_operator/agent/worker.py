@@ -92,7 +92,7 @@ class Worker:
             if self._fingerprint is None:
                 pass  # nothing has been read yet, so nothing is known to be absent
             elif self._accept_grant() or changed or self._open_files != run_dir.open_files(self.settings):
-                self._choose()
+                self._choose(None if changed else time.monotonic())
         if self._wanted is not None:
             self.reloader.advance(self._wanted, self._read_at)
             if self.reloader.refuses(self._wanted):
@@ -139,6 +139,7 @@ class Worker:
             busy=figures.busy,
             waiting=figures.waiting,
             clients=figures.clients,
+            clients_max=reloader.running.composition.clients if reloader.running else None,
             totals=figures.totals,
             problems=tuple(each for each in problems if each is not None),
             users={
@@ -212,8 +213,9 @@ class Worker:
         run_dir.keep_accepted_grant(self.settings, accepted.grant)
         return True
 
-    def _choose(self) -> None:
-        """Compose the configuration that should run now."""
+    def _choose(self, began: float | None) -> None:
+        """Compose the configuration that should run now. began: when its cause came; None for the mounts' last read."""
+        self._read_at = self._read_at if began is None else began
         running = self.reloader.running
         if running is not None:
             self._retired |= {each.login for each in running.composition.logins}
@@ -257,13 +259,14 @@ class Worker:
         drained = self._draining.begun
         if self._draining.update():
             self._wanted = self._draining.next_candidate(self.reloader.running, observation)
-            self.reloader.advance(self._wanted, time.monotonic())
+            self._read_at = self._beat_at
+            self.reloader.advance(self._wanted, self._read_at)
         elif drained:
             self._read()
             self._accept_grant()
-            self._choose()  # PgBouncer restarted instead of stopping: it serves again
+            self._choose(self._beat_at)  # PgBouncer restarted instead of stopping: it serves again
         elif self._removed.step(self.reloader.running):
-            self._choose()  # clients have left a removed database, or its time is over
+            self._choose(self._beat_at)  # clients have left a removed database, or its time is over
         elif self.reloader.read and not self._traffic.asked:
             self._backend.start_if_due(self.reloader.running, self._mounts, observation.figures)
 

@@ -80,7 +80,7 @@ class ClientsStatus(Model):
     connected: Count | None = None
     """Clients that are connected now."""
     max_per_pod: Count | None = None
-    """Most clients that one pod accepts; spec.clients.maxPerPod."""
+    """Most clients that one pod accepts; of several pods the least."""
 
 
 class Recommendation(Model):

@@ -124,6 +124,8 @@ class AgentState:
     """Clients that wait for a server connection."""
     clients: int = 0
     """Clients that are connected."""
+    clients_max: int | None = None
+    """The most clients that the pod accepts; None before its first configuration, and from an older agent."""
     totals: Totals | None = None
     """None while PgBouncer's console does not answer."""
     problems: tuple[AgentProblem, ...] = ()
@@ -182,6 +184,7 @@ class AgentState:
             "busy": self.busy,
             "waiting": self.waiting,
             "clients": self.clients,
+            "clientsMax": self.clients_max,
             "totals": None if self.totals is None else dict(zip(_TOTALS, astuple(self.totals), strict=True)),
             "problems": [asdict(each) for each in self.problems],
             "users": {handle: asdict(each) for handle, each in self.users.items()},
@@ -192,7 +195,8 @@ class AgentState:
             "lingering": list(self.lingering),
             "reconnected": self.reconnected,
             "age": self.age,
-            "reload": None if self.reload is None else _reload_document(self.reload),
+            "reload": self.reload
+            and {"hash": self.reload.digest, "seconds": round(self.reload.seconds, 4), "kind": self.reload.kind},
         }
         return json.dumps(document, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -209,10 +213,6 @@ class AgentState:
             return None
 
 
-def _reload_document(reload: Reload) -> dict[str, Any]:
-    return {"hash": reload.digest, "seconds": round(reload.seconds, 4), "kind": reload.kind}
-
-
 def _read(document: Mapping[str, Any]) -> AgentState:
     return AgentState(
         uid=str(document["uid"]),
@@ -227,6 +227,7 @@ def _read(document: Mapping[str, Any]) -> AgentState:
         busy=_integer(document.get("busy")),
         waiting=_integer(document.get("waiting")),
         clients=_integer(document.get("clients")),
+        clients_max=_integer(document.get("clientsMax")) or None,
         totals=_totals(document.get("totals")),
         problems=tuple(_problem(each) for each in document.get("problems") or ()),
         users={str(handle): _user(each) for handle, each in (document.get("users") or {}).items()},

@@ -214,6 +214,11 @@ class Observed(Observation):
     spec: ConnectionPool = field(kw_only=True)
     """The pool, with what its PostgresServer adds to it."""
 
+    def clients_max(self, pod: PodView) -> int:
+        """The most clients that the pod accepts: what its agent says is in force, or else what the spec says."""
+        state = self.states.get(pod.uid)
+        return (state.clients_max if state else None) or self.spec.spec.clients.max_per_pod
+
 
 @dataclass(frozen=True, slots=True)
 class ObservedInvalid(Observation):

@@ -119,7 +119,11 @@ class ServerStore:
         return {ServerKey(each.namespace, each.name) for each in self.store.find(("pool", "/".join(key)))}
 
     async def know_namespace(self, kube: Kube, server: PostgresServer, namespace: str, now: float) -> None:
-        """Read the namespace's labels if the server selects namespaces by them. now: monotonic seconds."""
+        """Read the namespace's labels if the server selects namespaces by them. now: monotonic seconds.
+
+        Labels that were read before stay in force while a read fails. Raises ApiError if none were: until the first
+        answer nobody can decide whether the server allows the namespace.
+        """
         before = self._labels.get(namespace)
         if allowed(server, namespace, None) is not None:
             return
@@ -130,7 +134,9 @@ class ServerStore:
         try:
             body = await kube.get(NAMESPACES, "", namespace)
             labels = body["metadata"].get("labels") or {}
-        except (errors.NotFound, errors.Forbidden) as error:
+        except errors.ApiError as error:
+            if before is None and not isinstance(error, errors.NotFound | errors.Forbidden):
+                raise
             logger.warning("Cannot read a namespace", extra={"namespace": namespace, "error": str(error)})
             labels = before[0] if before else None
         self._labels[namespace] = (labels, now)

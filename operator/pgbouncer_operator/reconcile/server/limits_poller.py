@@ -173,8 +173,8 @@ def _unread(where: str, error: Unanswered | NotAsked) -> str:
     if isinstance(error, Unanswered):
         return f"{where} did not give its limits: {error}."
     return (
-        f"The operator has no process to ask {where} for its limits: {error}. Raise the limits of memory, processes and "
-        "open files of the operator's container; it tries again."
+        f"The operator has no process to ask {where} for its limits: {error}. Raise the limits of memory, processes "
+        "and open files of the operator's container; it tries again."
     )
 
 

@@ -14,8 +14,12 @@ from pgbouncer_operator.sizing import demand
 from pgbouncer_operator.wording import counted
 
 SPARE = 5  # connections that are too few to advise saving them
-CROWDED = 0.9  # of clients.maxPerPod
+CROWDED = 0.9  # of the clients that a pod accepts
 STARVED = 3  # windows in a row in which clients waited
+ROOM_OF_THE_NODE = (
+    "Make the pools in your clients smaller, raise the hard limit of open files of the nodes' container runtime, or "
+    "raise replicas."
+)
 ROOM = "Make the pools in your clients smaller, raise clients.maxPerPod, or raise replicas."
 
 
@@ -85,17 +89,20 @@ def _limit_of_starving(observed: Observed, size: PoolSize, message: str) -> str:
 
 def _clients_near_limit(observed: Observed) -> str:
     """Clients' own pools are about to open more connections than pods accept."""
-    most = observed.spec.spec.clients.max_per_pod
-    connected = [state.clients for pod in observed.living if (state := observed.states.get(pod.uid)) is not None]
-    full = sum(count >= CROWDED * most for count in connected)
+    known = [(pod, state) for pod in observed.living if (state := observed.states.get(pod.uid)) is not None]
+    most = [observed.clients_max(pod) for pod, _ in known]
+    limited = any(each < observed.spec.spec.clients.max_per_pod for each in most)
+    room = ROOM_OF_THE_NODE if limited else ROOM
+    full = [each for (_, state), each in zip(known, most, strict=True) if state.clients >= CROWDED * each]
     if full:
         return (
-            f"{full} of {len(connected)} pods have {CROWDED:.0%} or more of the {counted(most, 'client')} that a pod "
-            f"accepts. {ROOM}"
+            f"{len(full)} of {len(known)} pods have {CROWDED:.0%} or more of the {counted(min(full), 'client')} that a "
+            f"pod accepts. {room}"
         )
-    if len(connected) < len(observed.living):
+    if len(known) < len(observed.living):
         return ""
-    return _clients_to_come(observed.clients, sum(connected), most * len(connected))
+    come = _clients_to_come(observed.clients, sum(state.clients for _, state in known), sum(most))
+    return f"{come} {room}" if come else ""
 
 
 def _clients_to_come(clients: ClientReplicas | None, connected: int, accepted: int) -> str:
@@ -107,7 +114,7 @@ def _clients_to_come(clients: ClientReplicas | None, connected: int, accepted: i
         return ""
     return (
         f"Each client replica opens {counted(each, 'connection')}: {counted(clients.most, 'replica')}, the most that "
-        f"the workloads may have, would open {each * clients.most}, and all pods together accept {accepted}. {ROOM}"
+        f"the workloads may have, would open {each * clients.most}, and all pods together accept {accepted}."
     )
 
 

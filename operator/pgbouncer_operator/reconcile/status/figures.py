@@ -47,7 +47,8 @@ def with_figures(status: PoolStatus, observed: Observed, decided: Decided) -> Po
             "configuration": _configuration(observed, decided),
             "server_connections": _connections(states, spec, decided),
             "clients": ClientsStatus(
-                connected=sum(state.clients for state in states), max_per_pod=spec.clients.max_per_pod
+                connected=sum(state.clients for state in states),
+                max_per_pod=min(map(observed.clients_max, observed.living), default=spec.clients.max_per_pod),
             ),
             "summary": Summary(
                 pods=ratio(ready, decided.wanted.fit.replicas),

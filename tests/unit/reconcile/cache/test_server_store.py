@@ -6,6 +6,7 @@ import pytest
 from tests.unit.reconcile import looks
 from tests.unit.reconcile.servers_made import view
 
+from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.resources import NAMESPACES
 from pgbouncer_operator.reconcile.cache import projections
@@ -25,6 +26,13 @@ class Namespaces:
         return {"metadata": {"labels": self.labels}}
 
 
+class Failing:
+    """An API server that answers no read of a namespace."""
+
+    async def get(self, resource: object, namespace: str, name: str) -> dict[str, Any]:
+        raise errors.Unavailable("try later", 503)
+
+
 @pytest.mark.parametrize(
     ("allowed", "labels", "claims"),
     [
@@ -42,6 +50,17 @@ async def test_a_server_claims_a_host_only_of_pools_that_it_allows(
     pool = projections.pool(looks.pool(backend={"host": "postgres.platform.svc"}))
     await servers.know_claims(cast(Kube, Namespaces(**labels)), pool, 1.0)
     assert servers.budgeted(pool) == (server if claims else None)
+
+
+async def test_a_read_of_labels_that_fails_changes_nothing_of_what_was_read_before() -> None:
+    servers, server = ServerStore(), view(allowedNamespaces=SELECTOR)
+    servers.store.put(server)
+    pool = projections.pool(looks.pool(backend={"host": "postgres.platform.svc"}))
+    with pytest.raises(errors.Unavailable):
+        await servers.know_claims(cast(Kube, Failing()), pool, 1.0)
+    await servers.know_claims(cast(Kube, Namespaces(db="rds")), pool, 2.0)
+    await servers.know_claims(cast(Kube, Failing()), pool, 10_000.0)
+    assert servers.budgeted(pool) == server
 
 
 async def test_a_server_that_cannot_be_used_claims_no_host_of_another_namespace() -> None:

@@ -124,6 +124,14 @@ def test_clients_whose_own_pools_fill_a_pod() -> None:
     }
 
 
+def test_the_limit_of_clients_is_the_one_in_force_where_the_node_has_too_few_open_files() -> None:
+    observed = saying(healthy(clients={"maxPerPod": 2000}), "a", clients=95, clientsMax=100)
+    assert given(observed) == {
+        "ClientsNearLimit": "1 of 2 pods have 90% or more of the 100 clients that a pod accepts. Make the pools in "
+        "your clients smaller, raise the hard limit of open files of the nodes' container runtime, or raise replicas."
+    }
+
+
 def test_clients_whose_own_pools_would_fill_all_pods_when_all_of_them_are_there() -> None:
     observed = saying(saying(healthy(clients={"maxPerPod": 100}), "a", clients=21), "b", clients=20)
     assert given(replace(observed, clients=ClientReplicas(5, 5, 20, 1))) == {}

@@ -28,6 +28,11 @@ from pgbouncer_operator.sizing.allocation import Entry
 READY, STALLED = ConditionType.READY, ConditionType.STALLED
 
 
+def test_the_status_says_the_limit_of_clients_that_is_in_force() -> None:
+    observed = saying(healthy(clients={"maxPerPod": 2000}), "a", clientsMax=950)
+    assert told(decide(observed))["clients"]["maxPerPod"] == 950
+
+
 def test_a_healthy_pool_is_ready_and_the_columns_are_filled() -> None:
     observed = healthy()
     status = told(decide(observed))
