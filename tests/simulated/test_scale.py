@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.simulated.apiserver.kinds import Kind
 from tests.simulated.apiserver.records import Change
-from tests.simulated.operators import Cluster, cluster, pool
+from tests.simulated.operators import Cluster, cluster, highest, pool
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api import crd
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, DEPLOYMENTS, PODS
+from pgbouncer_operator.protocol.grants import Grant
+from pgbouncer_operator.sizing import ledger
 
 SCALE = crd.render()["spec"]["versions"][0]["subresources"]["scale"]
 
@@ -92,8 +95,7 @@ async def test_the_operator_writes_status_of_pools_and_nothing_else_of_them(
             )
         await world.until_ready("shop")
         await world.settled()
-    written = {(each.verb, each.subresource) for each in world.writes() if each.plural == "connectionpools"}
-    assert written == {("apply", "status")}
+    assert {each.subresource for each in world.writes() if each.plural == "connectionpools"} == {"status"}
 
 
 async def test_limits_shrink_before_pods_are_added(world: Cluster, unused_tcp_port: int) -> None:
@@ -116,3 +118,38 @@ async def test_limits_shrink_before_pods_are_added(world: Cluster, unused_tcp_po
         await world.until_ready("shop")
     assert promised
     assert max(promised) <= 25
+
+
+async def most_held(world: Cluster, port: int) -> int:
+    """The most that all pods may open at one moment while a third pod is added and removed again."""
+    world.agents.lag = 0.5  # longer than the operator waits before it asks
+
+    def held() -> int:
+        return sum(agent.cap for agent in world.agents.of("default", "shop"))
+
+    def granted() -> list[bool]:
+        return [agent.cap > 0 for agent in world.agents.of("default", "shop")]
+
+    async with world.operator(port):
+        world.api.create(pool())
+        await world.until(lambda: held() == 25, "all is given")
+        async with highest(held) as peak:
+            for replicas in (3, 2):
+                scale(world, replicas)
+                await world.until(lambda pods=replicas: granted() == [True] * pods, f"{replicas} pods hold a grant")
+            await world.until(lambda: held() == 25, "all is given again")
+    return peak[0]
+
+
+async def test_pods_that_obey_late_never_hold_more_than_the_pool_may(world: Cluster, unused_tcp_port: int) -> None:
+    assert await most_held(world, unused_tcp_port) == 25
+
+
+async def test_an_operator_that_takes_a_shrink_for_confirmed_too_early_would_be_seen(
+    world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_early(grant: Grant, _: ledger.PodUse) -> Grant:
+        return replace(grant, high=grant.cap)
+
+    monkeypatch.setattr(ledger, "_confirmed", too_early)
+    assert await most_held(world, unused_tcp_port) > 25
