@@ -10,6 +10,7 @@ from pgbouncer_operator.api.spec import Traffic
 from pgbouncer_operator.pgbouncer import parameters
 from pgbouncer_operator.protocol.reasons import BackendReason, Flow, ProblemReason
 from pgbouncer_operator.protocol.state import AgentState
+from pgbouncer_operator.reconcile.budget.unlabelled import unlabelled
 from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.observed import Observed, ObservedInvalid
 from pgbouncer_operator.reconcile.rollout.delivery import follows
@@ -17,7 +18,6 @@ from pgbouncer_operator.reconcile.rollout.template import progress, rolls
 from pgbouncer_operator.reconcile.rollout.verdict import HARMLESS, REFUSALS, unchanged
 from pgbouncer_operator.reconcile.status.certificates import expired
 from pgbouncer_operator.reconcile.status.decided import Decided
-from pgbouncer_operator.reconcile.status.unlabelled import unlabelled
 from pgbouncer_operator.sizing.fit import Fit
 from pgbouncer_operator.sizing.ledger import kept
 from pgbouncer_operator.wording import counted
@@ -51,7 +51,7 @@ def condition(kind: ConditionType, status: ConditionStatus, reason: Reason, mess
 def within_budget(observed: Observed, decided: Decided) -> Condition:
     """Do the wanted pods fit into what the pool, and its server, allow? Names lost pods that are charged, too."""
     found = _within_budget(observed, decided)
-    return found.model_copy(update={"message": found.message + unlabelled(observed, decided)})
+    return found.model_copy(update={"message": found.message + unlabelled(observed, decided.capacity.round.grants)})
 
 
 def _within_budget(observed: Observed, decided: Decided) -> Condition:

@@ -1,17 +1,17 @@
 """What a status says of pods that are charged although the operator does not find them by their labels. Pure."""
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.reconcile.memory import Presence
 from pgbouncer_operator.reconcile.observed import Observed
-from pgbouncer_operator.reconcile.status.decided import Decided
 from pgbouncer_operator.wording import counted
 
 NAMED = 5  # pods
 
 
-def unlabelled(observed: Observed, decided: Decided) -> str:
-    """A sentence for each such pod, with its charge and the remedy; empty without any."""
-    grants = decided.capacity.round.grants.pods
+def unlabelled(observed: Observed, round_: Grants) -> str:
+    """A sentence for each such pod, with its charge and the remedy; empty without any. round_: the grants in force."""
+    grants = round_.pods
     found = [(uid, each) for uid, each in observed.unlabelled if uid in grants]
     sentences = []
     for uid, each in found[:NAMED]:
