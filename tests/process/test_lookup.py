@@ -41,6 +41,36 @@ class Directory:
         self.run(lookup.install(self.role))
 
 
+def test_roles_with_md5_passwords_are_named_with_the_remedy_to_whoever_runs_the_sql(directory: Directory) -> None:
+    """PgBouncer tells their failure in its log only."""
+    assert noticed(directory) == []
+    directory.run("SET password_encryption = 'md5'; CREATE ROLE \"Old one\" LOGIN PASSWORD 'pw-of-legacy'")
+    try:
+        ((message, hint),) = noticed(directory)
+        assert message == 'PgBouncer refuses roles whose passwords are stored as md5: "Old one"'
+        assert hint.startswith("Set password_encryption to scram-sha-256")
+        directory.run("ALTER ROLE \"Old one\" PASSWORD 'pw-of-legacy'")
+        assert noticed(directory) == []
+    finally:
+        directory.run('DROP ROLE "Old one"')
+
+
+def noticed(directory: Directory) -> list[tuple[str, str]]:
+    """The warnings of running the SQL once more: message and hint."""
+    found: list[tuple[str, str]] = []
+
+    def note(each: psycopg.errors.Diagnostic) -> None:
+        if each.severity_nonlocalized == "WARNING":
+            found.append((each.message_primary or "", each.message_hint or ""))
+
+    with psycopg.connect(
+        host="127.0.0.1", port=directory.server.port, user="postgres", dbname=directory.name, autocommit=True
+    ) as connection:
+        connection.add_notice_handler(note)
+        connection.execute(lookup.install(directory.role))  # type: ignore[arg-type]
+    return found
+
+
 @pytest.fixture
 def directory(postgres: Postgres) -> Iterator[Directory]:
     """A database of the test's own. Roles belong to the whole server, so they are dropped with it."""

@@ -44,6 +44,21 @@ GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT EXECUTE ON FUNCTION {schema}.{function}(text) TO {role};
 
 COMMIT;
+
+-- A role whose password was set with password_encryption = 'md5' has no SCRAM verifier, so PgBouncer refuses it.
+DO $md5$
+DECLARE
+  refused text;
+BEGIN
+  SELECT string_agg(pg_catalog.quote_ident(rolname), ', ' ORDER BY rolname) INTO refused
+  FROM pg_catalog.pg_authid
+  WHERE rolcanlogin AND NOT rolsuper AND NOT rolreplication AND rolpassword LIKE 'md5%';
+  IF refused IS NOT NULL THEN
+    RAISE WARNING 'PgBouncer refuses roles whose passwords are stored as md5: %', refused
+      USING HINT = 'Set password_encryption to scram-sha-256, and then set the password of each of these roles again.';
+  END IF;
+END
+$md5$;
 """
 
 
