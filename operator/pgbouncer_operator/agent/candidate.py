@@ -131,12 +131,15 @@ def mount_problem(mounts: Mounts) -> AgentProblem | None:
         reason = ProblemReason.HALF_DELIVERED if absent else ProblemReason.CANDIDATE_REFUSED
         return AgentProblem(reason, mounts.intent_error)
     if not mounts.uid:
-        return AgentProblem(ProblemReason.HALF_DELIVERED, "the pod's uid is not mounted yet")
+        return AgentProblem(
+            ProblemReason.HALF_DELIVERED, "the pod's uid is not mounted yet: wait until kubelet mounts it"
+        )
     wanted = mounts.annotations.get(naming.ANNOTATION_CONFIG, "")
     if wanted and wanted != mounts.intent.digest:
         return AgentProblem(
             ProblemReason.HALF_DELIVERED,
-            f"the pod's annotation names configuration {wanted}, but {mounts.intent.digest} is mounted",
+            f"the pod's annotation names configuration {wanted}, but {mounts.intent.digest} is mounted: wait until "
+            "kubelet mounts it, for a minute at most",
         )
     if mounts.intent.server_tls.ca not in {"", SYSTEM_CA} and not mounts.ca:
         return AgentProblem(

@@ -43,7 +43,9 @@ def accept(mounts: Mounts, grant: AcceptedGrant, waited: float, static_after: fl
         return Acceptance(grant, mounts.grants_error)
     if grants.seq < grant.seq:
         return Acceptance(
-            grant, f"the ledger went back from sequence {grant.seq} to {grants.seq}: the agent refuses the older one"
+            grant,
+            f"the ledger went back from sequence {grant.seq} to {grants.seq}: the agent refuses the older one; "
+            "wait, the operator writes a newer one",
         )
     entry = grants.pods.get(mounts.uid)
     if entry is not None and entry.cap > 0:
@@ -57,5 +59,9 @@ def accept(mounts: Mounts, grant: AcceptedGrant, waited: float, static_after: fl
 
 def _no_grant(mounts: Mounts, static: int, static_after: float) -> str:
     pod = mounts.uid or "(uid not mounted yet)"
-    share = f"after {static_after:g} s the pod uses the static share of {static}" if static > 0 else "no static share"
+    share = (
+        f"after {static_after:g} s the pod uses the static share of {static}"
+        if static > 0
+        else "there is no static share: see that an operator runs"
+    )
     return f"the ledger holds no grant for pod {pod}; {share}"

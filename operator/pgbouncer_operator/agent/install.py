@@ -36,9 +36,9 @@ def load(settings: AgentSettings, renewed: Iterable[str]) -> AgentProblem | None
     try:
         console.command(settings, "RELOAD", *console.reconnect(renewed))
     except Unreachable as error:
-        return AgentProblem(ProblemReason.CONSOLE_UNREACHABLE, str(error))
+        return AgentProblem(ProblemReason.CONSOLE_UNREACHABLE, f"{error}; the agent tries again until it answers")
     except CommandRefused as error:
-        return AgentProblem(ProblemReason.RELOAD_FAILED, f"PgBouncer refused to reload: {error}")
+        return AgentProblem(ProblemReason.RELOAD_FAILED, f"PgBouncer refused to reload: {error}; the agent tries again")
     return None
 
 
@@ -69,14 +69,20 @@ def verify(candidate: Candidate, observation: ConsoleAnswer) -> Verification:
     over = over_limit(candidate, observation)
     if observation.marker != candidate.marker:
         return Verification(
-            False, over, f"PgBouncer runs configuration {observation.marker or '(none)'}, not {candidate.marker}"
+            False,
+            over,
+            f"PgBouncer runs configuration {observation.marker or '(none)'}, not {candidate.marker}; the agent reloads "
+            "it again",
         )
     for name, share in sorted(candidate.shares.items()):
         row = observation.databases.get(name)
         if row is None:
-            return Verification(False, over, f"PgBouncer does not know database {name}")
+            return Verification(False, over, f"PgBouncer does not know database {name}; the agent reloads it again")
         if row.limit != share:
-            message = f"PgBouncer allows database {name} {row.limit} server connections, not {share}"
+            message = (
+                f"PgBouncer allows database {name} {row.limit} server connections, not {share}; the agent reloads it "
+                "again"
+            )
             return Verification(False, over, message)
     rows = observation.databases
     return Verification(True, over, most=sum(max(share, rows[name].open) for name, share in candidate.shares.items()))

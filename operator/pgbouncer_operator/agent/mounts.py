@@ -192,12 +192,16 @@ def _document(directory: Path, key: str) -> str:
 def _user(settings: AgentSettings, user: UserIntent, last: Credential | None) -> MountedUser:
     directory = settings.users_dir / user.mount
     generation, files = _optional(directory)
-    result = credential(user, files) if generation != UNKNOWN else f"The Secret of user {user.name} cannot be read."
+    result = credential(user, files) if generation != UNKNOWN else _unreadable(user)
     if isinstance(result, Credential):
         return MountedUser(result, "", generation)
     if last is None:
         return MountedUser(None, result, generation)
     return MountedUser(last, f"{result} The credentials read before stay in use.", generation)
+
+
+def _unreadable(user: UserIntent) -> str:
+    return f"The Secret of user {user.name} cannot be read: check the pod's node."
 
 
 def credential(user: UserIntent, files: Mapping[str, bytes]) -> Credential | str:
@@ -227,7 +231,7 @@ def _defect(value: bytes) -> str:
     try:
         text = value.decode()
     except UnicodeDecodeError:
-        return "is not UTF-8"
+        return "is not UTF-8: write it as UTF-8 text"
     return "ends with a newline: write it without one (echo -n)" if text.endswith("\n") else ""
 
 

@@ -106,7 +106,8 @@ class Reloader:
             )
         except CommandRefused as error:
             self.problem = AgentProblem(
-                ProblemReason.VERIFY_FAILED, f"PgBouncer's console refused to show its settings: {error}"
+                ProblemReason.VERIFY_FAILED,
+                f"PgBouncer's console refused to show its settings: {error}; the agent tries again",
             )
 
     def check_limits(self, observation: ConsoleAnswer) -> None:
@@ -157,7 +158,9 @@ class Reloader:
         """The run directory does not take the files: what runs goes on, and the step is tried again later."""
         self._refuse(marker)
         self.refusal = AgentProblem(
-            ProblemReason.RELOAD_FAILED, f"the configuration cannot be written to {self._settings.run_dir}: {error}"
+            ProblemReason.RELOAD_FAILED,
+            f"the configuration cannot be written to {self._settings.run_dir}: {error}; the agent tries again every "
+            f"{RETRY_REFUSED_SECONDS:g} s: make it smaller, or replace the pod",
         )
 
     def _taken_up(self, wanted: Candidate) -> Candidate:

@@ -187,11 +187,11 @@ class Worker:
             )
         except mounts.Unreadable as error:
             known = "the pod waits" if self._fingerprint is None else "the pod keeps to what it read last"
-            message = f"the pod's volumes cannot be read, so {known}: {error}"
+            message = f"the pod's volumes cannot be read, so {known}; check the pod's node: {error}"
             self._unreadable = AgentProblem(ProblemReason.MOUNT_UNREADABLE, message)
             return False
         unknown = ", ".join(self._mounts.unknown)
-        message = f"the volumes of {unknown} cannot be read; what was read before stays in use"
+        message = f"the volumes of {unknown} cannot be read; what was read before stays in use; check the pod's node"
         self._unreadable = AgentProblem(ProblemReason.MOUNT_UNREADABLE, message) if unknown else None
         if fingerprint == self._fingerprint and self._mounts == before:
             return False

@@ -170,7 +170,7 @@ CREDENTIALS = [
         "not UTF-8",
         USER,
         {"username": b"a", "password": b"\xff"},
-        "Key password in the Secret of user shop is not UTF-8.",
+        "Key password in the Secret of user shop is not UTF-8: write it as UTF-8 text.",
     ),
 ]
 

@@ -61,7 +61,7 @@ def test_a_secret_that_cannot_be_read_keeps_its_login_and_holds_up_no_grant(
     assert found.grants is not None
     assert found.unknown == ("shop",)
     assert found.users["shop"].credential == last["shop"]
-    assert found.users["shop"].message.startswith("The Secret of user shop cannot be read.")
+    assert found.users["shop"].message.startswith("The Secret of user shop cannot be read: check the pod's node.")
     monkeypatch.undo()
     assert mounts.read(settings, last).unknown == ()
 

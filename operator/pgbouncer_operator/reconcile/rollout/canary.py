@@ -221,7 +221,7 @@ def _spread(scene: _Scene, trial: Trial, assigned: list[PodView]) -> Rollout:
         state = observed.states.get(pod.uid)
         verdict = refusal(state) if state and state.digest != scene.digest else None
         if verdict:
-            return _take_back(scene, trial, replace(verdict, message=f"{verdict.message} (pod {pod.name})"))
+            return _take_back(scene, trial, replace(verdict, message=f"Pod {pod.name}: {verdict.message}"))
     serving = [pod for pod in observed.living if scene.running(pod)]
     lagging = [pod for pod in serving if scene.running(pod) != scene.digest]
     late = observed.now - trial.since >= STUCK

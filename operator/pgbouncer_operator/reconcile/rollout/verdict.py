@@ -74,7 +74,7 @@ def _unconfirmed(pod: PodView, state: AgentState | None, age: float) -> Verdict:
     reasons = {each.reason for each in problems}
     refused = refusal(state) if state else None
     if refused:
-        named = replace(refused, message=f"{refused.message} (pod {pod.name})")
+        named = replace(refused, message=f"Pod {pod.name}: {refused.message}")
         return named if age >= STALE else WAIT
     if age >= UNCONFIRMED or (age >= TROUBLED and reasons & TROUBLES):
         messages = [each.message for each in problems if each.reason not in HARMLESS]
@@ -103,5 +103,5 @@ def _confirmed(observed: Observed, pod: PodView, base: str, trial: Trial) -> Ver
         return GOOD
     if state.backend.ok is None:
         return WAIT if observed.now - trial.since < UNTESTED else GOOD
-    message = f"{state.backend.message} (pod {pod.name}, the only one that tried the new configuration)"
+    message = f"Pod {pod.name}, the only one that tried the new configuration: {state.backend.message}"
     return Verdict(Judgement.WORSE, Reason.CANARY_FAILED, message)

@@ -29,7 +29,7 @@ def backend_reachable(observed: Observed, decided: Decided) -> Condition:
     for pod, state in settled or answering:
         if state.backend.ok is False:
             reason = reason_of_agent(state.backend.reason, Reason.BACKEND_UNREACHABLE)
-            return condition(kind, FALSE, reason, f"{state.backend.message} (pod {pod.name})")
+            return condition(kind, FALSE, reason, f"Pod {pod.name}: {state.backend.message}")
     if any(state.backend.ok for _, state in settled or answering):
         return _reachable(observed)
     if before and observed.pause and not observed.pause.expired:

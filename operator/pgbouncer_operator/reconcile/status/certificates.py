@@ -19,7 +19,7 @@ def expired(observed: Observed) -> str:
                 return f"{_subject(observed, volume)} ended at {_date(validity.ends)} (pod {pod.name}). Renew it."
         for each in state.problems if state else ():
             if each.reason == ProblemReason.CERTIFICATE_EXPIRED:
-                return f"{each.message[:1].upper()}{each.message[1:]} (pod {pod.name})."
+                return f"Pod {pod.name}: {each.message}."
     return ""
 
 

@@ -152,7 +152,7 @@ def _configuration_fault(observed: Observed, following: Collection[PodView]) -> 
         if pod not in following and state is not None:
             refusal = next((each for each in state.problems if each.reason in REFUSALS), None)
             if refusal:
-                return Cause(Reason.CONFIGURATION_REFUSED, unchanged(f"{refusal.message} (pod {pod.name})"))
+                return Cause(Reason.CONFIGURATION_REFUSED, unchanged(f"Pod {pod.name}: {refusal.message}"))
     return None
 
 
@@ -164,7 +164,7 @@ def _unsupported(observed: Observed, following: Container[PodView]) -> str:
             continue
         for name, value in sorted((observed.spec.spec.parameters or {}).items()):
             if problem := parameters.check(name, value, state.pgbouncer):
-                return unchanged(f"{problem.message} (pod {pod.name})")
+                return unchanged(f"Pod {pod.name}: {problem.message}")
     return ""
 
 

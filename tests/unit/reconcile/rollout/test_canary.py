@@ -82,7 +82,7 @@ def test_a_refusal_takes_the_candidate_back_and_names_pgbouncers_words() -> None
     assert hashes(rollout_of(observed)) == (OLD.digest, NEW.digest)
     status, reason, message = condition(observed, ConditionType.CONFIGURATION_APPLIED)
     assert (status, reason) == ("False", "ConfigurationRefused")
-    assert "line 3 is wrong (pod shop-a)" in message
+    assert "Pod shop-a: line 3 is wrong" in message
     assert condition(observed, ConditionType.STALLED)[:2] == ("True", "ConfigurationRefused")
     assert any(each.warning and "line 3" in each.message for each in decide(observed).announcements)
 

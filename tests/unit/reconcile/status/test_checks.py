@@ -134,7 +134,7 @@ def test_an_expired_ca_is_named_by_the_field_that_names_it() -> None:
 def test_an_expired_certificate_that_an_agent_does_not_use_is_told_in_the_agents_words() -> None:
     problem = {"reason": "CertificateExpired", "message": "the certificate ended and is not used: renew it"}
     observed = saying(healthy(), "a", problems=[problem], validities=validity(20))
-    told = "The certificate ended and is not used: renew it (pod shop-a)."
+    told = "Pod shop-a: the certificate ended and is not used: renew it."
     assert condition(observed, ConditionType.READY) == ("False", "CertificateExpired", told)
     assert condition(observed, ConditionType.CONFIGURATION_APPLIED)[0] == "True"
 
@@ -160,8 +160,8 @@ def test_the_end_of_a_certificate_is_advice_in_its_last_two_weeks_and_last_fifth
 def test_a_parameter_that_a_pods_pgbouncer_is_too_old_for_stalls_and_names_both_versions() -> None:
     observed = saying(healthy(parameters={"login_notify_message": "hello"}), "a", **OLD)
     told = (
-        "login_notify_message needs PgBouncer 1.26 and this pool runs 1.25.2: remove it or use a newer image"
-        " (pod shop-a). The previous configuration stays in use."
+        "Pod shop-a: login_notify_message needs PgBouncer 1.26 and this pool runs 1.25.2: remove it or use a newer "
+        "image. The previous configuration stays in use."
     )
     assert condition(observed, ConditionType.CONFIGURATION_APPLIED) == ("False", "ParameterUnsupported", told)
     assert condition(observed, ConditionType.STALLED) == ("True", "ParameterUnsupported", told)

@@ -88,7 +88,7 @@ def test_a_missing_secret_is_told_as_it_was_read() -> None:
 def test_a_backend_that_fails_is_told_in_postgresqls_own_words(word: str, reason: str) -> None:
     words = 'FATAL:  password authentication failed for user "shop"'
     observed = saying(healthy(), "b", backend={"ok": False, "reason": word, "message": words})
-    expected = ("False", reason, f"{words} (pod shop-b)")
+    expected = ("False", reason, f"Pod shop-b: {words}")
     assert condition(observed, ConditionType.BACKEND_REACHABLE) == expected
     assert condition(observed, READY) == expected
     assert not writes(decide(observed)), "a backend's outage changes nothing about the pods"
@@ -142,7 +142,7 @@ def test_an_invalid_spec_stalls_keeps_the_facts_and_writes_nothing_else() -> Non
 def test_a_configuration_that_pgbouncer_refuses_stalls_in_its_words() -> None:
     problem = {"reason": "CandidateRefused", "message": "PgBouncer refuses the configuration: syntax error"}
     observed = saying(healthy(), "b", digest="an-older-one", problems=[problem])
-    told_by = f"{problem['message']} (pod shop-b). The previous configuration stays in use."
+    told_by = f"Pod shop-b: {problem['message']}. The previous configuration stays in use."
     assert condition(observed, ConditionType.CONFIGURATION_APPLIED) == ("False", "ConfigurationRefused", told_by)
     assert condition(observed, STALLED) == ("True", "ConfigurationRefused", told_by)
 
