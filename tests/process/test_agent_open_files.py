@@ -1,8 +1,10 @@
 """The limit of open files: raised at the start, and the limit of clients where it cannot be raised far enough."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -10,12 +12,14 @@ from tests.process import rootfs
 from tests.process.agentcase import PASSWORD, reasons
 from tests.process.agentpod import Pod, eventually, with_settings
 
+from pgbouncer_operator.pgbouncer.composition import RESERVED_FILES
+
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
 ]
 FILES = 128
-ROOM = FILES - 5 - 64  # without the server connections and what console and probe need
+ROOM = FILES - 5 - RESERVED_FILES  # without the server connections and what console and probe need
 
 
 def started(pod: Pod, limits: str, **settings: str | int) -> None:
@@ -69,6 +73,27 @@ def test_where_the_hard_limit_is_low_clients_are_limited_and_console_and_probe_s
             f"the node lets PgBouncer open {FILES} files in a pod, so a pod accepts {ROOM} clients, not 2000",
         )
     ]
+
+
+def test_a_full_pod_has_files_left_for_logins_cancel_requests_and_probes(pod: Pod) -> None:
+    """What PgBouncer uses beside clients and server connections is a fourth of what is reserved at most."""
+    started(pod, f"{FILES}:{FILES}")
+    assert pod.pgbouncer is not None
+    with clients(pod, ROOM) as connected, contextlib.ExitStack() as stack:
+        state = pod.state()
+        used = len(os.listdir(f"/proc/{pod.pgbouncer.pid}/fd")) - state["clients"] - state["open"]
+        assert used <= RESERVED_FILES / 4
+        for _ in range(20):  # logins that have only begun
+            stack.enter_context(socket.create_connection(("127.0.0.1", pod.port), 5)).sendall(b"\0")
+        sleeper = connected[0]
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(sleeper.execute, "select pg_sleep(60)")
+            eventually("the statement runs", lambda: pod.state()["busy"] > 0)
+            sleeper.cancel_safe(timeout=10)
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                running.result(20)
+        assert answers(pod)
+        assert reasons(pod) == {"ClientsLimited"}
 
 
 def test_connections_that_say_nothing_end_at_client_login_timeout_and_cost_no_client_its_session(pod: Pod) -> None:

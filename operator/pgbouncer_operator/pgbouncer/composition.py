@@ -16,7 +16,9 @@ CONSOLE = "pgbouncer"
 # can log in.
 LOOKUP = "pgbouncer-lookup"
 
-# Files that clients must leave: listeners, log, DNS, epoll, forwarded cancel requests, sessions of console and probe.
+# Files that clients must leave. PgBouncer has 9 open at rest (listeners, log, epoll, pipes). Sessions of console and
+# probe take one each. A cancel request takes two for a moment, also one that goes on to a peer. A login takes one until
+# it counts as a client. So about 50 are left for logins and cancel requests at the same time.
 RESERVED_FILES = 64
 
 
