@@ -1,6 +1,7 @@
 """The operator's own metrics."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -50,26 +51,21 @@ class Metrics:
         self._reconcile_seconds = Histogram(
             "reconcile_seconds", "Duration of a reconcile.", buckets=SECONDS, namespace=space, registry=registry
         )
-        self.queue_length = Gauge(
-            "queue_length", "Pools and servers that wait for a reconcile.", namespace=space, registry=registry
-        )
-        self.pools = Gauge("pools", "ConnectionPools that exist.", namespace=space, registry=registry)
-        self.namespaces_skipped = Gauge(
-            "namespaces_skipped",
-            "Namespaces of watchNamespaces that do not exist, or where the operator has no rights.",
-            namespace=space,
-            registry=registry,
-        )
-        self.leader = Gauge(
-            "leader", "1 while this process leads and has listed every kind.", namespace=space, registry=registry
-        )
-        self.standing_by = Gauge(
-            "standing_by", "Pools and servers that another operator serves.", namespace=space, registry=registry
-        )
+        self._set_by_the_process(partial(Gauge, namespace=space, registry=registry))
         self.statuses: Statuses = tuple
         self.servers: Statuses = tuple
         for collector in (_Process(), _Pools(self), _Servers(self)):
             registry.register(collector)
+
+    def _set_by_the_process(self, gauge: Callable[[str, str], Gauge]) -> None:
+        self.queue_length = gauge("queue_length", "Pools and servers that wait for a reconcile.")
+        self.pools = gauge("pools", "ConnectionPools that exist.")
+        self.namespaces_skipped = gauge(
+            "namespaces_skipped",
+            "Namespaces of watchNamespaces that do not exist, or where the operator has no rights.",
+        )
+        self.leader = gauge("leader", "1 while this process leads and has listed every kind.")
+        self.standing_by = gauge("standing_by", "Pools and servers that another operator serves.")
 
     def called(self, call: Call) -> None:
         """Count one request."""

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,19 +11,16 @@ import yaml
 from tests.contract.chart import (
     CHART,
     MAJORS,
-    NAMESPACE,
     RELEASE,
     Object,
     environment,
     helm,
-    notes,
     pod,
     rendered,
     unrestricted,
 )  # fmt: skip
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.api.connection_pool import parse
 from pgbouncer_operator.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -279,24 +275,3 @@ def test_the_definition_can_be_left_out_or_go_with_the_chart() -> None:
     definitions = rendered("crds.keep=false").kind("CustomResourceDefinition")
     assert len(definitions) == 2
     assert not any("annotations" in each["metadata"] for each in definitions)
-
-
-@pytest.mark.parametrize("values", [(), ("watchNamespaces={shop}",)])
-def test_the_notes_end_with_commands_that_work(values: tuple[str, ...]) -> None:
-    text = notes(*values)
-    namespace = "shop" if values else "default"
-
-    assert f"\nkubectl rollout status -n {NAMESPACE} deployment/{RELEASE}\n" in text
-    assert text.rstrip().endswith("\nkubectl get connectionpools -A")
-    manifest = re.search(rf"\nkubectl apply -n {namespace} -f - <<'EOF'\n(.*?)\nEOF\n", text, re.DOTALL)
-    assert manifest, text
-    pool = yaml.safe_load(manifest[1])
-    parsed = parse({**pool, "metadata": {**pool["metadata"], "namespace": namespace, "uid": "1", "generation": 1}})
-    secret = parsed.spec.users[0].secret_ref.name
-    assert f"\nkubectl create secret generic {secret} -n {namespace} --from-literal=username=" in text
-
-
-def test_the_notes_speak_of_the_registry_only_to_whom_has_given_no_image() -> None:
-    assert "No registry is published yet" in notes()
-    assert "registry" not in notes("registry=registry.example.com")
-    assert "registry" not in notes("image.repository=localhost/operator")

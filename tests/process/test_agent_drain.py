@@ -2,26 +2,23 @@
 
 import contextlib
 import signal
-import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from tests.process import agentdb, agentpod, rootfs, servers
+from tests.process import agentdb, rootfs, servers
 from tests.process.agentpod import Pod, eventually
+from tests.process.draining import PASSWORD, alive, drain, figures, running, told
 from tests.process.servers import Postgres
 
 from pgbouncer_operator.agent.drain import QUIET_SECONDS
-from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls, UserIntent
 
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
 ]
-PASSWORD = "s3cret-of-shop"
 
 
 @pytest.fixture(scope="module")
@@ -42,40 +39,6 @@ def pod(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[Pod]:
 def transactional(postgres: Postgres) -> Iterator[Pod]:
     with running(postgres, "transaction") as found:
         yield found
-
-
-@contextlib.contextmanager
-def running(postgres: Postgres, mode: str, most: int | None = None) -> Iterator[Pod]:
-    """most: the database's own maximum."""
-    with agentpod.pod() as found:
-        wanted = found.mount_intent(
-            Intent(
-                "ns/shop",
-                {"pool_mode": mode},
-                (DatabaseIntent("shop", "127.0.0.1", postgres.port, "postgres", max=most),),
-                (UserIntent("shop", "shop"),),
-                ServerTls("disable"),
-            )
-        )
-        found.mount_grant(8)
-        found.mount_user("shop", {"username": "shop", "password": PASSWORD})
-        found.mount_pod()
-        found.start()
-        found.runs(wanted)
-        eventually("the agent's own login has ended", lambda: found.state()["backend"]["ok"])
-        yield found
-
-
-def drain(pod: Pod, delay: str = "0", timeout: str = "60", transaction: str = "10") -> subprocess.Popen[bytes]:
-    return pod.script(
-        "drain",
-        *("--endpoint-delay", delay, "--timeout", timeout, "--transaction", transaction),
-        *("--run-dir", str(pod.run), "--port", str(pod.port)),
-    )
-
-
-def alive(pod: Pod) -> bool:
-    return pod.pgbouncer is not None and pod.pgbouncer.poll() is None
 
 
 def test_clients_work_on_until_they_leave_and_then_the_drain_returns(pod: Pod) -> None:
@@ -130,25 +93,6 @@ def test_whoever_still_comes_has_a_connection_beside_one_that_is_held(postgres: 
         stays.execute("commit")
         stays.close()
         assert draining.wait(30) == 0
-
-
-def told(pod: Pod) -> str:
-    """The line of the agent's log about the drain, without its seconds."""
-
-    def line() -> str:
-        return next((each for each in pod.logs().splitlines() if each.startswith("drained in ")), "")
-
-    return str(eventually("the result is in the log", line)).partition(" s; ")[2]
-
-
-def figures(pod: Pod) -> dict[str, float]:
-    """The agent's metrics of the drain by outcome."""
-    found = {}
-    for line in pod.http("/metrics")[1].splitlines():
-        if line.startswith('pgbouncer_operator_agent_drain_clients{outcome="'):
-            name, value = line.split('"')[1], line.rpartition(" ")[2]
-            found[name] = float(value)
-    return found
 
 
 def test_a_session_that_never_ends_is_cut_at_the_deadline_and_counted(postgres: Postgres) -> None:
@@ -243,62 +187,6 @@ def test_a_paused_database_flows_again_so_that_its_clients_can_leave(transaction
     assert draining.wait(30) == 0
 
 
-def test_a_draining_pod_gives_its_connections_back_as_clients_leave(transactional: Pod, postgres: Postgres) -> None:
-    clients = [transactional.connect("shop", "shop", PASSWORD) for _ in range(6)]
-    for client in clients:
-        client.execute("begin; select 1")
-    assert agentdb.sessions(postgres, "shop") == 6
-    for client in clients:
-        client.execute("commit")
-    for client in clients:
-        client.execute("begin; select 1")
-    draining = drain(transactional)
-    eventually("two are handed over, beside six transactions", lambda: transactional.state()["keeps"] == 6)
-    for client in clients:
-        client.execute("commit")
-    eventually("half is handed over", lambda: transactional.state()["keeps"] == 4)
-    for client in clients[:4]:
-        client.close()
-    state = eventually("no more than two are needed", lambda: (s := transactional.state()) and s["cap"] == 2 and s)
-    assert (state["phase"], state["open"] <= 2) == ("draining", True)
-    eventually("PostgreSQL holds no more", lambda: agentdb.sessions(postgres, "shop") <= 2)
-    for client in clients[4:]:
-        assert client.execute("select 1").fetchone() == (1,)
-        client.close()
-    assert draining.wait(30) == 0
-
-
-def test_a_leaving_pod_hands_over_half_at_once_under_clients_that_never_leave(
-    transactional: Pod, postgres: Postgres
-) -> None:
-    """They use every connection, one transaction after the other; none fails, and a new worker keeps to the half."""
-    stop = threading.Event()
-
-    def work() -> int:
-        done = 0
-        with transactional.connect("shop", "shop", PASSWORD) as client:
-            while not stop.is_set():
-                client.execute("begin; select pg_sleep(0.01); commit")
-                done += 1
-        return done
-
-    with ThreadPoolExecutor(12) as threads:
-        clients = [threads.submit(work) for _ in range(12)]
-        try:
-            eventually("all connections are in use", lambda: agentdb.sessions(postgres, "shop") == 8)
-            draining = drain(transactional, delay="5")
-            state = eventually("half is handed over", lambda: (s := transactional.state()) and s["keeps"] == 4 and s)
-            assert (state["phase"], state["cap"]) == ("draining", 4)
-            assert agentdb.sessions(postgres, "shop") <= 4
-            transactional.kill_worker()
-            eventually("a new worker confirms it again", lambda: transactional.state()["keeps"] == 4)
-            assert agentdb.sessions(postgres, "shop") <= 4
-        finally:
-            stop.set()
-        assert all(each.result() > 0 for each in clients)
-    assert draining.wait(30) == 0
-
-
 @pytest.mark.parametrize("mode", ["transaction", "statement"])
 def test_when_the_grace_period_ends_early_a_running_transaction_is_committed_all_the_same(
     postgres: Postgres, mode: str
@@ -322,35 +210,3 @@ def test_when_the_grace_period_ends_early_a_running_transaction_is_committed_all
         assert told(pod).endswith("closed at a transaction boundary: 2, cut: 0")
         idle.close()
         busy.close()
-
-
-def test_a_draining_pod_gives_back_what_its_database_could_never_use(postgres: Postgres) -> None:
-    with running(postgres, "transaction", most=3) as pod, contextlib.ExitStack() as stack:
-        for _ in range(5):
-            stack.enter_context(pod.connect("shop", "shop", PASSWORD))
-        assert pod.state()["cap"] == 8
-        draining = drain(pod)
-        eventually("half of the three that it can hold", lambda: pod.state()["keeps"] == 1)
-        stack.close()
-        assert draining.wait(30) == 0
-
-
-def test_a_pgbouncer_that_was_restarted_in_a_drain_serves_and_gets_its_grant_by_a_new_ledger(
-    transactional: Pod,
-) -> None:
-    with transactional.connect("shop", "shop", PASSWORD) as client:
-        client.execute("select 1")
-        draining = drain(transactional)
-        eventually("the cap is lowered", lambda: transactional.state()["cap"] == 1)
-        transactional.stop_pgbouncer()
-    assert draining.wait(30) == 0
-    transactional.start_pgbouncer()
-    eventually("the pod serves again", lambda: transactional.state()["phase"] == "running")
-    assert transactional.state()["cap"] == 1, "the pod may have been deleted, and others may have the rest"
-    transactional.mount_grant(8)
-    state = eventually(
-        "a new ledger gives it all back",
-        lambda: (s := transactional.state()) and s["phase"] == "running" and s["cap"] == 8 and s,
-    )
-    assert state["problems"] == []
-    assert transactional.logs_in("shop", "shop", PASSWORD)

@@ -21,6 +21,7 @@ from pgbouncer_operator.protocol.intent import (
 )
 from pgbouncer_operator.protocol.reasons import BackendReason, Flow, Phase, ProblemReason, ReloadKind
 from pgbouncer_operator.protocol.state import AgentProblem, AgentState, BackendTest, Reload, Totals, UserState
+from pgbouncer_operator.protocol.validity import CertificateValidity
 
 FIXED = settings(derandomize=True, database=None, deadline=None, max_examples=200)
 COUNT = st.integers(0, 10**9)
@@ -96,6 +97,7 @@ STATES = st.builds(
     problems=st.lists(st.builds(AgentProblem, REASONS, TEXT), max_size=3).map(tuple),
     users=st.dictionaries(TEXT, st.builds(UserState, st.none() | st.booleans(), TEXT, TEXT), max_size=3),
     certificates=st.dictionaries(TEXT, TEXT, max_size=2),
+    validities=st.dictionaries(TEXT, st.builds(CertificateValidity, COUNT, COUNT), max_size=2),
     backend=st.builds(BackendTest, st.sampled_from(BackendReason), TEXT),
     reload=st.none() | st.builds(Reload, TEXT, COUNT.map(lambda each: each / 10**4), st.sampled_from(ReloadKind)),
     traffic=st.sampled_from(Flow),

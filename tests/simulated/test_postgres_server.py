@@ -2,25 +2,32 @@
 
 import asyncio
 import base64
-import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.process.test_agent_backend import authority
 from tests.simulated.apiserver import faults
 from tests.simulated.apiserver.faults import Fault
 from tests.simulated.apiserver.records import Object
-from tests.simulated.operators import Cluster, cluster, highest, pool
+from tests.simulated.operators import Cluster, cluster, pool
+from tests.simulated.server_pools import (
+    PORT,
+    allocated,
+    held,
+    member,
+    moving,
+    never_above,
+    respec,
+    server,
+    status,
+)
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, NAMESPACES, POSTGRES_SERVERS
 from pgbouncer_operator.reconcile.intervals import Intervals
 
-PORT = 18310
-SERVER = "platform/rds"
 FIRST, SECOND = authority()[2], authority()[2]
 
 
@@ -29,53 +36,6 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     async with cluster(tmp_path, monkeypatch) as made:
         made.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
         yield made
-
-
-def server(budget: int = 60, **spec: Any) -> Object:
-    body = {"host": "postgres", "connections": {"max": budget}, "allowedNamespaces": {"from": "All"}}
-    metadata = {"namespace": "platform", "name": "rds"}
-    return {"apiVersion": naming.API_VERSION, "kind": naming.SERVER_KIND, "metadata": metadata, "spec": body | spec}
-
-
-def member(name: str, most: int | None = None, **spec: Any) -> Object:
-    limits = {} if most is None else {"max": most}
-    reference = {"serverRef": {"name": "rds", "namespace": "platform"}}
-    return pool(name, backend=reference, serverConnections=limits, **spec)
-
-
-def status(world: Cluster) -> Object:
-    found: Object = world.api.storage.peek(POSTGRES_SERVERS, "platform", "rds").get("status") or {}
-    return found
-
-
-def allocated(world: Cluster) -> dict[str, int]:
-    return {each["pool"].partition("/")[2]: each["connections"] for each in status(world).get("allocations") or ()}
-
-
-def moving(world: Cluster) -> bool:
-    return any(each["high"] > each["connections"] for each in status(world).get("allocations") or ())
-
-
-def respec(world: Cluster, resource: Any, namespace: str, name: str, **spec: Any) -> None:
-    world.api.edit(resource, (namespace, name), lambda body: body["spec"].update(spec))
-
-
-def held(world: Cluster) -> int:
-    """What all pods may open at this moment, those that drain included."""
-    return sum(agent.cap for agent in world.agents.by_uid.values() if world.api.storage.exists("pods", agent.key))
-
-
-@contextlib.asynccontextmanager
-async def never_above(world: Cluster, budget: int) -> AsyncIterator[None]:
-    """While this lasts, neither pods nor allocations may be above the budget."""
-
-    def most() -> int:
-        charged = sum(max(each["connections"], each["high"]) for each in status(world).get("allocations") or ())
-        return max(held(world), charged)
-
-    async with highest(most) as peak:
-        yield
-    assert 0 < peak[0] <= budget
 
 
 async def test_pools_share_a_servers_budget_and_nobody_holds_more(world: Cluster) -> None:
@@ -292,29 +252,3 @@ async def test_a_server_that_was_changed_unseen_is_read_after_one_conflict(world
         await world.until(lambda: allocated(world) == {"one": 10, "two": 10} and not moving(world), "the new budget")
         calls = [each for each in world.api.calls[before:] if each.plural == "postgresservers" and each.verb == "patch"]
         assert sum(each.code == 409 for each in calls) == 1
-
-
-async def test_of_two_servers_with_one_host_only_the_older_gives_until_it_is_gone(world: Cluster) -> None:
-    world.api.create(server(20))
-    world.api.create(member("one", 20))
-    async with never_above(world, 20), world.operator(PORT + 16):
-        await world.until(lambda: held(world) == 20, "all in use")
-        twin = server(20)
-        twin["metadata"]["name"] = "twin"
-        world.api.create(twin)
-        guest = member("guest", 10)
-        guest["spec"]["backend"]["serverRef"]["name"] = "twin"
-        world.api.create(guest)
-        await world.until(lambda: world.condition("guest", "Stalled").get("reason") == "HostTaken", "the pool is told")
-        await world.until(lambda: "An older PostgresServer" in str(peek(world, "twin")), "the server is told")
-        assert held(world) == 20
-    async with world.operator(PORT + 17):
-        world.api.delete(CONNECTION_POOLS, ("default", "one"))
-        world.api.delete(POSTGRES_SERVERS, ("platform", "rds"))
-        await world.until_ready("guest")
-        assert held(world) <= 20
-
-
-def peek(world: Cluster, name: str) -> Object:
-    found: Object = world.api.storage.peek(POSTGRES_SERVERS, "platform", name)
-    return found
