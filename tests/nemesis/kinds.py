@@ -80,18 +80,9 @@ KINDS: Mapping[str, Kind] = {
     "foreign-server": Kind(neighbours.foreign_server, "a PostgresServer of another namespace names our host"),
 }
 
-AT_ONCE = "issue 14, line 5: all pods of a pool leave at once"
 ABSENT = "issue 14, line 30: a roll while no operator runs"
 BROKEN: Mapping[str, str] = {
-    "scale-down": AT_ONCE,
-    "scale-to-nothing": AT_ONCE,
-    "delete-deployment": AT_ONCE,
-    "delete-replica-sets": AT_ONCE,
-    "delete-pods": AT_ONCE,
-    "evict-only-pod": AT_ONCE,
-    "shorten-grace": "issue 14, line 6: a shortened grace period",
-    "operator-absent-in-roll": ABSENT,
-    "operator-absent-in-eviction": ABSENT,
+    "remove-label": "issue 14, line 3: the pool does not serve while a pod without its label lives"
 }
 """Kinds that break a promise today, and the fault that is known. They are left out of the campaign and run apart."""
 

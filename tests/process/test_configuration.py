@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
@@ -165,6 +166,17 @@ def test_in_session_mode_the_check_for_abandoned_statements_ends_with_the_first_
     assert seen == ["1s", "0"]
 
 
+def pool_of(bouncer: Bouncer) -> dict[str, Any]:
+    """The one row of SHOW POOLS beside the console's."""
+    (row,) = [each for each in bouncer.show("POOLS") if each["database"] != "pgbouncer"]
+    return row
+
+
+def clients_of(bouncer: Bouncer) -> int:
+    row = pool_of(bouncer)
+    return int(row["cl_active"] + row["cl_waiting"])
+
+
 def test_a_lower_share_holds_after_reload_and_reconnect_without_an_error(bouncer: Bouncer, postgres: Postgres) -> None:
     postgres.role("shrink", "pw")
     before = composition(bouncer, postgres, ini.UserEntry("shrink", "pw"), share=8)
@@ -188,7 +200,7 @@ def test_a_lower_share_holds_after_reload_and_reconnect_without_an_error(bouncer
     for client in clients:
         client.start()
     try:
-        wait_until(lambda: sessions() == 8, "the pool is full")
+        wait_until(lambda: sessions() == 8 and clients_of(bouncer) == 16, "the pool is full")
         bouncer.write(replace(before, shares={"shop": 3}, seq=2))
         bouncer.reload()
         bouncer.admin(f"RECONNECT {quoted('shop')}")
@@ -196,10 +208,10 @@ def test_a_lower_share_holds_after_reload_and_reconnect_without_an_error(bouncer
         at_shrink = done[0]
         wait_until(lambda: done[0] > at_shrink + 50, "clients are served still")
         assert sessions() <= 3
-        (row,) = [each for each in bouncer.show("POOLS") if each["database"] != "pgbouncer"]
+        row = pool_of(bouncer)
         assert (row["database"], row["user"]) == ("shop", "shrink")
         assert sum(row[f"sv_{state}"] for state in ("active", "being_canceled", "idle", "used", "tested", "login")) <= 3
-        assert row["cl_active"] + row["cl_waiting"] == 16
+        assert clients_of(bouncer) == 16
     finally:
         stop.set()
         for client in clients:
