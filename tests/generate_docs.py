@@ -13,6 +13,8 @@ TABLES: Tables = {
     "alerts": metrics.alerts,
     "annotations": names.annotations,
     "clients": clients.clients,
+    "clients-cases": clients.cases,
+    "clients-others": clients.others,
     "commands": commands.commands,
     "conditions": conditions.types,
     "labels": names.labels,
