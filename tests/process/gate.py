@@ -38,10 +38,6 @@ class Gate:
                 near.shutdown(socket.SHUT_RDWR)
             thread.join()
 
-    def lead_to(self, *ports: int) -> None:
-        """New connections go to these ports from now on; those that are handed on stay."""
-        self._ports = itertools.cycle(ports)
-
     def _accept(self) -> None:
         while True:
             try:

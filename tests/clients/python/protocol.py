@@ -14,7 +14,6 @@ import json
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -118,7 +117,7 @@ def _interactive(client: Any) -> None:
     def work(worker: int) -> None:
         with client.transaction() as t:
             pid, value = t.pid(), t.twice(worker + 1)
-            time.sleep(0.02)
+            threading.Event().wait(0.02)
             t.insert("interactive", value)
             assert t.pid() == pid
 
