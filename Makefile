@@ -98,7 +98,8 @@ test: venv ## All tiers: check, the local cluster itself, real processes, contro
 	$(PYTHON) -m tests.localcluster build
 	$(PYTHON) -m tests.localcluster build helm3
 	$(MAKE) check
-	$(BIN)/python -m pytest -q tests/localcluster tests/simulated $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q tests/localcluster $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal tests/simulated $(PYTEST_ARGS) # they wait for clocks more than they work
 	$(PYTHON) -m tests.process.rootfs
 	$(BIN)/python -m pytest -q tests/process $(PYTEST_ARGS)
 	$(PYTHON) -m tests.localcluster up
