@@ -29,7 +29,7 @@ class Client(NamedTuple):
 
     versions: packages whose locked versions the page names. environment: how its program gets its setting. lacks: cases
     that it cannot have, and why. seamless: no transaction fails in a roll. race: what those cases say that fail by
-    chance; at least one of them does.
+    chance; at least one of them does. by_chance: the same, and none need fail.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Client(NamedTuple):
     extra: tuple[str, ...] = ()
     seamless: bool = False
     race: str = ""
+    by_chance: str = ""
 
 
 def cases() -> tuple[Case, ...]:
