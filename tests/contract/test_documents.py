@@ -6,6 +6,7 @@ needs a test of its own: `LANGUAGES` names it.
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,6 +56,13 @@ def page(name: str) -> str:
 
 
 # Blocks.
+
+
+@pytest.mark.parametrize("command", sorted(set(documents.commands())))
+def test_a_command_is_a_whole_line_for_a_shell(command: str) -> None:
+    """The cluster runs each by itself."""
+    done = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_fenced_block_has_a_language_that_is_tested() -> None:
