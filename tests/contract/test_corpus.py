@@ -94,8 +94,8 @@ def test_a_list_stands_for_its_items() -> None:
             "spec.poolmode: is not a field (did you mean poolMode?): correct its spelling or remove it",
         ),
         (
-            {"spec": pool(lambda spec: spec.update(pod={"affinity": {}}))["spec"]},
-            "spec.pod.affinity: is not a field: correct its spelling or remove it",
+            {"spec": pool(lambda spec: spec.update(pod={"hostNetwork": True}))["spec"]},
+            "spec.pod.hostNetwork: is not a field: correct its spelling or remove it",
         ),
         (
             {"metadata": {"name": "a", "labels": {"a": 1}}},

@@ -12,13 +12,16 @@ from typing import Any, get_args
 import pytest
 
 import pgbouncer_operator
+from pgbouncer_operator.api import affinity
 from pgbouncer_operator.api.model import Model
 from pgbouncer_operator.api.pod import Resources, SecurityContext, Toleration, TopologySpread
 from pgbouncer_operator.api.postgres_server import ServerSpec
 from pgbouncer_operator.api.spec import PoolSpec
 
 PACKAGE = Path(pgbouncer_operator.__file__).parent
-COPIED = {Resources, SecurityContext, Toleration, TopologySpread}  # the pod gets them whole, in Kubernetes' own names
+PLACEMENT = {each for each in vars(affinity).values() if isinstance(each, type) and issubclass(each, Model)}
+# The pod gets them whole, in Kubernetes' own names.
+COPIED = {Resources, SecurityContext, Toleration, TopologySpread} | PLACEMENT
 SPECS: dict[str, type[Model]] = {"ConnectionPool": PoolSpec, "PostgresServer": ServerSpec}
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.contract import servers
+from tests.contract import servers, shapes
 from tests.contract.pools import BAD, GOOD, SECRET, Bad, Object, pool, put
 from tests.localcluster.fixture import Cluster, cluster
 from tests.localcluster.problem import Problem
@@ -126,7 +126,7 @@ def test_the_definition_is_accepted_with_every_rule_in_its_cost_budget(server: S
     assert "NonStructuralSchema" not in states
 
 
-@pytest.mark.parametrize(("sentence", "body"), GOOD, ids=[sentence for sentence, _ in GOOD])
+@pytest.mark.parametrize(("sentence", "body"), [*GOOD, *shapes.GOOD])
 def test_the_server_accepts_a_good_pool(server: Server, sentence: str, body: Object) -> None:
     assert server.verdict(body) == [], sentence
 
@@ -136,9 +136,14 @@ def test_the_server_accepts_a_good_postgres_server(server: Server, sentence: str
     assert server.verdict(body) == [], sentence
 
 
-@pytest.mark.parametrize("bad", BAD, ids=[bad.sentence for bad in BAD])
+@pytest.mark.parametrize("bad", [*BAD, *shapes.BAD], ids=lambda bad: bad.sentence)
 def test_the_server_refuses_a_bad_pool_with_the_field_and_the_remedy(server: Server, bad: Bad) -> None:
     judge(server, bad)
+
+
+@pytest.mark.parametrize("bad", shapes.UNSEEN, ids=lambda bad: bad.sentence)
+def test_the_server_takes_what_the_definition_does_not_describe(server: Server, bad: Bad) -> None:
+    assert server.verdict(bad.body) == []
 
 
 @pytest.mark.parametrize("bad", servers.BAD, ids=[bad.sentence for bad in servers.BAD])

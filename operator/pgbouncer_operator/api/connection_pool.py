@@ -106,6 +106,8 @@ def _sentence(detail: ErrorDetails) -> str:
     match detail["type"]:
         case "missing":
             text = "is required: add it"
+        case "extra_forbidden":
+            text = "is not a field: correct its spelling or remove it"
         case "enum" | "literal_error":
             text = f"must be {facts['expected']}"
         case "string_pattern_mismatch":

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pgbouncer_operator.api.access import SecretReference
+from pgbouncer_operator.api.affinity import Affinity
 from pgbouncer_operator.api.model import ListMap, Model
 from pgbouncer_operator.api.strings import (
     Annotations,
@@ -112,6 +113,14 @@ class Pod(Model):
     topology_spread_constraints: Annotated[tuple[TopologySpread, ...], Field(max_length=8)] | None = None
     """How the pods spread over nodes and zones, at most 8. Default: over nodes, if possible. A change rolls the
     pods."""
+    affinity: Affinity | None = None
+    """Nodes and pods that the pods need or prefer near them or away from them, in Kubernetes' own fields, which the
+    operator checks. Default: none. A change rolls the pods."""
+    service_account_name: ObjectName | None = None
+    """ServiceAccount of the pods; its token is not mounted. Default: the namespace's default. A change rolls the
+    pods."""
+    runtime_class_name: ObjectName | None = None
+    """RuntimeClass of the pods. Default: the nodes' own. A change rolls the pods."""
     priority_class_name: ObjectName | None = None
     """PriorityClass of the pods. Default: the cluster's. A change rolls the pods."""
     labels: Labels | None = None

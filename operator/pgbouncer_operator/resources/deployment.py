@@ -10,6 +10,7 @@ from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.connection_pool import ConnectionPool
+from pgbouncer_operator.api.pod import Pod
 from pgbouncer_operator.pgbouncer import parameters
 from pgbouncer_operator.pgbouncer.parameter import ChangeClass
 from pgbouncer_operator.resources.pod_volumes import agent_mounts, volumes
@@ -121,15 +122,8 @@ def _template(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
         "containers": [_pgbouncer(pool, platform)],
         "volumes": volumes(pool),
         "topologySpreadConstraints": _spread(pool),
+        **_optional(pod),
     }
-    if pod.node_selector:
-        spec["nodeSelector"] = dict(pod.node_selector)
-    if pod.tolerations:
-        spec["tolerations"] = [each.wire() for each in pod.tolerations]
-    if pod.priority_class_name:
-        spec["priorityClassName"] = pod.priority_class_name
-    if pod.image_pull_secrets:
-        spec["imagePullSecrets"] = [each.wire() for each in pod.image_pull_secrets]
     metadata = {
         "labels": {**(pod.labels or {}), **naming.labels(name), naming.LABEL_POOL: name},
         "annotations": {
@@ -140,6 +134,28 @@ def _template(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
         },
     }
     return {"metadata": metadata, "spec": spec}
+
+
+def _optional(pod: Pod) -> dict[str, Any]:
+    """The fields of the pod that only some pools have. Absent ones stay absent: a default would roll every pool."""
+    spec: dict[str, Any] = {}
+    if pod.node_selector:
+        spec["nodeSelector"] = dict(pod.node_selector)
+    if pod.tolerations:
+        spec["tolerations"] = [each.wire() for each in pod.tolerations]
+    if pod.affinity:
+        spec["affinity"] = pod.affinity.wire()
+    if pod.service_account_name:
+        # The API server restores the name from its deprecated alias, so a removal has to remove both.
+        # https://github.com/kubernetes/kubernetes/issues/108208
+        spec["serviceAccountName"] = spec["serviceAccount"] = pod.service_account_name
+    if pod.runtime_class_name:
+        spec["runtimeClassName"] = pod.runtime_class_name
+    if pod.priority_class_name:
+        spec["priorityClassName"] = pod.priority_class_name
+    if pod.image_pull_secrets:
+        spec["imagePullSecrets"] = [each.wire() for each in pod.image_pull_secrets]
+    return spec
 
 
 def grace_seconds(pool: ConnectionPool, platform: Platform) -> int:

@@ -127,6 +127,8 @@ def _default_pod(spec: Object) -> None:
     spec.setdefault("dnsPolicy", "ClusterFirst")
     spec.setdefault("schedulerName", "default-scheduler")
     spec.setdefault("securityContext", {})
+    if account := spec.get("serviceAccountName") or spec.get("serviceAccount"):  # each restores the other
+        spec["serviceAccountName"] = spec["serviceAccount"] = account
     for container in _containers(spec):
         container.setdefault("imagePullPolicy", "IfNotPresent")
         container.setdefault("resources", {})

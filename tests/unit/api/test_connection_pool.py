@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.contract import shapes
 from tests.contract.pools import BAD, CA, GOOD, Bad, Object, backend, database, parameters, pool, put, user
 
 from pgbouncer_operator.api.access import PoolMode
@@ -22,12 +23,12 @@ def judge(body: Object) -> list[FieldProblem]:
     return list(problems(parsed.spec.parameters or {}, CATALOGUE))
 
 
-@pytest.mark.parametrize(("sentence", "body"), GOOD, ids=[sentence for sentence, _ in GOOD])
+@pytest.mark.parametrize(("sentence", "body"), [*GOOD, *shapes.GOOD])
 def test_a_good_pool_is_accepted(sentence: str, body: Object) -> None:
     assert judge(body) == [], sentence
 
 
-@pytest.mark.parametrize("bad", BAD, ids=[bad.sentence for bad in BAD])
+@pytest.mark.parametrize("bad", [*BAD, *shapes.BAD, *shapes.UNSEEN], ids=lambda bad: bad.sentence)
 def test_a_bad_pool_is_refused_with_the_field_and_the_remedy(bad: Bad) -> None:
     assert judge(bad.body) == [FieldProblem(bad.field, bad.message)]
 
@@ -162,7 +163,7 @@ def leaves(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[st
 
 EVERYWHERE = {
     path: body
-    for _, body in GOOD
+    for _, body in (*GOOD, *shapes.GOOD)
     for path in leaves(body["spec"], ("spec",))
     if "sizing" not in path  # a field of a later version is not read at all
 }

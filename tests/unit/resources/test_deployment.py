@@ -60,6 +60,30 @@ def test_ids_are_the_operators_the_users_or_left_to_the_platform() -> None:
     assert pod(pod={"securityContext": given})["securityContext"] == fixed | given
 
 
+def test_the_placement_reaches_the_pods_as_it_is_written() -> None:
+    term = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "shop"}}, "namespaceSelector": {}}
+    given = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    assert pod(pod={"affinity": given})["affinity"] == given
+    assert "affinity" not in pod()
+
+
+def test_a_service_account_brings_no_token_into_the_pods() -> None:
+    spec = pod(pod={"serviceAccountName": "shop"})
+    assert spec["automountServiceAccountToken"] is False
+    assert not [each for each in spec["volumes"] if "projected" in each]
+
+
+def test_a_service_account_is_written_with_its_alias_or_it_could_not_be_removed() -> None:
+    spec = pod(pod={"serviceAccountName": "shop"})
+    assert (spec["serviceAccountName"], spec["serviceAccount"]) == ("shop", "shop")
+    assert not {"serviceAccountName", "serviceAccount"} & pod().keys()
+
+
+def test_the_runtime_class_is_the_clusters_or_the_users() -> None:
+    assert pod(pod={"runtimeClassName": "gvisor"})["runtimeClassName"] == "gvisor"
+    assert "runtimeClassName" not in pod()
+
+
 def test_the_agents_resources_are_the_operators_or_the_users() -> None:
     default = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "128Mi"}}
     assert pod()["initContainers"][0]["resources"] == default
@@ -125,6 +149,9 @@ ROLLS: dict[str, dict[str, Any]] = {
     "the pod's shape": {"pod": {"labels": {"team": "shop"}}},
     "the agent's resources": {"pod": {"agentResources": {"limits": {"cpu": 1}}}},
     "ids left to the platform": {"pod": {"securityContext": {}}},
+    "the placement": {"pod": {"affinity": {"podAntiAffinity": {}}}},
+    "the ServiceAccount": {"pod": {"serviceAccountName": "shop"}},
+    "the runtime class": {"pod": {"runtimeClassName": "gvisor"}},
 }
 RELOADS: dict[str, dict[str, Any]] = {
     "the backend": {"backend": {"host": "other", "port": 5433}},

@@ -267,7 +267,7 @@ def pods_refused(observed: Observed, decided: Decided, standing: str) -> Cause |
     """Who does not let the Deployment make its pods; None while nobody objects. standing: how far the pool is."""
     if not (words := refusal(observed, decided)):
         return None
-    remedy = "Correct pod.resources, pod.agentResources or pod.securityContext, or the quota or policy named here."
+    remedy = "Correct the field of spec.pod that this is about, or the quota or policy named here."
     return Cause(Reason.PODS_REFUSED, f"{standing} Kubernetes refuses more pods: {words} {remedy}")
 
 

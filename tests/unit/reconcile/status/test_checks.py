@@ -57,7 +57,7 @@ def test_a_backend_that_is_a_pooler_is_a_warning_and_the_pool_is_ready_all_the_s
 
 
 REFUSAL = 'pods "shop-pgbouncer-7c-x" is forbidden: failed quota: team: must specify limits.cpu for: agent'
-MENDING = "Correct pod.resources, pod.agentResources or pod.securityContext, or the quota or policy named here."
+MENDING = "Correct the field of spec.pod that this is about, or the quota or policy named here."
 
 
 def refusing(observed: Observed, **standing: Any) -> Observed:

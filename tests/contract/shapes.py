@@ -1,0 +1,63 @@
+"""Good and bad pools as in `pools.py`, about the shape of the pods and of the Service."""
+# ruff: noqa: E501  one row a line, or nobody reads the table
+
+from typing import Any
+
+from tests.contract.pools import OBJECT_NAME, Bad, Change, Object, pool, put
+
+PEERS: Object = {
+    "labelSelector": {"matchLabels": {"pgbouncer-operator.io/pool": "shop-pool"}},
+    "topologyKey": "kubernetes.io/hostname",
+}
+REQUIRED, PREFERRED = (f"{each}DuringSchedulingIgnoredDuringExecution" for each in ("required", "preferred"))
+
+
+def affinity(part: str, name: str, value: Any) -> Change:
+    """Place the pods by one rule of spec.pod.affinity."""
+    return put(pod={"affinity": {part: {name: value}}})
+
+
+def node_terms(*expressions: Object) -> Object:
+    """One term about labels of nodes."""
+    return {"nodeSelectorTerms": [{"matchExpressions": list(expressions)}]}
+
+
+GOOD: tuple[tuple[str, Object], ...] = (
+    ("a placed pod", pool(put(pod={
+        "serviceAccountName": "shop.pool", "runtimeClassName": "gvisor",
+        "affinity": {
+            "nodeAffinity": {
+                REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64", "arm64"]}, {"key": "cores", "operator": "Gt", "values": ["3"]}]}, {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["node.example.com"]}]}]},
+                PREFERRED: [{"weight": 100, "preference": {"matchExpressions": [{"key": "spot", "operator": "DoesNotExist"}]}}],
+            },
+            "podAffinity": {PREFERRED: [{"weight": 1, "podAffinityTerm": {**PEERS, "namespaceSelector": {}, "namespaces": ["db"]}}]},
+            "podAntiAffinity": {REQUIRED: [{**PEERS, "matchLabelKeys": ["pod-template-hash"]}, {"topologyKey": "zone", "labelSelector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}}]},
+        },
+    }))),
+    ("pods that may be placed anywhere", pool(put(pod={"affinity": {}}))),
+    ("a rule of placement without content", pool(put(pod={"affinity": {"nodeAffinity": {}, "podAntiAffinity": {REQUIRED: []}}}))),
+)  # fmt: skip
+
+BAD: tuple[Bad, ...] = (
+    Bad("pods near a misspelt kind", pool(put(pod={"affinity": {"nodeAffinity": "ssd"}})), "spec.pod.affinity.nodeAffinity", "must be an object", "must be of type object"),
+    Bad("a ServiceAccount with capitals", pool(put(pod={"serviceAccountName": "Shop"})), "spec.pod.serviceAccountName", OBJECT_NAME),
+    Bad("a runtime class of two lines", pool(put(pod={"runtimeClassName": "a\nb"})), "spec.pod.runtimeClassName", OBJECT_NAME),
+)  # fmt: skip
+
+# What the API server takes, because the definition does not describe it. The operator refuses it, offline and in status.
+UNSEEN: tuple[Bad, ...] = (
+    Bad("a misspelt rule of placement", pool(affinity("podAntiAffinity", "requiredDuringScheduling", [])), "spec.pod.affinity.podAntiAffinity.requiredDuringScheduling", "is not a field: correct its spelling or remove it"),
+    Bad("a misspelt field of a term", pool(affinity("podAntiAffinity", REQUIRED, [{**PEERS, "labelSelecter": {}}])), f"spec.pod.affinity.podAntiAffinity.{REQUIRED}[0].labelSelecter", "is not a field: correct its spelling or remove it"),
+    Bad("a term without its domain", pool(affinity("podAffinity", REQUIRED, [{"labelSelector": {}}])), f"spec.pod.affinity.podAffinity.{REQUIRED}[0].topologyKey", "is required: add it"),
+    Bad("a weight of nothing", pool(affinity("podAntiAffinity", PREFERRED, [{"weight": 0, "podAffinityTerm": PEERS}])), f"spec.pod.affinity.podAntiAffinity.{PREFERRED}[0].weight", "must be greater than or equal to 1"),
+    Bad("nodes by no term", pool(affinity("nodeAffinity", REQUIRED, {"nodeSelectorTerms": []})), f"spec.pod.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms", "needs at least 1 entry"),
+    Bad("a comparison of nodes by chance", pool(affinity("nodeAffinity", REQUIRED, node_terms({"key": "a", "operator": "Like", "values": ["b"]}))), f"spec.pod.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms[0].matchExpressions[0].operator", "must be 'In', 'NotIn', 'Exists', 'DoesNotExist', 'Gt' or 'Lt'"),
+    *(
+        Bad(f"{operator} with {len(values)} values", pool(affinity("nodeAffinity", REQUIRED, node_terms({"key": "a", "operator": operator, "values": values}))), f"spec.pod.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms[0].matchExpressions[0].values", message)
+        for operator, values, message in (
+            ("In", [], "In needs at least one value: add it"),
+            ("Exists", ["b"], "Exists takes no values: remove them"),
+            ("Gt", ["1", "2"], "Gt needs exactly one value, an integer in quotes: correct it"),
+        )
+    ),
+)  # fmt: skip
