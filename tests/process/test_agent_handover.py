@@ -1,6 +1,7 @@
 """What a draining pod hands over to its successors."""
 
 import contextlib
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -116,3 +117,27 @@ def test_a_pgbouncer_that_was_restarted_in_a_drain_serves_and_gets_its_grant_by_
     )
     assert state["problems"] == []
     assert transactional.logs_in("shop", "shop", PASSWORD)
+
+
+@pytest.mark.parametrize("worker", ["stays", "ends with it"])
+def test_a_pgbouncer_that_hung_and_was_drained_and_killed_has_a_successor_with_the_whole_grant(
+    transactional: Pod, worker: str
+) -> None:
+    """kubelet runs preStop before it restarts a container that fails its liveness probe."""
+    assert transactional.pgbouncer is not None
+    transactional.pgbouncer.send_signal(signal.SIGSTOP)
+    draining = drain(transactional)
+    eventually("the agent knows", lambda: transactional.state()["phase"] == "draining")
+    draining.kill()  # it ends with its container
+    draining.wait()
+    transactional.stop_pgbouncer()
+    if worker == "ends with it":
+        transactional.kill_worker()
+    transactional.start_pgbouncer()
+    eventually(
+        "it serves",
+        lambda: (s := transactional.state()) and (s["phase"], s["cap"], s["age"]) == ("running", 8, 0),
+        on_failure=lambda: f"{transactional.state()}\n{transactional.logs()}",
+    )
+    transactional.mount_grant(6)
+    eventually("it reads its mounts", lambda: transactional.state()["cap"] == 6)

@@ -16,7 +16,7 @@ from pgbouncer_operator.protocol.state import Totals
 
 ANSWER_SECONDS = 2.0
 LOGIN_WAIT_SECONDS = 1.0  # for logins under way; a server that is away does not answer them at all
-NO_PROCESS = (0, 0)  # of `process`
+NO_PROCESS = wire.NO_PROCESS  # of `process`
 CONSOLE = "pgbouncer"  # the console's own database
 _RENEW = "RECONNECT"
 _LOGIN_POLL_SECONDS = 0.002
@@ -235,15 +235,8 @@ def marker(config: list[wire.Row]) -> str:
 
 
 def process(settings: AgentSettings) -> tuple[int, int]:
-    """Identifies the process that listens on the console's socket; NO_PROCESS when there is none.
-
-    Every PgBouncer creates its own socket. Inode and time of creation: a file system may use an inode number again.
-    """
-    try:
-        status = settings.console.stat()
-    except OSError:
-        return NO_PROCESS
-    return (status.st_ino, status.st_mtime_ns)
+    """Identifies the process that listens on the console's socket; NO_PROCESS when there is none."""
+    return wire.process(str(settings.console))
 
 
 def reconnect(databases: Iterable[str]) -> list[str]:

@@ -3,8 +3,9 @@
 Run as `python3 -IS drain.py --endpoint-delay 5 --timeout 120 --transaction 60 [--run-dir …] [--port …]`. It uses the
 standard library only, since it runs in PgBouncer's cgroup. The steps, for every pool mode:
 
-1. Write <run dir>/draining for the agent. Resume paused databases: their clients would wait until they are closed. The
-   agent resumes them too, but it may not run.
+1. Write <run dir>/draining for the agent. It names the PgBouncer that drains: kubelet also runs this hook before it
+   restarts a PgBouncer that hangs, and the next one serves. Resume paused databases: their clients would wait until
+   they are closed. The agent resumes them too, but it may not run.
 2. The listener stays open. Wait until only console sessions are left and no client has connected for the endpoint
    delay: a client that connects was still routed to this pod. Then return, and kubelet's SIGTERM ends PgBouncer. The
    file says whether new clients may come. When none may, the agent gives back the connections that the rest cannot use.
@@ -59,18 +60,27 @@ class Count:
 class Report:
     """Two files for the agent: that the pod drains, and what became of the clients so far."""
 
-    def __init__(self, run_dir: str) -> None:
-        """The drain begins now."""
+    def __init__(self, run_dir: str, console: str) -> None:
+        """The drain begins now. console: PgBouncer's socket."""
+        self._console = console
+        self._process = wire.NO_PROCESS
         self._flag = os.path.join(run_dir, "draining")
         self._result = os.path.join(run_dir, "drained")
         self._begun = time.monotonic()
-        self._expected: bool | None = None
+        self._written = ""
 
     def expect(self, newcomers: bool) -> None:
-        """Write whether new clients may still come to this pod."""
-        if newcomers is not self._expected:
-            _write(self._flag, f'{{"newcomers": {"true" if newcomers else "false"}}}')
-        self._expected = newcomers
+        """Write which PgBouncer drains, and whether new clients may still come to this pod.
+
+        Every PgBouncer that this process finds is the one of its own container, and ends with it.
+        """
+        found = wire.process(self._console)
+        self._process = self._process if found == wire.NO_PROCESS else found
+        inode, created = self._process
+        flag = f'{{"newcomers": {"true" if newcomers else "false"}, "process": [{inode}, {created}]}}'
+        if flag != self._written:
+            _write(self._flag, flag)
+        self._written = flag
 
     def keep(self, done: bool, left: int, closed: int = 0, cut: int = 0) -> None:
         """Write the number of clients that left by themselves, were closed between two transactions, or cut in one."""
@@ -93,7 +103,7 @@ def main(arguments: list[str]) -> int:
     delay, timeout, transaction = (float(options[key]) for key in ("--endpoint-delay", "--timeout", "--transaction"))
     first = _count(console) or Count()  # before step 1: these are the clients that the drain is about
     place = (console, int(options["--port"]))
-    return _drain(place, first, Report(options["--run-dir"]), (delay, timeout, transaction))
+    return _drain(place, first, Report(options["--run-dir"], console), (delay, timeout, transaction))
 
 
 def _drain(place: tuple[str, int], first: Count, report: Report, times: tuple[float, float, float]) -> int:

@@ -36,6 +36,16 @@ class DrainResult:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Flag:
+    """What drain.py says while a pod drains."""
+
+    process: tuple[int, int]
+    """The PgBouncer that drains: see `console.process`."""
+    newcomers: bool
+    """Whether new clients may still come to this pod."""
+
+
 class Draining:
     """Knows whether the pod drains, and what PgBouncer should run then."""
 
@@ -44,28 +54,26 @@ class Draining:
         self.begun = False
         self.keeps: int | None = None  # see AgentState
         self._settings = settings
-        self._process = console.NO_PROCESS
         self._logged = False
         self._handover = run_dir.handover(settings)
 
     def update(self) -> bool:
         """Read whether the pod drains now, and resume its databases when a drain begins.
 
-        kubelet runs preStop also before it restarts a container that fails its liveness probe. A PgBouncer that
-        started after the drain began serves again, and the drain is over.
+        kubelet runs preStop also before it restarts a container that fails its liveness probe. The flag names the
+        PgBouncer that drains. Any other one serves, and the drain is over, whether or not this worker saw it begin.
         """
-        flag = self._settings.run_dir / FLAG
-        process = console.process(self._settings)
-        if not flag.exists():
+        flag, process = self._flag(), console.process(self._settings)
+        if flag is None:
             self.begun = False
-        elif not self.begun:
-            self.begun, self._process = True, process
-            self._resume()
-        elif process not in {console.NO_PROCESS, self._process}:
+        elif process not in {console.NO_PROCESS, flag.process}:
             self.keeps = None
-            flag.unlink()
-            (self._settings.run_dir / RESULT).unlink(missing_ok=True)
+            for name in (FLAG, RESULT):
+                (self._settings.run_dir / name).unlink(missing_ok=True)
             self.begun = self._logged = False
+        elif not self.begun:
+            self.begun = True
+            self._resume()
         return self.begun
 
     @property
@@ -101,7 +109,8 @@ class Draining:
         """
         clients = {name: each.clients for name, each in observation.databases.items()}
         before = replace(self._handover or handover.begin(running), seq=0)
-        after = handover.following(before, running, clients, self._expects_clients())
+        flag = self._flag()
+        after = handover.following(before, running, clients, flag is None or flag.newcomers)
         if after != self._handover:
             try:
                 run_dir.keep_handover(self._settings, after)
@@ -136,12 +145,16 @@ class Draining:
         if handover.bounded(running, self._handover) is running:
             self.keeps = most if self.keeps is None else min(self.keeps, most)
 
-    def _expects_clients(self) -> bool:
-        """Whether new clients may still come: yes, until drain.py says no."""
+    def _flag(self) -> _Flag | None:
+        """What drain.py says of the drain; None when the pod does not drain."""
         try:
-            return bool(json.loads((self._settings.run_dir / FLAG).read_bytes())["newcomers"])
-        except (FileNotFoundError, ValueError):
-            return True
+            document = json.loads((self._settings.run_dir / FLAG).read_bytes())
+            inode, created = document["process"]
+            return _Flag((inode, created), bool(document["newcomers"]))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):  # not drain.py's: the pod drains, and no more is known
+            return _Flag(console.process(self._settings), newcomers=True)
 
     def _resume(self) -> None:
         """Clients of a paused database would wait until the drain closes them."""

@@ -5,9 +5,11 @@ own container, where every millisecond and megabyte is PgBouncer's.
 Source: https://www.postgresql.org/docs/current/protocol-message-formats.html
 """
 
+import os
 import socket
 import struct
 
+NO_PROCESS = (0, 0)  # of `process`
 _PROTOCOL_3 = 196608
 _AUTHENTICATION_OK = 0
 
@@ -94,6 +96,18 @@ class Session:
             self._pending += chunk
         taken, self._pending = self._pending[:size], self._pending[size:]
         return taken
+
+
+def process(path: str) -> tuple[int, int]:
+    """Identifies the process that listens on the Unix socket `path`; NO_PROCESS when there is none.
+
+    Every PgBouncer creates its own socket. Inode and time of creation: a file system may use an inode number again.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return NO_PROCESS
+    return (status.st_ino, status.st_mtime_ns)
 
 
 def unix(path: str, timeout: float) -> socket.socket:

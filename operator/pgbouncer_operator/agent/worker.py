@@ -88,11 +88,7 @@ class Worker:
     def step(self) -> None:
         """One turn: everything that is due, and nothing that waits."""
         if not self._draining.begun or not self.ready:
-            changed = self._read()
-            if self._fingerprint is None:
-                pass  # nothing has been read yet, so nothing is known to be absent
-            elif self._accept_grant() or changed or self._open_files != run_dir.open_files(self.settings):
-                self._choose(None if changed else time.monotonic())
+            self._follow_mounts()
         if self._wanted is not None:
             self.reloader.advance(self._wanted, self._read_at)
             if self.reloader.refuses(self._wanted):
@@ -202,6 +198,14 @@ class Worker:
             run_dir.keep_credentials(self.settings, self._credentials)
         return True
 
+    def _follow_mounts(self, again: bool = False) -> None:
+        """Choose what should run when the mounts or the limit of open files changed. again: also when none did."""
+        changed = self._read()
+        if self._fingerprint is None:
+            return  # nothing has been read yet, so nothing is known to be absent
+        if self._accept_grant() or changed or again or self._open_files != run_dir.open_files(self.settings):
+            self._choose(None if changed else time.monotonic())
+
     def _accept_grant(self) -> bool:
         """Use the grant of the mounted ledger. True when the cap or a sequence changed."""
         waited = time.monotonic() - self._started
@@ -252,19 +256,17 @@ class Worker:
 
     def _beat(self) -> None:
         """Observe PgBouncer once, and do what depends on its clients."""
-        observation = self._observe(console.ANSWER_SECONDS)
+        observation, drained = self._observe(console.ANSWER_SECONDS), self._draining.asked
+        draining = self._draining.update()  # also while PgBouncer hangs: it may be the one that drains
+        if drained and not draining:
+            self._follow_mounts(again=True)  # PgBouncer restarted instead of stopping: it serves again
         if observation is None or self.reloader.running is None:
             return
         self.reloader.check_limits(observation)
-        drained = self._draining.begun
-        if self._draining.update():
+        if draining:
             self._wanted = self._draining.next_candidate(self.reloader.running, observation)
             self._read_at = self._beat_at
             self.reloader.advance(self._wanted, self._read_at)
-        elif drained:
-            self._read()
-            self._accept_grant()
-            self._choose(self._beat_at)  # PgBouncer restarted instead of stopping: it serves again
         elif self._removed.step(self.reloader.running):
             self._choose(self._beat_at)  # clients have left a removed database, or its time is over
         elif self.reloader.read and not self._traffic.asked:

@@ -4,13 +4,16 @@ A process test (tests/process/test_agent_drain.py) shows the same on a real PgBo
 """
 
 import json
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pgbouncer_operator.agent import drain
+from pgbouncer_operator.agent import console, drain
+from pgbouncer_operator.agent.draining import Draining
+from pgbouncer_operator.agent.settings import AgentSettings
 
 DELAY, TIMEOUT, TRANSACTION = 5, 30, 20
 ARGUMENTS = ["--endpoint-delay", str(DELAY), "--timeout", str(TIMEOUT), "--transaction", str(TRANSACTION)]
@@ -170,6 +173,29 @@ def test_the_agent_gives_nothing_back_while_new_clients_may_come(
     expected = [newcomers for _, newcomers in pgbouncer.flags[3:]]
     assert expected == sorted(expected, reverse=True), "from expected to not expected, once"
     assert {True, False} == set(expected)
+
+
+def test_the_agent_is_told_which_pgbouncer_drains_and_that_stays_when_it_has_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = AgentSettings(run_dir=tmp_path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(settings.console))
+    process = console.process(settings)
+    pgbouncer = FakePgBouncer(tmp_path, [Client(leaves=8.0)])
+    sleep = pgbouncer.sleep
+
+    def going(seconds: float) -> None:
+        sleep(seconds)
+        settings.console.unlink(missing_ok=True)
+
+    monkeypatch.setattr(pgbouncer, "sleep", going)
+    assert drained(monkeypatch, pgbouncer) == 0
+    assert json.loads((tmp_path / "draining").read_text()) == {"newcomers": False, "process": list(process)}
+    assert Draining(settings).update()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(settings.console))
+    assert not Draining(settings).update(), "another PgBouncer serves"
 
 
 def test_shutdown_comes_at_the_timeout_and_not_before_and_the_drain_waits_for_the_last_transaction(

@@ -4,15 +4,19 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.unit.agent.test_mounts import mounted, volume
 
 from pgbouncer_operator.agent import console, draining
 from pgbouncer_operator.agent.candidate import Candidate
-from pgbouncer_operator.agent.console import ConsoleAnswer, DatabaseRow, Figures
+from pgbouncer_operator.agent.console import ConsoleAnswer, DatabaseRow, Figures, Unreachable
 from pgbouncer_operator.agent.draining import Draining, DrainResult
 from pgbouncer_operator.agent.grant import AcceptedGrant
+from pgbouncer_operator.agent.reload import Reloader
 from pgbouncer_operator.agent.settings import AgentSettings
+from pgbouncer_operator.agent.worker import Worker
 from pgbouncer_operator.pgbouncer.composition import Composition
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent
+from pgbouncer_operator.protocol.reasons import Phase
 
 OLD, NEW = (1, 1), (2, 2)  # processes
 RUNNING = Candidate(
@@ -48,9 +52,9 @@ def pgbouncer(monkeypatch: pytest.MonkeyPatch) -> FakeConsole:
     return FakeConsole(monkeypatch)
 
 
-def tell(settings: AgentSettings, newcomers: bool) -> None:
+def tell(settings: AgentSettings, newcomers: bool, process: tuple[int, int] = OLD) -> None:
     """As drain.py does."""
-    (settings.run_dir / draining.FLAG).write_text(json.dumps({"newcomers": newcomers}))
+    (settings.run_dir / draining.FLAG).write_text(json.dumps({"newcomers": newcomers, "process": process}))
 
 
 def test_paused_databases_are_resumed_once_when_the_drain_begins(
@@ -143,6 +147,49 @@ def test_a_pgbouncer_that_started_after_the_drain_began_serves_again(
     assert not drain.update()
     assert not drain.asked
     assert drain.keeps is None
+
+
+def test_a_pgbouncer_that_did_not_answer_before_its_restart_is_not_taken_for_the_one_that_drains(
+    settings: AgentSettings, pgbouncer: FakeConsole
+) -> None:
+    """No agent saw the drain begin: the PgBouncer hung, or the agent itself was away until the next one served."""
+    tell(settings, newcomers=True)
+    pgbouncer.process = NEW
+    assert not Draining(settings).update()
+    assert not Draining(settings).asked
+    assert pgbouncer.commands == []
+    tell(settings, newcomers=True, process=NEW)
+    assert Draining(settings).update(), "this one drains, too"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"newcomers": true, "process": 1}'])
+def test_a_flag_that_drain_py_did_not_write_is_a_drain_all_the_same(
+    content: str, settings: AgentSettings, pgbouncer: FakeConsole
+) -> None:
+    (settings.run_dir / draining.FLAG).write_text(content)
+    assert Draining(settings).update()
+
+
+def test_the_worker_follows_a_drain_and_a_restart_of_a_pgbouncer_that_hangs(
+    tmp_path: Path, pgbouncer: FakeConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(*_: object, **__: object) -> ConsoleAnswer:
+        raise Unreachable("it hangs", gone=False)
+
+    settings = mounted(tmp_path)
+    settings.run_dir.mkdir()
+    volume(settings.pod_dir, "..2", uid=b"uid-1", annotations=b"")
+    monkeypatch.setattr(Reloader, "advance", lambda *_: None)
+    monkeypatch.setattr(console, "observe", hang)
+    tell(settings, newcomers=True)
+    worker = Worker(settings)
+    worker.reloader.running = RUNNING
+    worker.step()
+    assert worker.state().phase is Phase.DRAINING
+    pgbouncer.process = NEW
+    worker._beat_at = 0.0  # the next beat is due
+    worker.step()
+    assert worker.state().phase is not Phase.DRAINING, "it reads its mounts again, before the new one answers"
 
 
 def shares(drain: Draining, seq: int, since: int) -> dict[str, int]:
