@@ -1,5 +1,6 @@
 """The agent's part in a drain. It acts alone: a terminating pod gets no grant and no configuration any more."""
 
+import contextlib
 import json
 from dataclasses import dataclass, replace
 
@@ -128,10 +129,12 @@ class Draining:
             return wanted
         if not self.asked and not self._handover.seq:
             self._handover = replace(self._handover, seq=grant.seq)
-            run_dir.keep_handover(self._settings, self._handover)
+            with contextlib.suppress(OSError):  # a later worker then waits for a ledger after its own first one
+                run_dir.keep_handover(self._settings, self._handover)
         if not self.asked and handover.over(self._handover, grant):
             self._handover = None
-            run_dir.forget_handover(self._settings)
+            with contextlib.suppress(OSError):  # a later worker then begins with the lower shares
+                run_dir.forget_handover(self._settings)
             return wanted
         return handover.bounded(wanted, self._handover)
 

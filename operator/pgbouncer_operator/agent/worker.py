@@ -1,5 +1,6 @@
 """The agent's worker: reads the mounts, brings PgBouncer to what they say, and reports its state."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -195,7 +196,8 @@ class Worker:
         usable = {handle: user.credential for handle, user in self._mounts.users.items() if user.credential is not None}
         if self._mounts.intent is not None and usable != self._credentials:
             self._credentials = usable
-            run_dir.keep_credentials(self.settings, self._credentials)
+            with contextlib.suppress(OSError):  # a later worker reads the Secrets again
+                run_dir.keep_credentials(self.settings, self._credentials)
         return True
 
     def _follow_mounts(self, again: bool = False) -> None:
@@ -207,15 +209,20 @@ class Worker:
             self._choose(None if changed else time.monotonic())
 
     def _accept_grant(self) -> bool:
-        """Use the grant of the mounted ledger. True when the cap or a sequence changed."""
-        waited = time.monotonic() - self._started
+        """Use the grant of the mounted ledger. True when the cap, a sequence or the problem changed.
+
+        A grant that a later worker would not know of is not used.
+        """
+        waited, before = time.monotonic() - self._started, (self._grant, self._grant_problem)
         accepted = grant.accept(self._mounts, self._grant, waited, self.settings.static_after)
         self._grant_problem = accepted.problem
-        if accepted.grant == self._grant:
-            return False
-        self._grant = accepted.grant
-        run_dir.keep_accepted_grant(self.settings, accepted.grant)
-        return True
+        if accepted.grant != self._grant:
+            try:
+                run_dir.keep_accepted_grant(self.settings, accepted.grant)
+                self._grant = accepted.grant
+            except OSError as error:
+                self._grant_problem = f"{self.settings.run_dir} does not take the new grant: {error}; replace the pod"
+        return (self._grant, self._grant_problem) != before
 
     def _choose(self, began: float | None) -> None:
         """Compose the configuration that should run now. began: when its cause came; None for the mounts' last read."""

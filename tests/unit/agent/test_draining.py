@@ -214,6 +214,26 @@ def test_a_pod_that_serves_again_takes_back_what_it_handed_over_only_by_a_later_
     assert shares(Draining(settings), seq=8, since=8) == {"shop": 8}
 
 
+def test_a_full_run_directory_stops_no_look_and_gives_nothing_back_too_early(
+    settings: AgentSettings, pgbouncer: FakeConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    drain = begun(settings)
+    drain.next_candidate(RUNNING, pgbouncer.observation())
+    pgbouncer.process = NEW
+    assert not drain.update()
+    monkeypatch.setattr(draining.run_dir.files, "write", full)
+    assert shares(drain, seq=6, since=6) == {"shop": 4}
+    assert shares(drain, seq=7, since=6) == {"shop": 4}
+    assert shares(Draining(settings), seq=8, since=8) == {"shop": 4}, "a new worker knows less, and waits longer"
+    monkeypatch.setattr(Path, "unlink", full)
+    assert shares(drain, seq=8, since=8) == {"shop": 8}
+    assert shares(drain, seq=9, since=8) == {"shop": 8}
+    assert shares(Draining(settings), seq=9, since=8) == {"shop": 4}
+
+
 def test_the_result_is_logged_once_and_only_when_it_is_final(settings: AgentSettings, pgbouncer: FakeConsole) -> None:
     drain = Draining(settings)
     tell(settings, newcomers=True)
