@@ -3,8 +3,10 @@
 
 from typing import Any
 
-from tests.contract.pools import OBJECT_NAME, Bad, Change, Object, pool, put
+from tests.contract.pools import OBJECT_NAME, TLS, Bad, Change, Object, pool, put
 
+EXTERNAL = "nodePort and externalTrafficPolicy need type NodePort or LoadBalancer: set it, or remove them"
+FAMILIES = "ipFamilies needs both families with a dual-stack ipFamilyPolicy, else one: correct or remove it"
 PEERS: Object = {
     "labelSelector": {"matchLabels": {"pgbouncer-operator.io/pool": "shop-pool"}},
     "topologyKey": "kubernetes.io/hostname",
@@ -34,12 +36,34 @@ GOOD: tuple[tuple[str, Object], ...] = (
             "podAntiAffinity": {REQUIRED: [{**PEERS, "matchLabelKeys": ["pod-template-hash"]}, {"topologyKey": "zone", "labelSelector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}}]},
         },
     }))),
+    ("a shaped Service", pool(put(clients={"tls": TLS}, service={
+        "type": "LoadBalancer", "nodePort": 30432, "externalTrafficPolicy": "Local", "trafficDistribution": "PreferSameZone",
+        "ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"], "sessionAffinity": "ClientIP",
+    }))),
+    ("a port on every node", pool(put(clients={"tls": TLS}, service={"type": "NodePort", "nodePort": 30432, "externalTrafficPolicy": "Cluster"}))),
+    ("a Service with its defaults written out", pool(put(service={"type": "ClusterIP", "sessionAffinity": "None", "ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4"]}))),
+    ("a Service with one family", pool(put(service={"ipFamilies": ["IPv6"], "trafficDistribution": "PreferClose"}))),
+    ("a Service with both families where there are both", pool(put(service={"ipFamilyPolicy": "PreferDualStack", "trafficDistribution": "PreferSameNode"}))),
     ("pods that may be placed anywhere", pool(put(pod={"affinity": {}}))),
     ("a rule of placement without content", pool(put(pod={"affinity": {"nodeAffinity": {}, "podAntiAffinity": {REQUIRED: []}}}))),
 )  # fmt: skip
 
 BAD: tuple[Bad, ...] = (
     Bad("pods near a misspelt kind", pool(put(pod={"affinity": {"nodeAffinity": "ssd"}})), "spec.pod.affinity.nodeAffinity", "must be an object", "must be of type object"),
+    Bad("a port of nodes without nodes", pool(put(service={"nodePort": 30432})), "spec.service", EXTERNAL),
+    Bad("a policy for traffic that never comes", pool(put(service={"externalTrafficPolicy": "Local"})), "spec.service", EXTERNAL),
+    *(
+        Bad(f"families {families} with {policy}", pool(put(service={"ipFamilies": families, **({"ipFamilyPolicy": policy} if policy else {})})), "spec.service", FAMILIES)
+        for families, policy in (
+            (["IPv4", "IPv6"], None), (["IPv4", "IPv6"], "SingleStack"), (["IPv4"], "PreferDualStack"),
+            (["IPv6"], "RequireDualStack"), (["IPv4", "IPv4"], "PreferDualStack"), (["IPv6", "IPv6"], None),
+        )
+    ),
+    Bad("a Service of no family", pool(put(service={"ipFamilies": []})), "spec.service.ipFamilies", "needs at least 1 entry", "should have at least 1 items"),
+    Bad("three families", pool(put(service={"ipFamilies": ["IPv4", "IPv6", "IPv4"], "ipFamilyPolicy": "PreferDualStack"})), "spec.service.ipFamilies", "may have at most 2 entries", "Too many"),
+    Bad("a family of its own", pool(put(service={"ipFamilies": ["ipv4"]})), "spec.service.ipFamilies[0]", "must be 'IPv4' or 'IPv6'", 'supported values: "IPv4", "IPv6"'),
+    Bad("clients that stay by cookie", pool(put(service={"sessionAffinity": "Cookie"})), "spec.service.sessionAffinity", "must be 'None' or 'ClientIP'", 'supported values: "None", "ClientIP"'),
+    Bad("a port of nodes that is none", pool(put(clients={"tls": TLS}, service={"type": "NodePort", "nodePort": 0})), "spec.service.nodePort", "must be greater than or equal to 1", "spec.service.nodePort in body should be greater than or equal to 1"),
     Bad("a ServiceAccount with capitals", pool(put(pod={"serviceAccountName": "Shop"})), "spec.pod.serviceAccountName", OBJECT_NAME),
     Bad("a runtime class of two lines", pool(put(pod={"runtimeClassName": "a\nb"})), "spec.pod.runtimeClassName", OBJECT_NAME),
 )  # fmt: skip

@@ -15,6 +15,7 @@ VALIDATIONS = "x-kubernetes-validations"
 # How a description says how a change takes effect. Such sentences stand at its end.
 _EFFECT = re.compile(r"^(?:A change|A new|Applied at once|Given or taken away|Removal|What serves)")
 _DEFAULT = "Default: "
+_LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')
 # Its rules are one for each setting of PgBouncer, which have a page of their own.
 _BY_CATALOGUE = "spec.parameters"
 
@@ -145,9 +146,13 @@ def _type(schema: Schema) -> str:
 
 
 def _message(rule: Schema) -> str:
-    """What the API server says. One with an expression names the offender, for which the plain message has a word."""
-    message = str(rule["message"])
-    return message.replace(" an entry", " …", 1) if "messageExpression" in rule else message
+    """What the API server says. An expression is `text + offender + text`, and names the offender."""
+    expression = rule.get("messageExpression")
+    if expression is None:
+        return str(rule["message"])
+    before = _LITERAL.match(expression)
+    after = expression.rpartition(' + "')[2]
+    return (json.loads(before[0]) if before else "") + "…" + json.loads(f'"{after}')
 
 
 def _bounds(field: Field) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pgbouncer_operator.api.strings import (
     Integer,
     KeyName,
     ObjectName,
+    Reference,
 )
 
 
@@ -101,7 +102,7 @@ class AuthQuery(Model):
     """Key of the Secret that holds the login. Default: username, else user. A change is reloaded."""
     password_key: KeyName = "password"  # noqa: S105  the name of a key
     """Key of the Secret that holds the password. Default: password. A change is reloaded."""
-    database: DatabaseName
+    database: Reference
     """Name of the entry of spec.databases where the function is. Required. PgBouncer's auth_dbname. A
     change is reloaded."""
     function: FunctionName = LOOKUP_FUNCTION
@@ -115,9 +116,9 @@ class ConnectionSecret(Model):
     name: ObjectName
     """Name of the Secret to write, in the pool's namespace. The operator never changes a Secret that it did not
     create. A change is applied at once; a Secret no longer listed is deleted."""
-    database: DatabaseName
+    database: Reference
     """Name of an entry of spec.databases. A change is applied at once; applications see it when they restart."""
-    user: Handle
+    user: Reference
     """Name of an entry of spec.users. A change is applied at once; applications see it when they restart."""
     endpoint: Endpoint = Endpoint.POOL
     """Where the Secret points: Pool (with DATABASE_URL) or Backend (with DIRECT_URL, past the pool, for migrations).

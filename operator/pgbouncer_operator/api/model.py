@@ -40,7 +40,6 @@ class Rule:
             before, after = self.message.split("{}")
             parts = (quote(before) if before else "", self.offender, quote(after) if after else "")
             entry["messageExpression"] = " + ".join(part for part in parts if part)
-            entry["message"] = self.message.replace("{}", "an entry")  # used if the expression fails
         else:
             entry["message"] = self.message
         if self.field:

@@ -145,8 +145,8 @@ def _either(choices: Iterable[str]) -> str:
 
 
 def _list(names: Iterable[str]) -> str:
-    return "[" + ", ".join(quote(name) for name in names) + "]"
+    return "[" + ",".join(quote(name) for name in names) + "]"  # no blanks: the definition has a bound
 
 
 def _table(entries: Mapping[str, str]) -> str:
-    return "{" + ", ".join(f"{quote(name)}: {value}" for name, value in entries.items()) + "}"
+    return "{" + ",".join(f"{quote(name)}:{value}" for name, value in entries.items()) + "}"

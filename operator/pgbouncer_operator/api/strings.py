@@ -103,6 +103,8 @@ FunctionName = Annotated[
         "must be schema.function: two names of lower-case letters, digits and '_', never SQL",
     ),
 ]
+# The name of another entry of the spec. A rule says that the entry exists, and the entry has bounds of its own.
+Reference = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=f"^{PLAIN}$")]
 KeyName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern="^[-._A-Za-z0-9]+$")]
 ServerName = Annotated[str, StringConstraints(max_length=253, pattern="^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
 Namespace = Annotated[str, StringConstraints(max_length=63, pattern=f"^{LABEL}$")]

@@ -157,7 +157,17 @@ def _default_probe(probe: Object) -> None:
 
 def _default_service(spec: Object) -> None:
     spec.setdefault("type", "ClusterIP")
-    spec.setdefault("sessionAffinity", "None")
+    if spec.setdefault("sessionAffinity", "None") == "ClientIP":
+        spec.setdefault("sessionAffinityConfig", {"clientIP": {"timeoutSeconds": 10800}})
+    else:
+        spec.pop("sessionAffinityConfig", None)
+    if spec["type"] != "ClusterIP":
+        spec.setdefault("externalTrafficPolicy", "Cluster")
+        for port in spec.get("ports") or ():
+            port.setdefault("nodePort", 30000)
+    # What a Service has, it keeps when nobody asks for it any more.
+    spec.setdefault("ipFamilyPolicy", "SingleStack")
+    spec.setdefault("ipFamilies", ["IPv4"])
     spec.setdefault("clusterIP", "198.18.255.1")
     spec.setdefault("clusterIPs", [spec["clusterIP"]])
     spec.setdefault("internalTrafficPolicy", "Cluster")

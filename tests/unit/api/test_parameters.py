@@ -92,7 +92,7 @@ def test_the_order_of_the_catalogue_does_not_matter() -> None:
 
 def test_settings_with_the_same_values_share_one_rule() -> None:
     booleans = [
-        rule.cel for rule in rules(CATALOGUE) if '"keepalive", "round_robin"' in rule.cel and "[0, 1]" in rule.cel
+        rule.cel for rule in rules(CATALOGUE) if '"keepalive","round_robin"' in rule.cel and "[0, 1]" in rule.cel
     ]
     assert len(booleans) == 1
 

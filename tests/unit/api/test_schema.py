@@ -120,7 +120,6 @@ def test_rules_stand_at_the_model_or_at_the_string_they_are_about() -> None:
     assert TREE["x-kubernetes-validations"] == [
         {
             "rule": "true",
-            "message": "an entry is too many",
             "messageExpression": "'x' + \" is too many\"",
             "fieldPath": ".leaves",
         }

@@ -1,4 +1,4 @@
-"""Fields of spec.pod under the whole operator: what becomes of a fault in them, and of their removal."""
+"""Fields of pods and of the Service under the whole operator: what becomes of a fault in them, and of their removal."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.simulated.apiserver.faults import Answer, Fault
 from tests.simulated.operators import Cluster, cluster, pool
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.kube.resources import CONNECTION_POOLS, DEPLOYMENTS
+from pgbouncer_operator.kube.resources import CONNECTION_POOLS, DEPLOYMENTS, SERVICES
 
 TERM = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {naming.LABEL_POOL: "shop"}}}
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -22,14 +22,22 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         yield made
 
 
-def shape(world: Cluster, **pod: Any) -> None:
-    """The user gives the pods another shape."""
-
+def respecify(world: Cluster, **spec: Any) -> None:
     def edit(body: Any) -> None:
-        body["spec"]["pod"] = pod
+        body["spec"] |= spec
         body["metadata"]["generation"] += 1
 
     world.api.edit(CONNECTION_POOLS, ("default", "shop"), edit)
+
+
+def shape(world: Cluster, **pod: Any) -> None:
+    """The user gives the pods another shape."""
+    respecify(world, pod=pod)
+
+
+def service(world: Cluster) -> dict[str, Any]:
+    found: dict[str, Any] = world.api.get(SERVICES, "default", "shop")["spec"]
+    return found
 
 
 def template(world: Cluster) -> dict[str, Any]:
@@ -87,3 +95,48 @@ async def test_a_service_account_that_is_taken_out_is_gone_from_the_pods(world: 
             await world.until_ready("shop")
         assert "serviceAccount" not in template(world)
         await world.settled()
+
+
+async def test_a_service_takes_every_field_at_once_and_gives_them_back_and_no_pod_is_replaced(
+    world: Cluster, unused_tcp_port: int
+) -> None:
+    shaped = {
+        "type": "LoadBalancer",
+        "externalTrafficPolicy": "Local",
+        "trafficDistribution": "PreferSameZone",
+        "ipFamilyPolicy": "RequireDualStack",
+        "ipFamilies": ["IPv4", "IPv6"],
+        "sessionAffinity": "ClientIP",
+    }
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool(clients={"tls": {"secretName": "shop-tls"}}))
+        await world.until(lambda: world.exists(SERVICES, "shop"), "the Service is made")
+        await world.settled()
+        before = pods(world)
+        respecify(world, service={**shaped, "nodePort": 30432})
+        await world.until(lambda: shaped.items() <= service(world).items(), "the Service has every field")
+        assert service(world)["ports"][0]["nodePort"] == 30432
+        await world.settled()
+        respecify(world, service={"ipFamilyPolicy": "SingleStack"})
+        await world.until(lambda: service(world)["type"] == "ClusterIP", "the Service is one of the cluster again")
+        assert not {"trafficDistribution", "sessionAffinityConfig"} & service(world).keys()
+        assert (service(world)["sessionAffinity"], service(world)["ipFamilyPolicy"]) == ("None", "SingleStack")
+        await world.settled()
+        assert pods(world) == before
+
+
+async def test_a_service_that_the_api_server_refuses_keeps_nobody_from_connecting(
+    world: Cluster, unused_tcp_port: int
+) -> None:
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool())
+        await world.until_ready("shop")
+        before = pods(world)
+        refusing = world.api.faults.add(Fault(Answer(422), verb="patch", plural="services", times=None))
+        respecify(world, service={"ipFamilyPolicy": "RequireDualStack"})
+        await world.until(lambda: world.condition("shop", "Stalled").get("reason") == "ObjectRefused", "it is told")
+        assert "Service shop" in world.condition("shop", "Stalled")["message"]
+        assert (service(world)["ports"][0]["port"], pods(world)) == (6432, before)
+        world.api.faults.remove(refusing)
+        await world.until_ready("shop")
+        assert service(world)["ipFamilyPolicy"] == "RequireDualStack"
