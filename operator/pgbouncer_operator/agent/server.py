@@ -32,7 +32,7 @@ class Source(Protocol):
         """The document of /state. Returns soon, whether or not PgBouncer answers."""
 
     def shown(self) -> Shown | None:
-        """What PgBouncer shows now; None while it does not answer. Returns soon."""
+        """What PgBouncer shows now; None when it does not answer within console.ANSWER_SECONDS."""
 
 
 def serve(source: Source) -> ThreadingHTTPServer:

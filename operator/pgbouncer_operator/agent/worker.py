@@ -14,7 +14,7 @@ from pgbouncer_operator.agent import candidate, certificates, console, grant, mo
 from pgbouncer_operator.agent.backend_schedule import BackendSchedule
 from pgbouncer_operator.agent.candidate import Candidate, CandidateInputs
 from pgbouncer_operator.agent.console import ConsoleAnswer, Shown
-from pgbouncer_operator.agent.console_reader import PATIENCE_SECONDS, ConsoleReader, Verified
+from pgbouncer_operator.agent.console_reader import ConsoleReader, Verified
 from pgbouncer_operator.agent.draining import Draining, DrainResult
 from pgbouncer_operator.agent.inotify import Inotify
 from pgbouncer_operator.agent.mounts import Mounts
@@ -158,10 +158,10 @@ class Worker:
         answer = self._observe()
         return answer.shown if answer else None
 
-    def _observe(self, patience: float = PATIENCE_SECONDS) -> ConsoleAnswer | None:
-        """What PgBouncer answers now. None when it does not answer within `patience` seconds."""
+    def _observe(self) -> ConsoleAnswer | None:
+        """What PgBouncer answers now. None when it does not answer within console.ANSWER_SECONDS."""
         asked = time.monotonic()
-        reading = self._reader.read(patience)
+        reading = self._reader.read(console.ANSWER_SECONDS)
         return reading.answer if reading.began >= asked else None
 
     def _verified(self) -> Verified:
@@ -263,7 +263,7 @@ class Worker:
 
     def _beat(self) -> None:
         """Observe PgBouncer once, and do what depends on its clients."""
-        observation, drained = self._observe(console.ANSWER_SECONDS), self._draining.asked
+        observation, drained = self._observe(), self._draining.asked
         draining = self._draining.update()  # also while PgBouncer hangs: it may be the one that drains
         if drained and not draining:
             self._follow_mounts(again=True)  # PgBouncer restarted instead of stopping: it serves again

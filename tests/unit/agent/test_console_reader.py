@@ -6,14 +6,15 @@ import socket
 import threading
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pgbouncer_operator.agent import console, server
-from pgbouncer_operator.agent.console import ConsoleAnswer, Figures, Unreachable
+from pgbouncer_operator.agent import console, metrics, server
+from pgbouncer_operator.agent.console import ConsoleAnswer, Figures, Shown, Unreachable
 from pgbouncer_operator.agent.console_reader import ConsoleReader, Reading, Verified
 from pgbouncer_operator.agent.reload import Confirmed
 from pgbouncer_operator.agent.settings import AgentSettings
@@ -44,7 +45,7 @@ class PgBouncer:
         assert self._flowing.wait(LONG)
         if self.gone:
             raise Unreachable("PgBouncer does not run", gone=True)
-        return ConsoleAnswer({}, Figures(open=self.open))
+        return ConsoleAnswer({}, Figures(open=self.open), shown=Shown([], [], []))
 
     @contextlib.contextmanager
     def hanging(self) -> Iterator[None]:
@@ -192,15 +193,32 @@ def test_the_agent_answers_within_the_operators_second_while_pgbouncer_hangs(
 ) -> None:
     settings, connections = hung
     http = server.serve(Worker(settings))
+
+    def answer(path: str, timeout: float) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{settings.http_port}{path}", timeout=timeout) as found:
+            return str(found.read().decode())
+
     try:
-        for path in ("/state", "/metrics", "/state"):
-            # 1 s is what the operator waits
-            with urllib.request.urlopen(f"http://127.0.0.1:{settings.http_port}{path}", timeout=1.0) as answer:
-                text = answer.read().decode()
-            if path == "/state":
-                assert json.loads(text)["age"] == OLDEST
-            else:
-                assert "pgbouncer_up 0.0" in text.splitlines()
+        for _ in range(2):
+            assert json.loads(answer("/state", 1.0))["age"] == OLDEST  # 1 s is what the operator waits
         assert len(connections) <= 2  # one at a time, each for 2 s
+        assert "pgbouncer_up 0.0" in answer("/metrics", LONG).splitlines()
+        assert json.loads(answer("/state", 1.0))["age"] == OLDEST
     finally:
         http.server_close()
+
+
+def test_a_scrape_waits_for_a_slow_pgbouncer_longer_than_the_operators_question_does(
+    tmp_path: Path, pgbouncer: PgBouncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a node short of CPU an answer takes long; that is no PgBouncer that is down."""
+    monkeypatch.setattr(console, "ANSWER_SECONDS", LONG)
+    worker = Worker(AgentSettings(run_dir=tmp_path))
+    with ThreadPoolExecutor(1) as threads:
+        with pgbouncer.hanging():
+            scrape = threads.submit(worker.shown)
+            assert pgbouncer.reached.wait(LONG)
+            assert worker.state().age == OLDEST
+            assert not scrape.done()
+        shown = scrape.result(LONG)
+    assert "pgbouncer_up 1.0" in metrics.render(shown, worker.state(), None).splitlines()
