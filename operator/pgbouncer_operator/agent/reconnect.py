@@ -6,6 +6,8 @@ connections are renewed again after growing pauses: what was opened too early do
 https://kubernetes.io/docs/reference/networking/virtual-ips/#optimizing-iptables-mode-performance
 """
 
+import contextlib
+import json
 import time
 from collections.abc import Callable, Iterable
 
@@ -13,7 +15,8 @@ from pgbouncer_operator.agent import console, files
 from pgbouncer_operator.agent.console import CommandRefused, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
 
-TOKEN = "reconnected"  # noqa: S105 - the name of a file
+RENEWALS = "renewals"
+"""A file: the token, and how many repetitions are to come. Its time is that of the last renewal."""
 AGAIN = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """Seconds between a renewal and the next, for one token: two minutes in all."""
 POSTPONED = 10.0  # seconds until the next try where PgBouncer does not answer or logins hang
@@ -23,15 +26,14 @@ class Reconnector:
     """Remembers the last token for the pod's life. The first token asks for nothing: all connections are new then."""
 
     def __init__(self, settings: AgentSettings, clock: Callable[[], float] = time.monotonic) -> None:
-        """Read the token that an earlier worker left in the run directory, and begin its repetitions again."""
+        """Read what an earlier worker left in the run directory, and go on where it stopped."""
         self._settings = settings
         self._clock = clock
-        self._path = settings.run_dir / TOKEN
-        self._token = self._path.read_text() if self._path.exists() else None
+        self._path = settings.run_dir / RENEWALS
+        self._token: str | None = None
         self._pauses: tuple[float, ...] = ()
         self._due = 0.0
-        if self._token is not None and 0 <= time.time() - self._path.stat().st_mtime < sum(AGAIN):
-            self._repeat(AGAIN)
+        self._take_up()
 
     @property
     def token(self) -> str:
@@ -56,7 +58,6 @@ class Reconnector:
             # A PgBouncer that does not run will start with new connections.
         except CommandRefused:
             return False  # a database was removed meanwhile: the next turn tries again
-        files.write({str(self._path): wanted.encode()})
         self._token = wanted
         self._repeat(() if first else AGAIN)
         return not first
@@ -78,3 +79,17 @@ class Reconnector:
     def _repeat(self, pauses: tuple[float, ...]) -> None:
         self._pauses = pauses
         self._due = self._clock() + pauses[0] if pauses else 0.0
+        document = {"token": self._token, "left": len(pauses)}
+        with contextlib.suppress(OSError):  # a later worker then renews once more than it needs to
+            files.write({str(self._path): json.dumps(document).encode()})
+
+    def _take_up(self) -> None:
+        try:
+            document = json.loads(self._path.read_bytes())
+            passed = time.time() - self._path.stat().st_mtime
+        except FileNotFoundError:
+            return
+        self._token, left = document["token"], document["left"]
+        self._pauses = AGAIN[len(AGAIN) - left :]
+        if self._pauses:
+            self._due = self._clock() + min(max(0.0, self._pauses[0] - passed), self._pauses[0])

@@ -2,13 +2,14 @@
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from pgbouncer_operator.agent import console
+from pgbouncer_operator.agent import console, files
 from pgbouncer_operator.agent.console import Unreachable
-from pgbouncer_operator.agent.reconnect import AGAIN, POSTPONED, TOKEN, Reconnector
+from pgbouncer_operator.agent.reconnect import AGAIN, POSTPONED, Reconnector
 from pgbouncer_operator.agent.settings import AgentSettings
 
 
@@ -33,7 +34,15 @@ class Bouncer:
 
 @pytest.fixture
 def bouncer(monkeypatch: pytest.MonkeyPatch) -> Bouncer:
-    made = Bouncer()
+    made, write = Bouncer(), files.write
+
+    def written(contents: Mapping[str, bytes]) -> None:
+        write(contents)
+        for path in contents:
+            os.utime(path, (made.now, made.now))
+
+    monkeypatch.setattr(files, "write", written)
+    monkeypatch.setattr(time, "time", lambda: made.now)
     monkeypatch.setattr(console, "command", made.command)
     monkeypatch.setattr(console, "renew", made.renew)
     return made
@@ -88,11 +97,44 @@ def test_a_repetition_waits_while_logins_hang_or_pgbouncer_does(
     assert len(passes(bouncer, own, POSTPONED + sum(AGAIN), "b")) == len(AGAIN)
 
 
-@pytest.mark.parametrize(("age", "expected"), [(5.0, len(AGAIN)), (500.0, 0), (-500.0, 0)])
-def test_a_worker_that_is_restarted_repeats_what_is_recent(
-    age: float, expected: int, tmp_path: Path, bouncer: Bouncer
+@pytest.mark.parametrize(
+    ("ended", "away", "expected"),
+    [
+        (0.5, 0.0, [1.0, 3.0, 7.0, 15.0, 30.0, 60.0, 120.0]),
+        (20.0, 0.0, [30.0, 60.0, 120.0]),
+        (20.0, 25.0, [45.0, 75.0, 135.0]),
+        (119.5, 0.0, [120.0]),
+        (119.5, 500.0, [619.5]),
+        (120.5, 0.0, []),
+    ],
+)
+def test_a_worker_that_is_restarted_goes_on_where_the_last_one_stopped(
+    ended: float, away: float, expected: list[float], tmp_path: Path, bouncer: Bouncer
 ) -> None:
-    (tmp_path / TOKEN).write_text("b")
-    written = time.time() - age
-    os.utime(tmp_path / TOKEN, (written, written))
-    assert len(passes(bouncer, reconnector(tmp_path, bouncer), 300, "b")) == expected
+    """Times in seconds since the token was new. away: between the two workers."""
+    begun, own = bouncer.now, reconnector(tmp_path, bouncer)
+    own.step("a", ("shop",))
+    renewed = passes(bouncer, own, ended, "b")
+    bouncer.now += away
+    between = bouncer.now - begun
+    renewed += [between + each for each in passes(bouncer, reconnector(tmp_path, bouncer), 300, "b")]
+    assert renewed == [0.0, *(each for each in [1.0, 3.0, 7.0, 15.0, 30.0, 60.0, 120.0] if each < ended), *expected]
+
+
+def test_a_worker_that_is_restarted_after_the_first_token_renews_nothing(tmp_path: Path, bouncer: Bouncer) -> None:
+    reconnector(tmp_path, bouncer).step("a", ("shop",))
+    later = reconnector(tmp_path, bouncer)
+    assert later.token == "a"
+    assert passes(bouncer, later, 300, "a") == []
+
+
+def test_a_full_run_directory_renews_no_more_often(
+    tmp_path: Path, bouncer: Bouncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    own = reconnector(tmp_path, bouncer)
+    own.step("a", ("shop",))
+    monkeypatch.setattr(files, "write", full)
+    assert passes(bouncer, own, 600, "b") == [0.0, 1.0, 3.0, 7.0, 15.0, 30.0, 60.0, 120.0]
