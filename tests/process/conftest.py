@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from tests.process import servers
 from tests.process.agentcase import pod
+from tests.process.draining import transactional
 
 
 @pytest.fixture(scope="session")
@@ -21,4 +22,4 @@ def bouncer() -> Iterator[servers.Bouncer]:
         yield process
 
 
-__all__ = ["bouncer", "pod", "postgres"]
+__all__ = ["bouncer", "pod", "postgres", "transactional"]

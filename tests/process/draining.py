@@ -4,7 +4,8 @@ import contextlib
 import subprocess
 from collections.abc import Iterator
 
-from tests.process import agentpod
+import pytest
+from tests.process import agentdb, agentpod
 from tests.process.agentpod import Pod, eventually
 from tests.process.servers import Postgres
 
@@ -16,6 +17,7 @@ PASSWORD = "s3cret-of-shop"
 @contextlib.contextmanager
 def running(postgres: Postgres, mode: str, most: int | None = None) -> Iterator[Pod]:
     """most: the database's own maximum."""
+    agentdb.role(postgres, "shop", PASSWORD)
     with agentpod.pod() as found:
         wanted = found.mount_intent(
             Intent(
@@ -32,6 +34,13 @@ def running(postgres: Postgres, mode: str, most: int | None = None) -> Iterator[
         found.start()
         found.runs(wanted)
         eventually("the agent's own login has ended", lambda: found.state()["backend"]["ok"])
+        yield found
+
+
+@pytest.fixture
+def transactional(postgres: Postgres) -> Iterator[Pod]:
+    """A pod that serves, in transaction mode."""
+    with running(postgres, "transaction") as found:
         yield found
 
 

@@ -8,15 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.process import rootfs
 from tests.process.agentcase import PASSWORD, intent
 from tests.process.agentpod import Pod
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres, wait_until
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 
 MOST = 5
 PROGRAMS = Path(__file__).parents[1] / "localcluster"

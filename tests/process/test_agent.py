@@ -6,19 +6,16 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from tests.process import agentdb, agentpod, rootfs
 from tests.process.agentcase import PASSWORD, intent, nonsense, reasons, shown
 from tests.process.agentload import Census, Load
 from tests.process.agentpod import Pod, eventually, with_settings
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
 from pgbouncer_operator.protocol.intent import ServerTls
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 
 
 def test_pgbouncer_starts_on_a_proven_configuration_and_serves(pod: Pod, postgres: Postgres) -> None:

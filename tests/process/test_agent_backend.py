@@ -17,15 +17,13 @@ from cryptography.x509.oid import NameOID
 from tests.process import agentdb, agentpod, rootfs, servers
 from tests.process.agentload import Comers, Load
 from tests.process.agentpod import Pod, eventually, free_port
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
 from pgbouncer_operator.agent import backend
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls, UserIntent
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 PASSWORD = "s3cret-of-shop"
 
 

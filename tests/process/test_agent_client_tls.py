@@ -11,18 +11,16 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.process import agentpod, rootfs
+from tests.process import agentpod
 from tests.process.agentcase import PASSWORD, intent, reasons, shown
 from tests.process.agentpod import Pod, eventually, with_settings
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 from tests.unit.agent.test_certificates import KEY_PEM, YESTERDAY, certificate
 
 from pgbouncer_operator.protocol.intent import ClientTlsIntent, Intent
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 
 
 @pytest.fixture

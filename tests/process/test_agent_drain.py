@@ -8,36 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from tests.process import agentdb, rootfs, servers
 from tests.process.agentpod import Pod, eventually
 from tests.process.draining import PASSWORD, alive, drain, figures, running, told
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
 from pgbouncer_operator.agent.drain import QUIET_SECONDS
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with servers.postgres() as server:
-        agentdb.role(server, "shop", PASSWORD)
-        yield server
+pytestmark = PROCESS
 
 
 @pytest.fixture(params=["transaction", "statement", "session"])
 def pod(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[Pod]:
     """A pod that serves, in each pool mode."""
     with running(postgres, request.param) as found:
-        yield found
-
-
-@pytest.fixture
-def transactional(postgres: Postgres) -> Iterator[Pod]:
-    with running(postgres, "transaction") as found:
         yield found
 
 

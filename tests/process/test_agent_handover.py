@@ -3,32 +3,16 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.process import agentdb, rootfs, servers
+from tests.process import agentdb
 from tests.process.agentpod import Pod, eventually
 from tests.process.draining import PASSWORD, drain, running
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with servers.postgres() as server:
-        agentdb.role(server, "shop", PASSWORD)
-        yield server
-
-
-@pytest.fixture
-def transactional(postgres: Postgres) -> Iterator[Pod]:
-    with running(postgres, "transaction") as found:
-        yield found
+pytestmark = PROCESS
 
 
 def test_a_draining_pod_gives_its_connections_back_as_clients_leave(transactional: Pod, postgres: Postgres) -> None:

@@ -8,18 +8,14 @@ import os
 import random
 import signal
 
-import pytest
 from tests.campaign import length
-from tests.process import rootfs
 from tests.process.agentcase import intent, shown
 from tests.process.agentload import Load
 from tests.process.agentpod import Pod, children, eventually
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 WORKER_KILLS = length("PGBOUNCER_TEST_WORKER_KILLS", short=6, full=100)
 AGENT_KILLS = length("PGBOUNCER_TEST_AGENT_KILLS", short=2, full=5)
 SEED = int(os.environ.get("PGBOUNCER_TEST_SEED", "1"))

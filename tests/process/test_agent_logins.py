@@ -2,17 +2,15 @@
 
 import psycopg
 import pytest
-from tests.process import agentdb, rootfs
+from tests.process import agentdb
 from tests.process.agentcase import intent, reasons
 from tests.process.agentpod import Pod, eventually, with_settings
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
 from pgbouncer_operator.pgbouncer.parameters import MAX_PASSWORD_BYTES
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 TOKEN = "host.example:5432/?Action=connect&X-Amz-Security-Token=" + "t0ken" * 500
 
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from tests.process import agentdb, rootfs
+from tests.process import agentdb
 from tests.process.agentcase import PASSWORD, intent
 from tests.process.agentload import Load
 from tests.process.agentpod import Pod, eventually
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
 from pgbouncer_operator import naming
@@ -15,10 +16,7 @@ from pgbouncer_operator.pgbouncer import lookup
 from pgbouncer_operator.pgbouncer.composition import LOOKUP
 from pgbouncer_operator.protocol.intent import AuthQueryIntent, Intent
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 GUEST = ("guest", "pw-of-guest")
 
 

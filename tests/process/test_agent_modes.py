@@ -8,18 +8,16 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from tests.process import agentdb, rootfs
+from tests.process import agentdb
 from tests.process.agentcase import PASSWORD, intent, shown
 from tests.process.agentload import Load
 from tests.process.agentpod import Pod, eventually
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
 from pgbouncer_operator.protocol.intent import Intent
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 MODES = ["session", "transaction", "statement"]
 CLIENTS = 6
 SLEEP = "select pg_sleep(600)"

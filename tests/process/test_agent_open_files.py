@@ -8,16 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from tests.process import rootfs
 from tests.process.agentcase import PASSWORD, reasons
 from tests.process.agentpod import Pod, eventually, with_settings
+from tests.process.marks import PROCESS
 
 from pgbouncer_operator.pgbouncer.composition import RESERVED_FILES
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 FILES = 128
 ROOM = FILES - 5 - RESERVED_FILES  # without the server connections and what console and probe need
 

@@ -6,16 +6,14 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from tests.process import agentdb, rootfs, servers
+from tests.process import agentdb, servers
 from tests.process.agentcase import PASSWORD, intent
 from tests.process.agentload import Comers
 from tests.process.agentpod import Pod, eventually
 from tests.process.faraway import PORT, far
+from tests.process.marks import PROCESS
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 WAIT_SECONDS = 6
 MARGIN_SECONDS = 4.0  # PgBouncer looks after its waiting clients three times a second; the machine may be slow
 

@@ -11,20 +11,18 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from tests.process import agentdb, agentpod, rootfs
+from tests.process import agentdb, agentpod
 from tests.process.agentcase import PASSWORD, intent
 from tests.process.agentpod import Pod, eventually
 from tests.process.gate import Gate
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.agent import candidate
 from pgbouncer_operator.protocol.grants import Grant, Grants
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 UIDS = ("uid-a", "uid-b", "uid-c")
 ADDRESSES = {uid: f"127.7.7.{number}" for number, uid in enumerate(UIDS, start=1)}
 SLEEP = "select pg_sleep(60)"

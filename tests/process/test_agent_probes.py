@@ -6,16 +6,12 @@ import signal
 import threading
 from collections.abc import Iterator
 
-import pytest
-from tests.process import rootfs
 from tests.process.agentcase import intent
 from tests.process.agentpod import Pod
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 
 
 @contextlib.contextmanager

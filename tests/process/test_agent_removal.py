@@ -6,18 +6,15 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.process import rootfs
 from tests.process.agentcase import PASSWORD, intent, shown
 from tests.process.agentload import Load
 from tests.process.agentpod import Pod, eventually, with_settings
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
 from pgbouncer_operator.protocol.intent import Intent
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 
 
 @pytest.fixture

@@ -5,16 +5,14 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
-from tests.process import agentdb, rootfs
+from tests.process import agentdb
 from tests.process.agentcase import PASSWORD, intent
 from tests.process.agentload import Load
 from tests.process.agentpod import Pod, eventually
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 REFUSED_SECONDS = 5.0
 
 

@@ -4,17 +4,14 @@ import json
 import threading
 
 import pytest
-from tests.process import rootfs
 from tests.process.agentcase import PASSWORD, intent
 from tests.process.agentpod import Pod, eventually
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
 from pgbouncer_operator.protocol.state import AgentState, Totals
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 
 
 def totals(pod: Pod) -> Totals:

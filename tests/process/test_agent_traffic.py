@@ -4,19 +4,16 @@ import os
 import socket
 from dataclasses import replace
 
-import pytest
 from tests.campaign import length
-from tests.process import agentdb, rootfs, servers
+from tests.process import agentdb, servers
 from tests.process.agentcase import PASSWORD, intent, reasons, shown
 from tests.process.agentload import Comers, Load
 from tests.process.agentpod import Pod, eventually
 from tests.process.gate import Gate
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 POKES = 1000  # as fast as they can be written, so that some come while the one before is read
 RENEWALS = length("PGBOUNCER_TEST_RENEWALS", short=10, full=20)
 PAUSES = length("PGBOUNCER_TEST_PAUSES", short=6, full=10)

@@ -2,15 +2,13 @@
 
 import psycopg
 import pytest
-from tests.process import agentdb, rootfs
+from tests.process import agentdb
 from tests.process.agentcase import PASSWORD, intent, nonsense, reasons
 from tests.process.agentpod import Pod, eventually
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 
 
 def test_a_secret_without_the_key_is_told_and_the_other_users_serve(pod: Pod, postgres: Postgres) -> None:

@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.process import rootfs, servers
+from tests.process import servers
 from tests.process.console import ConsoleError
+from tests.process.marks import PROCESS
 from tests.process.servers import Bouncer
 
 from pgbouncer_operator.pgbouncer import parameters
 from pgbouncer_operator.pgbouncer.parameters import Audience, ChangeClass, Parameter, Type
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 
 PRESENT = [each for each in parameters.CATALOGUE if each.removed is None]
 SETTABLE = [each for each in PRESENT if each.audience in (Audience.USER, Audience.FIELD)]

@@ -7,8 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
-from tests.process import rootfs, servers
+from tests.process import servers
 from tests.process.console import ConsoleError, ConsoleUnreachable, quoted
+from tests.process.marks import PROCESS
 from tests.process.servers import STATS_USER, Bouncer, Postgres, wait_until
 from tests.property.pgbouncer_strategies import compositions
 
@@ -16,10 +17,7 @@ from pgbouncer_operator.pgbouncer import ini
 from pgbouncer_operator.pgbouncer.session import SETTINGS
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 
 AWKWARD = "@:/?#% ü\"'\\"
 

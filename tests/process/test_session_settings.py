@@ -4,15 +4,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.process import rootfs
 from tests.process.agentcase import PASSWORD, intent
 from tests.process.agentpod import Pod
+from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 # What PostgreSQL 18 reports and PgBouncer 1.26.1 keeps for each client by itself.
 FOLLOW = {
     "application_name": "billing",

@@ -158,7 +158,7 @@ def _wait_for_clients(place: tuple[str, int], logins: int, report: Report, times
 def _wait_for_exit(console: str, seconds: float, busy: int) -> int:
     """Wait until PgBouncer has exited. When it has not after `seconds`, returns how many clients are busy, or 1."""
     until = time.monotonic() + seconds
-    while _answers(console):
+    while _runs(console):
         if time.monotonic() >= until:
             count = _count(console)
             return max(1, count.busy if count is not None else busy)
@@ -219,7 +219,8 @@ def listens(port: int) -> bool:
     return False
 
 
-def _answers(console: str) -> bool:
+def _runs(console: str) -> bool:
+    """Whether PgBouncer has not exited. It need not answer: one that hangs runs, too."""
     try:
         wire.unix(console, ANSWER_SECONDS).close()
     except (ConnectionRefusedError, FileNotFoundError):
@@ -235,7 +236,7 @@ def _run(console: str, command: str) -> bool:
         with wire.console(console, ANSWER_SECONDS) as session:
             session.query(command)
     except (OSError, wire.WireError) as error:
-        if _answers(console):
+        if _runs(console):
             print(f"{command}: {error}", file=sys.stderr)
             return False
     return True
