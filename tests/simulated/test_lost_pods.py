@@ -196,6 +196,24 @@ async def test_a_pod_that_loses_its_label_is_charged_while_it_exists_and_the_sta
         )
 
 
+async def test_a_pod_that_has_its_label_back_is_one_of_the_pool_again_at_once(
+    world: Cluster, unused_tcp_port: int
+) -> None:
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool(serverConnections={"max": MOST}))
+        await world.until_ready("shop")
+        await world.until(lambda: held(world) == MOST, "all is given")
+        pod = world.agents.of("default", "shop")[0]
+
+        def message() -> str:
+            return str(world.condition("shop", "WithinBudget").get("message", ""))
+
+        world.api.edit(PODS, pod.key, lambda body: body["metadata"]["labels"].pop(naming.LABEL_POOL))
+        await world.until(lambda: pod.key[1] in message(), "status names it")
+        world.api.edit(PODS, pod.key, lambda body: body["metadata"]["labels"].update({naming.LABEL_POOL: "shop"}))
+        await world.until(lambda: pod.key[1] not in message() and world.ready("shop"), "it is one of the pool's pods")
+
+
 async def test_a_pod_that_cannot_be_asked_for_stays_charged(world: Cluster, unused_tcp_port: int) -> None:
     world.api.faults.add(Fault(faults.Answer(403), "get", "pods", times=None))
     async with world.operator(unused_tcp_port):

@@ -54,7 +54,7 @@ class Store(Generic[P]):
         self._index = index
         self._items: dict[Key, P] = {}
         self._found_by: dict[Hashable, set[Key]] = {}
-        self._deleted: dict[Key, tuple[str, int]] = {}  # uid and version of deleted objects, against late events
+        self._deleted: dict[Key, int] = {}  # versions of deletions, against late events
         self._listed_at: int | None = None
 
     def __len__(self) -> int:
@@ -85,8 +85,7 @@ class Store(Generic[P]):
         if stored is not None and item.resource_version <= stored.resource_version:
             return False
         if key in self._deleted:
-            uid, version = self._deleted[key]
-            if item.uid == uid or item.resource_version <= version:
+            if item.resource_version <= self._deleted[key]:
                 return False
             del self._deleted[key]
         if stored is not None:
@@ -96,13 +95,16 @@ class Store(Generic[P]):
             self._found_by.setdefault(value, set()).add(key)
         return item != stored
 
-    def remove(self, key: Key, uid: str, resource_version: int) -> bool:
-        """Remove the object of that uid, deleted at that version. Returns whether it was stored."""
+    def remove(self, key: Key, resource_version: int) -> bool:
+        """Remove the object that left the watch at that version. Returns whether it was stored.
+
+        It was deleted, or it left the selection by a change of its labels. In both cases the event has the version of
+        that write (https://kubernetes.io/docs/reference/using-api/api-concepts/), so only what came back is newer.
+        """
         stored = self._items.get(key)
-        if stored is not None and stored.uid != uid and stored.resource_version > resource_version:
-            return False  # the event is about an earlier object of the same name
-        if resource_version >= self._deleted.get(key, ("", -1))[1]:
-            self._deleted[key] = (uid, resource_version)
+        if stored is not None and stored.resource_version > resource_version:
+            return False  # the event is late: the object has come back, or it is an earlier one of the same name
+        self._deleted[key] = max(resource_version, self._deleted.get(key, -1))
         if stored is None:
             return False
         self._unindex(key, stored)
@@ -132,12 +134,7 @@ class Store(Generic[P]):
             if self.put(item):
                 differing.add(key)
         for key in self._items.keys() - present:
-            stored = self._items[key]
-            if (
-                key[0] not in unlisted
-                and stored.resource_version <= listed_at
-                and self.remove(key, stored.uid, listed_at)
-            ):
+            if key[0] not in unlisted and self.remove(key, listed_at):
                 differing.add(key)
         self._forget_deleted()
         self._listed_at = max(listed_at, self._listed_at or 0)
@@ -154,7 +151,7 @@ class Store(Generic[P]):
     def _forget_deleted(self) -> None:
         # Events and answers are late by seconds, and lists are minutes apart: records older than the last list can go.
         horizon = self._listed_at or 0
-        self._deleted = {key: record for key, record in self._deleted.items() if record[1] > horizon}
+        self._deleted = {key: version for key, version in self._deleted.items() if version > horizon}
 
     def _unindex(self, key: Key, item: P) -> None:
         for value in self._index(item):

@@ -146,10 +146,11 @@ class ClusterCache:
         if isinstance(view, WorkloadView | AutoscalerView):
             return self.clients.remove(view)
         if isinstance(view, ServerView):
-            return self.servers.store.remove((view.namespace, view.name), view.uid, view.resource_version)
-        if isinstance(view, PodView):
+            return self.servers.store.remove((view.namespace, view.name), view.resource_version)
+        removed = self._store(view).remove((view.namespace, view.name), view.resource_version)
+        if isinstance(view, PodView) and self.pods.get((view.namespace, view.name)) is None:
             self._bury(view)
-        return self._store(view).remove((view.namespace, view.name), view.uid, view.resource_version)
+        return removed
 
     def _bury(self, view: PodView) -> None:
         """Remember whether a removed pod had ended."""
@@ -177,8 +178,9 @@ class ClusterCache:
         return kept
 
     def ended_of(self, key: Key, uids: Container[str]) -> frozenset[str]:
-        """The pool's ended pods that are among `uids`. The others are of no more use and are forgotten."""
-        ended = frozenset(uid for uid in self.ended.pop(key, ()) if uid in uids)
+        """The pool's ended pods that are among `uids` and have not come back. The others are forgotten."""
+        back = {pod.uid for pod in self.pods.find(key)}
+        ended = frozenset(uid for uid in self.ended.pop(key, ()) if uid in uids and uid not in back)
         if ended:
             self.ended[key] = set(ended)
         return ended

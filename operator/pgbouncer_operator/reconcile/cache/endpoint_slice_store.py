@@ -51,7 +51,7 @@ class EndpointSliceStore:
         """Remove a slice that no longer exists. Returns whether it was stored."""
         if self.store.get((view.namespace, view.name)) is None and (view.namespace, view.service) not in self.known:
             return False
-        return self.store.remove((view.namespace, view.name), view.uid, view.resource_version)
+        return self.store.remove((view.namespace, view.name), view.resource_version)
 
     async def follow(self, kube: Kube, service: Service | None) -> None:
         """Read the slices of a Service to which no pool referred before. Raises ApiError when that fails for now."""
@@ -69,7 +69,7 @@ class EndpointSliceStore:
         listed = [projections.endpoint_slice(body) for body in listing.items]
         for gone in self.store.find(service):
             if gone.name not in {each.name for each in listed} and gone.resource_version <= listing.resource_version:
-                self.store.remove((gone.namespace, gone.name), gone.uid, listing.resource_version)
+                self.store.remove((gone.namespace, gone.name), listing.resource_version)
         for view in listed:
             self.store.put(view)
         self.known.add(service)

@@ -87,7 +87,7 @@ class WorkloadStore:
         """Remove an object that no longer exists. Returns whether it was stored."""
         if view.namespace not in self.asked:
             return False
-        return self._store(view).remove((view.namespace, view.name), view.uid, view.resource_version)
+        return self._store(view).remove((view.namespace, view.name), view.resource_version)
 
     async def follow(self, kube: Kube, namespace: str, asked: tuple[Reference, ...]) -> None:
         """Read the workloads that a pool names. Raises ApiError when that fails for now."""
@@ -162,7 +162,7 @@ class WorkloadStore:
         listed = {each["metadata"]["name"] for each in listing.items}
         for gone in store.find(namespace):
             if gone.name not in listed and gone.resource_version <= listing.resource_version:
-                store.remove((namespace, gone.name), gone.uid, listing.resource_version)
+                store.remove((namespace, gone.name), listing.resource_version)
         for view in self._wanted(resource, listing):
             store.put(view)
 

@@ -95,6 +95,19 @@ def test_the_last_news_of_a_pod_tell_whether_it_has_ended() -> None:
     assert world.ended_of(POOL, {"ended", "runs", "unplaced"}) == {"ended", "unplaced"}
 
 
+def test_a_pod_that_lost_its_label_before_it_had_a_node_counts_again_when_it_has_it_back() -> None:
+    world = ClusterCache()
+    pending, labelled = body("b", node="", waiting={}), body("b", running={})
+    labelled["metadata"]["resourceVersion"] = "8"
+    view, back = project(resources.PODS, pending), project(resources.PODS, labelled)
+    world.put(view)
+    assert world.remove(view)
+    assert world.put(back)
+    assert (world.pods.find(POOL), world.ended_of(POOL, {"b"})) == ((back,), frozenset())
+    assert not world.remove(view), "a late event"
+    assert (world.pods.find(POOL), world.lost_of(POOL, {"b"})) == ((back,), {})
+
+
 def test_what_the_ledger_knows_no_more_is_forgotten() -> None:
     world = ClusterCache()
     world.remove(project(resources.PODS, body("ended", terminated={})))
