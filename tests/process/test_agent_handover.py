@@ -71,6 +71,32 @@ def test_a_leaving_pod_hands_over_half_at_once_under_clients_that_never_leave(
     assert draining.wait(30) == 0
 
 
+def test_in_session_mode_a_connection_stays_free_for_those_who_still_come(postgres: Postgres) -> None:
+    """Four sessions never end. Who comes meanwhile gets the free connection, one after the other."""
+    with running(postgres, "session") as pod, ThreadPoolExecutor(1) as threads, contextlib.ExitStack() as stack:
+        stop, served = threading.Event(), 0
+
+        def come_and_go() -> None:
+            nonlocal served
+            while not stop.is_set():
+                with pod.connect("shop", "shop", PASSWORD) as newcomer:
+                    newcomer.execute("select 1")
+                served += 1
+
+        for _ in range(4):
+            stack.enter_context(pod.connect("shop", "shop", PASSWORD)).execute("select 1")
+        newcomers = threads.submit(come_and_go)
+        stack.callback(stop.set)
+        draining = drain(pod, delay="5")
+        state = eventually("something is handed over", lambda: (s := pod.state()) and (s["keeps"] or 8) < 8 and s)
+        assert state["keeps"] >= 5
+        before = served
+        eventually("newcomers are served", lambda: served > before + 50)
+        stack.close()
+        newcomers.result()
+        assert draining.wait(30) == 0
+
+
 def test_a_draining_pod_gives_back_what_its_database_could_never_use(postgres: Postgres) -> None:
     with running(postgres, "transaction", most=3) as pod, contextlib.ExitStack() as stack:
         for _ in range(5):

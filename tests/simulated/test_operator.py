@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import gc
 import json
 from collections.abc import AsyncIterator, Callable
@@ -148,6 +149,42 @@ async def test_no_secret_reaches_anything_but_secrets(world: Cluster, unused_tcp
         await world.settled()
     for resource in (CONFIG_MAPS, DEPLOYMENTS, PODS, EVENTS, CONNECTION_POOLS, SERVICES):
         assert "correct horse" not in json.dumps(world.api.find(resource))
+
+
+@pytest.mark.parametrize("plural", ["configmaps", "deployments", "connectionpools"])
+async def test_a_conflict_before_the_first_status_loses_no_name_of_a_secret(
+    world: Cluster, unused_tcp_port: int, plural: str
+) -> None:
+    for verb in ("apply", "patch", "update"):
+        world.api.faults.add(Fault(faults.Answer(409), verb, plural, times=1))
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool())
+        await world.until_ready("shop")
+        await world.settled()
+        status = world.pool("shop")["status"]
+        assert status["binding"] == {"name": naming.connection_secret("shop")}
+        assert naming.connection_secret("shop") in status["connectionSecrets"]
+
+
+async def test_a_conflict_does_not_keep_a_new_password_from_the_connection_secret(
+    world: Cluster, unused_tcp_port: int
+) -> None:
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool())
+        await world.until_ready("shop")
+        await world.settled()
+        login = {"username": "shop", "password": "another good password"}
+        world.api.edit(SECRETS, ("default", "shop-db"), lambda body: body.update(stringData=login))
+        conflict = world.api.faults.add(Fault(faults.Answer(409), "update", "secrets", times=1))
+        refresh = {naming.ANNOTATION_REFRESH: "1"}
+        world.api.edit(CONNECTION_POOLS, ("default", "shop"), lambda body: body["metadata"].update(annotations=refresh))
+        await world.until(lambda: conflict.times == 0, "a conflict")
+
+        def password() -> str:
+            data = world.api.get(SECRETS, "default", naming.connection_secret("shop"))["data"]
+            return base64.b64decode(data["password"]).decode()
+
+        await world.until(lambda: password() == "another good password", "the new password")
 
 
 @pytest.mark.parametrize(

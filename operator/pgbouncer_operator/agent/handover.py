@@ -40,13 +40,14 @@ def following(handover: Handover, running: Candidate, clients: Mapping[str, int]
 
     clients: by database; one that is not in it counts as busy. newcomers: whether new clients may still come to this
     pod. While they may, each database keeps half, and after that as much of the half as it has clients. In session mode
-    it also keeps what its sessions hold, because only their clients can give that back.
+    it also keeps what its sessions hold, because only their clients can give that back, and one more for newcomers:
+    they would wait for a session that may never end, until the drain's deadline ends them.
     """
     sessions = _sessions(running)
     shares = {}
     for name, share in handover.shares.items():
         half, has = handover.halves.get(name, 1), clients.get(name, share)
-        needs = has if name in sessions else min(has, half)
+        needs = has + newcomers if name in sessions else min(has, half)
         shares[name] = min(share, max(half if newcomers else 1, needs))
     return replace(handover, shares=shares)
 

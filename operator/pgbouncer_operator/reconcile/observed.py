@@ -164,8 +164,8 @@ class Observation:
 
     @property
     def connection_secrets(self) -> tuple[str, ...]:
-        """Names of the pool's connection Secrets."""
-        return self.status.connection_secrets or self.memory.connection_secrets
+        """Names of the pool's connection Secrets, sorted: those in the status, and those that are not in it yet."""
+        return tuple(sorted({*self.memory.connection_secrets, *(self.status.connection_secrets or ())}))
 
     def child(self, body: Mapping[str, Any]) -> ChildView | None:
         """The live object with a desired object's kind and name."""

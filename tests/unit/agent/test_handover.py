@@ -51,15 +51,22 @@ def test_no_share_ever_rises_again() -> None:
     assert handover.following(few, pod, {"shop": 9}, newcomers=True).shares == {"shop": 2}
 
 
-@pytest.mark.parametrize(("sessions", "expected"), [(0, 4), (3, 4), (6, 6), (8, 8), (20, 8)])
-def test_in_session_mode_a_database_keeps_what_its_sessions_hold(sessions: int, expected: int) -> None:
+@pytest.mark.parametrize(("sessions", "expected"), [(0, 4), (3, 4), (4, 5), (6, 7), (8, 8), (20, 8)])
+def test_in_session_mode_a_database_keeps_what_its_sessions_hold_and_one_for_newcomers(
+    sessions: int, expected: int
+) -> None:
     assert kept(running("session", shop=8), {"shop": sessions}) == {"shop": expected}
+
+
+@pytest.mark.parametrize(("sessions", "expected"), [(0, 1), (3, 3), (6, 6), (20, 8)])
+def test_in_session_mode_nothing_stays_free_when_nobody_comes_any_more(sessions: int, expected: int) -> None:
+    assert kept(running("session", shop=8), {"shop": sessions}, newcomers=False) == {"shop": expected}
 
 
 def test_in_session_mode_the_pod_goes_on_handing_over_until_half_is_left() -> None:
     pod = running("session", shop=8)
     found = handover.begin(pod)
-    for sessions, expected in ((8, 8), (7, 7), (8, 7), (3, 4), (1, 4)):
+    for sessions, expected in ((8, 8), (6, 7), (8, 7), (4, 5), (3, 4), (1, 4)):
         found = handover.following(found, pod, {"shop": sessions}, newcomers=True)
         assert found.shares == {"shop": expected}
 

@@ -29,6 +29,8 @@ class Applied:
     """What the next reconcile knows."""
     requeue_after: float | None
     """Seconds to the next look; None: when something changes."""
+    conflict: bool = False
+    """Whether a write has to be planned again, with what the next look observes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Applier:
 
     async def apply(self, observed: Observation, plan: Plan) -> Applied:
         """Run the phases in order. Raises ApiError when the API server fails: some writes may have been done."""
-        memory, soon = plan.memory, False
+        memory, soon, conflict = plan.memory, False, False
         for phase in plan.phases:
             results = await asyncio.gather(*(self._try(observed, step) for step in phase), return_exceptions=True)
             failed: BaseException | None = None
@@ -58,7 +60,7 @@ class Applier:
                         refusals[step.key] = result
                         soon = soon or step.key[0] != naming.KIND  # another look cannot report a refused status
                     case _Again():
-                        soon = True
+                        soon = conflict = True
                     case BaseException():
                         failed = failed or result
                 memory = replace(memory, refusals=refusals)
@@ -68,7 +70,7 @@ class Applier:
                 break
         else:
             await self._announce(observed, plan.announcements)
-        return Applied(memory, SOON if soon else plan.requeue_after)
+        return Applied(memory, SOON if soon else plan.requeue_after, conflict)
 
     async def _try(self, observed: Observation, step: Step) -> Refusal | _Again | None:
         try:

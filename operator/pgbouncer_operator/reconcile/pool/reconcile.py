@@ -1,5 +1,7 @@
 """One reconcile of a pool: observe, plan, apply."""
 
+from dataclasses import replace
+
 from pgbouncer_operator.reconcile.budget.measure import with_measured_demand
 from pgbouncer_operator.reconcile.cache.keys import Key
 from pgbouncer_operator.reconcile.memory import Memory
@@ -25,7 +27,8 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> float | None:
         """Seconds to the next look; None when there is no such pool. ApiError: some writes may have been done."""
-        observed = await self._observer.look(key, self._memories.get(key, Memory()))
+        before = self._memories.get(key, Memory())
+        observed = await self._observer.look(key, before)
         if observed is None:
             self._memories.pop(key, None)
             self._resting.pop(key, None)
@@ -40,6 +43,9 @@ class Reconciler:
         planned = plan(observed, self._platform)
         applied = await self._applier.apply(observed, planned)
         self._memories[key] = applied.memory
+        if applied.conflict and observed.credentials is not None:
+            # The Secrets are read again: what this read asked to write may not be written yet.
+            self._memories[key] = replace(applied.memory, reading=before.reading)
         if planned.at_rest and fingerprint is not None:
             self._resting[key] = fingerprint
         return applied.requeue_after

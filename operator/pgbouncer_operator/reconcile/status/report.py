@@ -34,7 +34,9 @@ def report(observed: Observed, decided: Decided, phases: Phases) -> Plan:
     status = PoolStatus(observed_generation=observed.view.generation, conditions=_merged(observed, checked))
     status = with_figures(status, observed, decided)
     observed, status = _with_arrival(observed, status, pending)
-    secrets = tuple(status.connection_secrets or ()) if waits else ()
+    # A write may fail, so the memory forgets the names only when the status in the cluster has them.
+    listed = status.connection_secrets == observed.status.connection_secrets
+    secrets = () if listed else tuple(status.connection_secrets or ())
     observed = observed.remember(pending_since=_pending_since(observed, pending), connection_secrets=secrets)
     resized = events.of_size(observed, status)
     if waits:
