@@ -26,7 +26,7 @@ $(STAMP): tests/requirements.lock
 venv: $(STAMP) ## Create .venv with every tool, from the hashed lock
 
 .PHONY: check
-check: venv verify ## Lint, types, import contracts, unit, golden, property and contract tests (< 2 min)
+check: venv verify promtool ## Lint, types, import contracts, unit, golden, property and contract tests (< 2 min)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
@@ -40,6 +40,10 @@ types: venv
 
 proofs: venv
 	$(BIN)/python -m pytest -q -n auto --dist worksteal tests/unit tests/golden tests/contract tests/property $(PYTEST_ARGS)
+
+.PHONY: promtool
+promtool: ## Fetch promtool, which checks the chart's alerts, unless it is there
+	@$(PYTHON) -m tests.contract.promtool
 
 .PHONY: generate
 generate: venv ## Write every generated file (CRD, chart copies, tables and pictures of operator/docs)

@@ -1,0 +1,99 @@
+"""Each alert of the chart fires on the series of its ill, and is silent on those of a pool that is well.
+
+promtool, a part of Prometheus, decides: https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/
+"""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.contract import promtool
+from tests.contract.chart import rendered
+
+CASES: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("alert_cases.yaml").read_text(encoding="utf-8"))
+AT, INTERVAL = "30m", "30s"
+METRIC = re.compile(r"\b(?:pgbouncer_\w+|up\b)")
+
+
+def groups() -> list[dict[str, Any]]:
+    """The rules as the chart installs them."""
+    found: list[dict[str, Any]] = rendered("prometheusRule.enabled=true").one("PrometheusRule")["spec"]["groups"]
+    return found
+
+
+def rules() -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for group in groups() for rule in group["rules"]}
+
+
+def without_annotations() -> str:
+    """promtool compares annotations word for word; the tests below compare what alerts must say."""
+    plain = [
+        {**group, "rules": [{key: rule[key] for key in rule if key != "annotations"} for rule in group["rules"]]}
+        for group in groups()
+    ]
+    return yaml.safe_dump({"groups": plain})
+
+
+def outcome(alert: str, case: dict[str, Any], expected: list[dict[str, Any]], folder: Path) -> str:
+    """promtool's complaint; empty when the alerts of that name are the expected ones."""
+    asked = {"eval_time": case.get("at", AT), "alertname": alert, "exp_alerts": expected}
+    series = [{"series": name, "values": values} for name, values in case["series"].items()]
+    test = {"interval": case.get("interval", INTERVAL), "input_series": series, "alert_rule_test": [asked]}
+    (folder / "rules.yaml").write_text(without_annotations(), encoding="utf-8")
+    (folder / "test.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": [test]}), encoding="utf-8")
+    command = [promtool.program(), "test", "rules", "test.yaml"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+def fires(alert: str) -> list[dict[str, Any]]:
+    """The one alert that fires, with its labels and no other."""
+    return [{"exp_labels": {**CASES[alert]["fires"]["labels"], **rules()[alert]["labels"]}}]
+
+
+def asked(text: str) -> set[str]:
+    return set(METRIC.findall(text))
+
+
+def test_every_alert_has_its_two_cases_and_no_other_has() -> None:
+    assert set(CASES) == set(rules())
+    assert all(set(cases) == {"fires", "silent"} for cases in CASES.values())
+
+
+@pytest.mark.parametrize("alert", CASES)
+def test_an_alert_fires_on_its_ill(alert: str, tmp_path: Path) -> None:
+    assert outcome(alert, CASES[alert]["fires"], fires(alert), tmp_path) == ""
+
+
+@pytest.mark.parametrize("alert", CASES)
+def test_an_alert_is_silent_where_nothing_is_wrong(alert: str, tmp_path: Path) -> None:
+    assert outcome(alert, CASES[alert]["silent"], [], tmp_path) == ""
+
+
+@pytest.mark.parametrize("alert", CASES)
+def test_a_silent_case_has_every_metric_that_the_alert_asks_for(alert: str) -> None:
+    """An alert is silent without series, too, which would prove nothing."""
+    assert asked(rules()[alert]["expr"]) <= asked(" ".join(CASES[alert]["silent"]["series"]))
+
+
+@pytest.mark.parametrize("alert", CASES)
+def test_an_alert_names_only_labels_that_it_has(alert: str) -> None:
+    labels = {*CASES[alert]["fires"]["labels"], *rules()[alert]["labels"]}
+    named = set(re.findall(r"\$labels\.(\w+)", " ".join(rules()[alert]["annotations"].values())))
+    assert named <= labels
+
+
+def test_a_wrong_expectation_is_noticed(tmp_path: Path) -> None:
+    alert = "PgBouncerNotAnswering"
+    assert "exp:[]" in outcome(alert, CASES[alert]["fires"], [], tmp_path).replace(" ", "")
+    assert outcome(alert, CASES[alert]["silent"], fires(alert), tmp_path) != ""
+
+
+def test_prometheus_accepts_the_rules_with_their_templates(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups()}), encoding="utf-8")
+    command = [promtool.program(), "check", "rules", "rules.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
