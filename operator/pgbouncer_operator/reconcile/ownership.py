@@ -14,7 +14,7 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube
 from pgbouncer_operator.kube.events import Event, EventType, Regarding
-from pgbouncer_operator.kube.resources import CONNECTION_POOLS, POSTGRES_SERVERS
+from pgbouncer_operator.kube.resources import CONNECTION_POOLS, POSTGRES_SERVERS, Resource
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache, project
 from pgbouncer_operator.reconcile.cache.keys import AnyKey, ServerKey
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 ASKED = " asked by "
 SOON = 0.2  # seconds to the next look after a conflict
 BUSY = 5.0  # seconds to the next look while another object of the same operator is asked about
+RETRY = 600.0  # seconds until the field is written again of a kind whose definition dropped it
 
 Tell = Callable[[Regarding, Event], Awaitable[None]]
 Other = tuple[str, str]  # namespace of objects, and the operator that serves them
@@ -63,11 +64,11 @@ class Ownership:
     _heard: dict[Other, float] = field(default_factory=dict)
     """When another operator answered last, in monotonic seconds."""
     _asking: dict[Other, AnyKey] = field(default_factory=dict)
-    """The object about which another operator is being asked: one at a time, because an answer counts for all."""
+    """The object whose field has this operator's question: one at a time, because an answer counts for all."""
     _silent: set[Other] = field(default_factory=set)
     """Operators that did not answer."""
-    _unsupported: bool = False
-    """Whether an older definition drops the field."""
+    _dropped: dict[str, float] = field(default_factory=dict)
+    """By kind, when its definition, an older one, dropped the field last, in monotonic seconds."""
 
     @property
     def others(self) -> int:
@@ -80,7 +81,7 @@ class Ownership:
         Raises ApiError when the API server fails.
         """
         view = self._view(key)
-        if view is None or view.deleting or self._unsupported:
+        if view is None or not (view.operator or self._has_field(view)):
             self._forget(key)
             return None
         owner, _, asker = view.operator.partition(ASKED)
@@ -95,6 +96,8 @@ class Ownership:
         other, now, seen = (view.namespace, owner), self.clock(), self._seen.get(key)
         if seen is None or seen.value != view.operator:
             self._seen[key] = _Sight(view.operator, now)
+            if asker != self.me:
+                self._withdraw(key)
             if seen is None:
                 self._silent.discard(other)  # it has begun to serve an object
                 await self._say(view, owner)
@@ -147,7 +150,7 @@ class Ownership:
 
     async def _write(self, view: PoolView | ServerView, value: str) -> bool:
         """Whether the field was written. False after a conflict: the object has changed meanwhile."""
-        resource = CONNECTION_POOLS if isinstance(view, PoolView) else POSTGRES_SERVERS
+        resource = _resource(view)
         metadata = {"namespace": view.namespace, "name": view.name, "uid": view.uid}
         metadata["resourceVersion"] = str(view.resource_version)
         body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
@@ -157,7 +160,10 @@ class Ownership:
             return False
         except errors.NotFound:
             return True  # it is gone, which the watch brings
-        self._unsupported = (answer.get("status") or {}).get("operator") != value
+        if (answer.get("status") or {}).get("operator") == value:
+            self._dropped.pop(resource.kind, None)
+        else:
+            self._dropped[resource.kind] = self.clock()
         self.world.put(project(resource, {**body, **answer}))
         return True
 
@@ -166,7 +172,7 @@ class Ownership:
             "Another operator serves an object; this one stands by",
             extra={"namespace": view.namespace, "object": view.name, "operator": owner},
         )
-        resource = CONNECTION_POOLS if isinstance(view, PoolView) else POSTGRES_SERVERS
+        resource = _resource(view)
         message = (
             f"The operator of namespace {owner} serves this {resource.kind}; the one of namespace {self.me} stands by. "
             "Uninstall one of them, or give them different watchNamespaces."
@@ -179,10 +185,23 @@ class Ownership:
             return self.world.servers.store.get(key.plain)
         return self.world.pools.get(key)
 
+    def _has_field(self, view: PoolView | ServerView) -> bool:
+        """Whether the kind's definition may have the field. It may have been upgraded since it dropped the field."""
+        dropped = self._dropped.get(_resource(view).kind)
+        return dropped is None or self.clock() - dropped >= RETRY
+
     def _forget(self, key: AnyKey) -> None:
         self._seen.pop(key, None)
+        self._withdraw(key)
+
+    def _withdraw(self, key: AnyKey) -> None:
+        """The object's field no longer has this operator's question: another object may be asked about."""
         for other in [other for other, asked in self._asking.items() if asked == key]:
             del self._asking[other]
+
+
+def _resource(view: PoolView | ServerView) -> Resource:
+    return CONNECTION_POOLS if isinstance(view, PoolView) else POSTGRES_SERVERS
 
 
 def _namespace(key: AnyKey) -> str:
