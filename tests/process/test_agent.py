@@ -107,6 +107,7 @@ def test_a_database_taken_out_lets_its_transaction_end(pod: Pod, postgres: Postg
     one = intent(postgres)
     two = pod.mount_intent(replace(one, databases=(*one.databases, replace(one.databases[0], name="log"))))
     postgres.sql("create table if not exists kept (id int)")
+    postgres.sql("truncate kept")
     postgres.sql("grant all on kept to shop")
     pod.start()
     pod.runs(two)
