@@ -110,9 +110,9 @@ test: venv ## All tiers: check, the local cluster itself, real processes, contro
 	$(PYTHON) -m tests.localcluster.images build
 	$(BIN)/python -m pytest -q tests/controlplane tests/cluster --ignore tests/cluster/test_nemesis.py $(PYTEST_ARGS)
 
-# Installs npm, pip and Go packages at their locked versions, which takes minutes, so it is no part of `make test` yet.
+# Installs npm, pip, Go, Maven and Debian packages at their locked versions, which takes minutes, so it is no part of `make test` yet.
 .PHONY: test-clients
-test-clients: venv ## Real clients through a pool (Prisma, psycopg, pgx …); CLIENTS=--rewrite-clients writes their results
+test-clients: venv ## Real clients through a pool (Prisma, psycopg, JDBC, Rails …); CLIENTS=--rewrite-clients writes their results
 	$(PYTHON) -m tests.process.rootfs
 	$(BIN)/python -m tests.clients.tools
 	$(BIN)/python -m pytest -q tests/clients $(CLIENTS) $(PYTEST_ARGS)

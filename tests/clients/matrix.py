@@ -80,10 +80,10 @@ def outcomes(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 def version(client: Client) -> str:
     """The locked versions of the client's packages. KeyError: a package is in no lock file."""
-    return ", ".join(_locked(client.language)[name] for name in client.versions)
+    return ", ".join(locked(client.language)[name] for name in client.versions)
 
 
-def _locked(language: str) -> dict[str, str]:
+def locked(language: str) -> dict[str, str]:
     """package → version."""
     match language:
         case "javascript":
@@ -95,6 +95,12 @@ def _locked(language: str) -> dict[str, str]:
         case "go":
             text = (HERE / "go/go.mod").read_text(encoding="utf-8")
             return dict(re.findall(r"^(?:require)?\s+(\S+) v(\S+)", text, re.MULTILINE))
+        case "java":
+            text = (HERE / "java/pom.xml").read_text(encoding="utf-8")
+            return dict(re.findall(r"<artifactId>(\S+)</artifactId><version>(\S+?)(?:\.Final)?</version>", text))
+        case "php" | "ruby":
+            lines = (HERE / language / "packages.lock").read_text(encoding="utf-8").splitlines()
+            return dict(line.split() for line in lines)
     raise KeyError(language)
 
 

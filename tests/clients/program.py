@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 TIMEOUT = 300.0  # seconds; a program that has not ended by then is ended, and its cases have not worked
@@ -46,7 +45,6 @@ def _started(argv: Sequence[str], environment: Mapping[str, str], steps: Sequenc
     return subprocess.Popen(
         [*argv, *steps],
         env={**kept, **environment},
-        cwd=Path(argv[-1]).parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

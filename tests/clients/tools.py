@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.clients import matrix
+from tests.clients import debian, matrix
 from tests.clients.matrix import HERE, Client
 from tests.process import rootfs
 
@@ -27,6 +27,11 @@ def command(client: Client) -> list[str]:
             return [str(_place("python") / "venv/bin/python"), str(_place("python") / client.program)]
         case "go":
             return [str(_place("go") / "bin" / client.program)]
+        case "php" | "ruby":
+            return debian.command(_place(client.language), client.language, client.program)
+        case "java":
+            target = _place("java") / "target"
+            return ["java", "-cp", f"{target}/classes:{target}/dependency/*", client.program]
     raise KeyError(client.language)
 
 
@@ -34,6 +39,9 @@ def install() -> None:
     """Install what the clients of the matrix need. RuntimeError: a tool is missing and cannot be installed."""
     for language in sorted({each.language for each in matrix.clients()}):
         place = _place(language)
+        if language in debian.LANGUAGES:
+            debian.install(place, language)
+            continue
         place.mkdir(parents=True, exist_ok=True)
         shutil.copytree(HERE / language, place, dirs_exist_ok=True)  # programs change more often than lock files
         _INSTALL[language](place)
@@ -62,12 +70,24 @@ def _go(place: Path) -> None:
     _run(place, "go", "build", "-mod=readonly", "-o", "bin/", "./...")
 
 
-_INSTALL = {"javascript": _javascript, "python": _python, "go": _go}
-_LOCKS = {"javascript": "package-lock.json", "python": "requirements.lock", "go": "go.sum"}
+def _java(place: Path) -> None:
+    _need("javac", "default-jdk-headless")
+    _need("mvn", "maven")
+    maven = ("mvn", "--batch-mode", "--quiet")
+    if not (place / ".complete").exists():
+        _run(place, *maven, "dependency:copy-dependencies")
+    _run(place, *maven, "compiler:compile")
+    (place / ".complete").touch()
+
+
+_INSTALL = {"javascript": _javascript, "python": _python, "go": _go, "java": _java}
+_LOCKS = {"javascript": "package-lock.json", "python": "requirements.lock", "go": "go.sum", "java": "pom.xml"}
 
 
 def _place(language: str) -> Path:
     """A folder for the content of the lock file, so that another lock file is another installation."""
+    if language in debian.LANGUAGES:
+        return debian.tree(CACHE)
     lock = (HERE / language / _LOCKS[language]).read_bytes()
     return CACHE / f"{language}-{hashlib.sha256(lock).hexdigest()[:12]}"
 

@@ -59,14 +59,14 @@ def archive(cache: Path, progress: Progress) -> Path:
     return found
 
 
-def bootstrap(tree: Path) -> None:
-    """A minimal `SUITE` in the directory `tree`, with apt set up to use the mirror that this machine uses."""
+def bootstrap(tree: Path, suite: str = SUITE) -> None:
+    """A minimal `suite` in the directory `tree`, with apt set up to use the mirror that this machine uses."""
     # A stable debootstrap does not know younger suites by name; all of them are built as sid is.
     script = "/usr/share/debootstrap/scripts/sid"
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     minimal = ("--variant=minbase", "--include=ca-certificates")
     private = ("unshare", "--mount", "--propagation", "private")  # its mounts end with it, even if it is killed
-    run([*private, "debootstrap", *minimal, SUITE, str(tree), mirror(), script], environment=quiet)
+    run([*private, "debootstrap", *minimal, suite, str(tree), mirror(), script], environment=quiet)
     for name, text in SETTINGS.items():
         (tree / name).write_text(text, encoding="utf-8")
     for entry in _unread(tree):

@@ -36,11 +36,11 @@ def missing() -> str | None:
     return None
 
 
-def command(*argv: str) -> list[str]:
-    """`argv` as it runs inside the tree, as the servers' user, sharing the machine's /tmp."""
+def command(*argv: str, root: Path = ROOT) -> list[str]:
+    """`argv` as it runs inside a tree, as the servers' user, sharing the machine's /tmp."""
     # unshare, sh and chroot exec one another, so the pid that Popen knows is the server's own.
     script = 'mount --bind /tmp "$0/tmp" && root=$0 && exec chroot --userspec=%d:%d "$root" "$@"' % (UID, UID)  # noqa: UP031
-    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(ROOT), *argv]
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(root), *argv]
 
 
 def build() -> None:
