@@ -9,6 +9,7 @@ from tests.simulated.test_lost_pods import document
 from tests.simulated.test_postgres_server import member, respec, server
 
 from pgbouncer_operator.kube.resources import CONNECTION_POOLS, PODS, POSTGRES_SERVERS
+from pgbouncer_operator.reconcile.intervals import Intervals
 
 MOST = 20
 
@@ -16,6 +17,7 @@ MOST = 20
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     async with cluster(tmp_path, monkeypatch) as made:
+        made.intervals = Intervals(admission=1.0)
         made.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
         yield made
 
@@ -40,6 +42,15 @@ def host_gets_a_budget(world: Cluster) -> Callable[[], bool]:
     return lambda: reason(world) == "ServerIsBudgeted"
 
 
+def moves_to_a_full_server(world: Cluster) -> Callable[[], bool]:
+    other = server(5, host="elsewhere")
+    world.api.create({**other, "metadata": {**other["metadata"], "name": "other"}})
+    respec(
+        world, CONNECTION_POOLS, "default", "shop", backend={"serverRef": {"name": "other", "namespace": "platform"}}
+    )
+    return lambda: reason(world) == "BudgetExceeded"
+
+
 def held_by_a_finalizer(world: Cluster) -> Callable[[], bool]:
     def hold(body: dict[str, dict[str, list[str]]]) -> None:
         body["metadata"]["finalizers"] = ["example.com/backup"]
@@ -59,7 +70,7 @@ def held(world: Cluster) -> int:
 
 @pytest.mark.parametrize(
     "spoil",
-    [server_is_deleted, server_becomes_invalid, host_gets_a_budget, held_by_a_finalizer],
+    [server_is_deleted, server_becomes_invalid, host_gets_a_budget, moves_to_a_full_server, held_by_a_finalizer],
     ids=lambda spoil: str(spoil.__name__),
 )
 async def test_the_successor_of_a_draining_pod_gets_its_grant_although_the_spec_cannot_be_used(

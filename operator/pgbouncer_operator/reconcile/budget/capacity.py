@@ -53,7 +53,7 @@ def decide(observed: Observed, wanted: Desired, size: int) -> Capacity:
 
 
 def keep(observed: Observation) -> Round | None:
-    """One step of the ledger while the spec cannot be used, within what the last good spec allowed.
+    """One step of the ledger while the pool cannot follow its spec, within what the last good spec allowed.
 
     The pods keep their configuration. Their successors wait for a grant instead of taking the static share beside them.
     None where no ledger can be read, or where it is unknown what a pod needs.
@@ -74,12 +74,15 @@ def keep(observed: Observation) -> Round | None:
 
 
 def _allowed(observed: Observation, standing: int) -> int:
-    """The most that the pool may hold now. Nothing more than it does, while it waits for its server."""
+    """The most that the pool may hold now.
+
+    While it waits for its server: what the former server allows, or nothing more than it holds.
+    """
     member = observed.membership
     if member is None or (member.obstacle is not None and member.obstacle.reason is not Reason.PENDING):
         return member.entry.connections if member and member.entry else MOST
     if member.entry is None or waits(observed):
-        return standing
+        return observed.former.connections if observed.former else standing
     return member.entry.connections
 
 

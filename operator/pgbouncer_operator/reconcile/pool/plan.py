@@ -81,17 +81,22 @@ def _step(observed: Observed, decided: Decided) -> Plan:
 
 
 def _wait_for_server(observed: Observed | ObservedInvalid) -> Plan:
-    """No write before the PostgresServer lets the pool in; the status says what it waits for once that lasts."""
+    """Nothing but the next step of the ledger before the PostgresServer lets the pool in.
+
+    The status says what the pool waits for once that lasts.
+    """
     if observed.memory.waiting_since is None:
         observed = observed.remember(waiting_since=observed.now)
     refused = membership.awaiting(observed)
     if refused is None:
-        return Plan((), (), membership.LOOK_AGAIN, observed.memory)
-    return replace(report_invalid(refused), at_rest=False, requeue_after=membership.LOOK_AGAIN)
+        reported = Plan((), (), membership.LOOK_AGAIN, observed.memory)
+    else:
+        reported = replace(report_invalid(refused), at_rest=False, requeue_after=membership.LOOK_AGAIN)
+    return _keeping_ledger(_with_standing_pause(observed), reported)
 
 
 def _keeping_ledger(observed: Observation, reported: Plan) -> Plan:
-    """The plan of a pool whose spec cannot be used now, with the next step of its ledger before all else."""
+    """The plan of a pool that cannot follow its spec now, with the next step of its ledger before all else."""
     kept = capacity.keep(observed)
     if kept is None or not observed.pods:
         return reported
@@ -105,6 +110,13 @@ def _keeping_ledger(observed: Observation, reported: Plan) -> Plan:
         return _in_time(observed, kept.grants, planned)
     soon = min(KEEPING, reported.requeue_after or KEEPING)
     return _in_time(observed, kept.grants, replace(planned, at_rest=False, requeue_after=soon))
+
+
+def _with_standing_pause(observed: Observation) -> Observation:
+    """The same look without a pause that the ConfigMap does not have yet: its pods cannot obey it."""
+    child = observed.children.get(("ConfigMap", naming.config_map(observed.view.name)))
+    stands = child is not None and naming.TRAFFIC_KEY in child.unpack().get("data", {})
+    return observed if stands else replace(observed, pause=None)
 
 
 def _with_pause(observed: Observed, wanted: Desired) -> Desired:

@@ -181,7 +181,7 @@ OUTSIDE = Membership(NAME, obstacle=Missing(Reason.PENDING, "not yet"))
 def test_what_a_pool_waits_for_is_told_after_a_while(
     sentence: str, place: Membership, ledger: Grants | None, reason: Reason, words: str
 ) -> None:
-    observed = look(place, ledger)
+    observed = replace(look(place, ledger), pods=(), states={})
     first = looks.decide(observed)
     assert (first.steps, first.requeue_after) == ((), membership.LOOK_AGAIN)
     later = replace(observed, memory=first.memory, now=observed.now + observed.intervals.admission)
@@ -195,7 +195,7 @@ def test_what_a_pool_waits_for_is_told_after_a_while(
 
 
 def test_late_news_of_the_server_are_no_news_for_the_user() -> None:
-    observed = look(of(9, 9, 4), grants(9, 5))
+    observed = replace(look(of(9, 9, 4), grants(9, 5)), pods=(), states={})
     later = replace(observed, memory=looks.decide(observed).memory, now=observed.now + 2 * observed.intervals.admission)
     assert not looks.decide(later).steps
 
