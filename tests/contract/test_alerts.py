@@ -73,6 +73,19 @@ def test_an_alert_is_silent_where_nothing_is_wrong(alert: str, tmp_path: Path) -
     assert outcome(alert, CASES[alert]["silent"], [], tmp_path) == ""
 
 
+def test_a_figure_of_a_pool_is_counted_once_while_two_pods_of_the_operator_export_it(tmp_path: Path) -> None:
+    alert, metric = "PgBouncerPodsLackSecurityFixes", "pgbouncer_operator_pool_pods_without_fixes"
+    of_pool = 'namespace="shop", pool="shop-pool"'
+    series = [{"series": f'{metric}{{{of_pool}, pod="{pod}"}}', "values": "2x60"} for pod in ("old", "new")]
+    sample = {"labels": f"{{{of_pool}}}", "value": 2}
+    test = {"expr": rules()[alert]["expr"], "eval_time": AT, "exp_samples": [sample]}
+    body = {"tests": [{"interval": INTERVAL, "input_series": series, "promql_expr_test": [test]}]}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(body), encoding="utf-8")
+    command = [promtool.program(), "test", "rules", "test.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("alert", CASES)
 def test_a_silent_case_has_every_metric_that_the_alert_asks_for(alert: str) -> None:
     """An alert is silent without series, too, which would prove nothing."""

@@ -6,11 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 from tests import generate_docs
+from tests.contract.pools import pool
 from tests.reference import simulations
 
 from pgbouncer_operator.agent import drain, handover, removed_databases, settings
+from pgbouncer_operator.api.connection_pool import parse
 from pgbouncer_operator.api.tuning import SizingMode
 from pgbouncer_operator.pgbouncer import session
+from pgbouncer_operator.resources.deployment import MARGIN_SECONDS, Platform
+from pgbouncer_operator.resources.desired import desired
 from pgbouncer_operator.sizing import demand
 from pgbouncer_operator.sizing.fit import FitRequest, fit
 
@@ -35,6 +39,21 @@ def test_the_exceptions_of_the_promises_have_the_figures_of_the_code() -> None:
         assert f"`{name} = {session.SETTINGS[name]}`" in text
     assert session.SETTINGS["tcp_user_timeout"] == "15000"
     assert "`tcp_user_timeout = 15s`" in text
+
+
+def test_a_pgbouncer_that_hangs_is_restarted_when_the_template_says() -> None:
+    text = page("promises.md")
+    body = pool()
+    body["metadata"] |= {"uid": "1", "generation": 1}
+    spec = desired(parse(body), Platform("image", "Always", 5)).deployment["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    probe, grace = container["livenessProbe"], spec["terminationGracePeriodSeconds"]
+    minutes = (probe["periodSeconds"] * probe["failureThreshold"] + grace) / 60
+    assert f"is restarted about {minutes:.0f} minutes after its event loop stops" in text
+    assert probe["failureThreshold"] == 6
+    assert f"Six probes find it, one every {probe['periodSeconds']} seconds." in text
+    assert f"({grace} s by default: the drain's deadlines and {MARGIN_SECONDS} s)" in text
+    assert f"six probes of {probe['timeoutSeconds']} seconds in a row" in text
 
 
 def test_what_an_absence_of_the_operator_can_add_has_the_figures_of_the_code() -> None:

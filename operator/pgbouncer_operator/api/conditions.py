@@ -132,7 +132,7 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.SECRET_NOT_FOUND: "Create the Secret in the pool's namespace, or correct users[].secretRef.name.",
         Reason.SECRET_KEY_MISSING: "Set users[].usernameKey and users[].passwordKey to keys that the Secret has.",
         Reason.SECRET_VALUE_INVALID: "Correct login or password in the Secret as the message says.",
-        Reason.CERTIFICATE_EXPIRED: "Renew the certificate or CA that the message names; a valid one stays in use.",
+        Reason.CERTIFICATE_EXPIRED: "Renew the certificate or CA that the message names; it replaces no valid one.",
         Reason.TLS_SECRET_NOT_FOUND: "Create the Secret that clients.tls.secretName names, with tls.crt and tls.key.",
         Reason.CA_NOT_FOUND: "Create the object and key that backend.tls.ca names, or correct the reference.",
         Reason.BACKEND_UNREACHABLE: "Check backend.host and backend.port, that the server runs and lets the pods in.",

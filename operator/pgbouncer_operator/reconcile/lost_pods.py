@@ -63,7 +63,7 @@ async def _answer(kube: Kube, pod: tuple[str, str, str], now: float) -> LostPod:
     except errors.NotFound:
         return LostPod(name, Presence.GONE, now)
     except errors.ApiError as error:
-        return LostPod(name, Presence.UNKNOWN, now, str(error))
+        return LostPod(name, Presence.UNKNOWN, now, str(error), isinstance(error, errors.Forbidden))
     if view.uid != uid:  # a later pod of this name
         return LostPod(name, Presence.GONE, now)
     return LostPod(name, Presence.ENDED if view.ended else Presence.EXISTS, now)

@@ -35,6 +35,8 @@ class LostPod:
     """When that was read, in monotonic seconds. For a pod that is gone this is the first such answer."""
     error: str = ""
     """Why the read failed; empty when it did not."""
+    forbidden: bool = False
+    """Whether the read failed because the operator has no right to it."""
 
     @property
     def over(self) -> bool:

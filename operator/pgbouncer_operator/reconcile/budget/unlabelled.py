@@ -22,9 +22,10 @@ def unlabelled(observed: Observed, round_: Grants) -> str:
                 f"pool and is charged with {charge}: delete it, or give it its labels back."
             )
         else:
+            remedy = "Let the operator get pods." if each.forbidden else "The operator asks again."
             sentences.append(
                 f" Pod {each.name} is charged with {charge}, because it is unknown whether it still exists: "
-                f"{each.error}. Let the operator get pods."
+                f"{each.error.removesuffix('.')}. {remedy}"
             )
     more = f" {counted(len(found) - NAMED, 'more pod')} likewise." if len(found) > NAMED else ""
     return "".join(sentences) + more

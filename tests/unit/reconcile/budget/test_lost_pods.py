@@ -240,8 +240,19 @@ def test_a_pod_without_its_label_is_named_with_its_charge_and_a_remedy() -> None
             "connections: delete it, or give it its labels back."
         ),
     )
-    lost = {"b": LostPod("shop-b", Presence.UNKNOWN, observed.now, "403 Forbidden")}
-    assert (
-        "unknown whether it still exists: 403 Forbidden. Let the operator get pods."
-        in (condition(replace(observed, lost=lost), ConditionType.WITHIN_BUDGET)[2])
-    )
+
+
+@pytest.mark.parametrize(
+    ("error", "sentences"),
+    [
+        (errors.Forbidden("no right", 403), "no right. Let the operator get pods."),
+        (errors.Unavailable("The API answered 503.", 503), "The API answered 503. The operator asks again."),
+    ],
+)
+async def test_a_pod_that_could_not_be_read_is_named_with_the_remedy_of_the_failure(
+    error: errors.ApiError, sentences: str
+) -> None:
+    observed = without(settled(healthy()), "b")
+    lost = await LostPods().ask(cast(Kube, Answers(error=error)), POOL, {"b": "shop-b"}, observed.now)
+    message = condition(replace(observed, lost=lost), ConditionType.WITHIN_BUDGET)[2]
+    assert message.endswith(f"because it is unknown whether it still exists: {sentences}")
