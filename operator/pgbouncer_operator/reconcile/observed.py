@@ -6,6 +6,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Self, overload
 
+from pgbouncer_operator import naming
 from pgbouncer_operator.api.access import Endpoint
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.status import PoolStatus
@@ -170,6 +171,13 @@ class Observation:
     def child(self, body: Mapping[str, Any]) -> ChildView | None:
         """The live object with a desired object's kind and name."""
         return self.children.get((body["kind"], body["metadata"]["name"]))
+
+    @property
+    def written_intent(self) -> str:
+        """The text of the intent in the pool's ConfigMap; empty without one."""
+        child = self.children.get(("ConfigMap", naming.config_map(self.view.name)))
+        text = child.unpack().get("data", {}).get(naming.INTENT_KEY, "") if child else ""
+        return text if isinstance(text, str) else ""
 
     @property
     def fingerprint(self) -> tuple[object, ...] | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Reason
+from pgbouncer_operator.pgbouncer.composition import entries
 from pgbouncer_operator.protocol.grants import MOST, Grants
 from pgbouncer_operator.protocol.intent import Intent, IntentError
 from pgbouncer_operator.reconcile.cache.views import PodView
@@ -87,11 +88,10 @@ def _allowed(observed: Observation, standing: int) -> int:
 
 
 def _databases(observed: Observation) -> int:
-    """Databases of the configuration that the pods run; 0 while unknown."""
-    child = observed.children.get(("ConfigMap", naming.config_map(observed.view.name)))
+    """Database entries of the configuration that the pods run; 0 while unknown."""
     try:
-        return len(Intent.from_json(child.unpack()["data"][naming.INTENT_KEY]).databases) if child else 0
-    except (IntentError, KeyError):
+        return len(entries(Intent.from_json(observed.written_intent)))
+    except IntentError:
         return 0
 
 

@@ -100,8 +100,7 @@ def _keeping_ledger(observed: Observation, reported: Plan) -> Plan:
     kept = capacity.keep(observed)
     if kept is None or not observed.pods:
         return reported
-    child = observed.children.get(("ConfigMap", naming.config_map(observed.view.name)))
-    digest = digest_of(child.unpack().get("data", {}).get(naming.INTENT_KEY, "")) if child else ""
+    digest = digest_of(observed.written_intent)
     poked, memory = pokes(observed, {pod.uid: pod.config or digest for pod in observed.living}, kept.grants)
     steps = (tuple(writes.kept_ledger(observed, kept.grants)), poked)
     phases = (*filter(None, (_permitted(observed, each) for each in steps)), *reported.phases)

@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.reconcile.looks import decide, healthy, pod, writes
+from tests.unit.reconcile.looks import SEQ, decide, healthy, invalid, pod, wanted, writes
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Reason
-from pgbouncer_operator.protocol.grants import Grants
+from pgbouncer_operator.protocol.grants import Grant, Grants
 from pgbouncer_operator.reconcile.memory import Missing
 from pgbouncer_operator.reconcile.observed import Membership, Observed
 from pgbouncer_operator.reconcile.pause import Pause
@@ -65,3 +65,14 @@ def test_a_pool_that_waits_with_all_its_pods_gets_no_write() -> None:
 def test_a_new_pool_that_waits_gets_no_write() -> None:
     observed = replace(healthy(), children={}, pods=(), states={}, ledger=None, membership=PENDING)
     assert decide(observed).steps == ()
+
+
+def test_the_look_up_of_logins_counts_as_a_database_entry_while_the_spec_cannot_be_used() -> None:
+    """A pod needs a connection for each entry: a share of fewer is one that it cannot divide."""
+    spec = {"authQuery": {"database": "shop", "secretRef": {"name": "look-up"}}, "serverConnections": {"max": 4}}
+    observed = healthy(**spec)
+    assert observed.ledger is not None
+    shares = {uid: Grant(2, SEQ, 2) for uid in ("a", "b")}
+    ledger = replace(observed.ledger, grants=replace(observed.ledger.grants, pods=shares, static=1, size=4))
+    (grants,) = ledgers(decide(invalid(replace(observed, ledger=ledger), **spec, databases=[])))
+    assert grants.static == wanted(**spec).fit.static == 2
