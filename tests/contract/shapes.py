@@ -1,10 +1,15 @@
-"""Good and bad pools as in `pools.py`, about the shape of the pods and of the Service."""
+"""Good and bad pools as in `pools.py`, about the shape of pods, Service and connection Secrets."""
 # ruff: noqa: E501  one row a line, or nobody reads the table
 
 from typing import Any
 
-from tests.contract.pools import OBJECT_NAME, TLS, Bad, Change, Object, pool, put
+from tests.contract.pools import SECRET, TLS, Bad, Change, Object, pool, put
 
+CLASS_NAME = "must match ^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
+TEMPLATE = (
+    "may have only these names in braces: host, port, database, username, password, sslmode, uri, jdbc-uri, "
+    "url-host, url-database, url-username, url-password; write a brace twice"
+)
 EXTERNAL = "nodePort and externalTrafficPolicy need type NodePort or LoadBalancer: set it, or remove them"
 FAMILIES = "ipFamilies needs both families with a dual-stack ipFamilyPolicy, else one: correct or remove it"
 PEERS: Object = {
@@ -36,6 +41,13 @@ GOOD: tuple[tuple[str, Object], ...] = (
             "podAntiAffinity": {REQUIRED: [{**PEERS, "matchLabelKeys": ["pod-template-hash"]}, {"topologyKey": "zone", "labelSelector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}}]},
         },
     }))),
+    ("keys of an application's own", pool(put(connectionSecrets=[{
+        **SECRET, "labels": {"app.kubernetes.io/part-of": "shop", "plain": ""}, "annotations": {"reflector.v1.k8s.emberstack.com/reflection-allowed": "true"},
+        "keys": {
+            "POSTGRES_PRISMA_URL": "{uri}&connect_timeout=3", "DATABASE_URL": "postgres://{url-username}:{url-password}@{url-host}:{port}/{url-database}",
+            "spring.json": '{{"url": "{jdbc-uri}", "of": "{username}@{host}/{database}", "tls": "{sslmode}", "pass": "{password}"}}', "EMPTY": "", "braces": "{{{uri}}}",
+        },
+    }]))),
     ("a shaped Service", pool(put(clients={"tls": TLS}, service={
         "type": "LoadBalancer", "nodePort": 30432, "externalTrafficPolicy": "Local", "trafficDistribution": "PreferSameZone",
         "ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"], "sessionAffinity": "ClientIP",
@@ -50,6 +62,10 @@ GOOD: tuple[tuple[str, Object], ...] = (
 
 BAD: tuple[Bad, ...] = (
     Bad("pods near a misspelt kind", pool(put(pod={"affinity": {"nodeAffinity": "ssd"}})), "spec.pod.affinity.nodeAffinity", "must be an object", "must be of type object"),
+    *(
+        Bad(f"the template {template!r}", pool(put(connectionSecrets=[{**SECRET, "keys": {"POSTGRES_URL": template}}])), "spec.connectionSecrets[0].keys.POSTGRES_URL", TEMPLATE)
+        for template in ("{direct-uri}", "{}", "{ uri }", "{uri", "uri}", "{URI}", "{uri!r}", "{uri.format}", "{0}", "{{uri}", "{{{uri}}", "{url-port}", "a\nb", "{password\n}")
+    ),
     Bad("a port of nodes without nodes", pool(put(service={"nodePort": 30432})), "spec.service", EXTERNAL),
     Bad("a policy for traffic that never comes", pool(put(service={"externalTrafficPolicy": "Local"})), "spec.service", EXTERNAL),
     *(
@@ -64,8 +80,8 @@ BAD: tuple[Bad, ...] = (
     Bad("a family of its own", pool(put(service={"ipFamilies": ["ipv4"]})), "spec.service.ipFamilies[0]", "must be 'IPv4' or 'IPv6'", 'supported values: "IPv4", "IPv6"'),
     Bad("clients that stay by cookie", pool(put(service={"sessionAffinity": "Cookie"})), "spec.service.sessionAffinity", "must be 'None' or 'ClientIP'", 'supported values: "None", "ClientIP"'),
     Bad("a port of nodes that is none", pool(put(clients={"tls": TLS}, service={"type": "NodePort", "nodePort": 0})), "spec.service.nodePort", "must be greater than or equal to 1", "spec.service.nodePort in body should be greater than or equal to 1"),
-    Bad("a ServiceAccount with capitals", pool(put(pod={"serviceAccountName": "Shop"})), "spec.pod.serviceAccountName", OBJECT_NAME),
-    Bad("a runtime class of two lines", pool(put(pod={"runtimeClassName": "a\nb"})), "spec.pod.runtimeClassName", OBJECT_NAME),
+    Bad("a ServiceAccount with capitals", pool(put(pod={"serviceAccountName": "Shop"})), "spec.pod.serviceAccountName", CLASS_NAME, "should match"),
+    Bad("a runtime class of two lines", pool(put(pod={"runtimeClassName": "a\nb"})), "spec.pod.runtimeClassName", CLASS_NAME, "should match"),
 )  # fmt: skip
 
 # What the API server takes, because the definition does not describe it. The operator refuses it, offline and in status.

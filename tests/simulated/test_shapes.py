@@ -1,4 +1,4 @@
-"""Fields of pods and of the Service under the whole operator: what becomes of a fault in them, and of their removal."""
+"""Fields of pods, Service and connection Secrets under the whole operator: faults in them, and their removal."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.simulated.apiserver.faults import Answer, Fault
 from tests.simulated.operators import Cluster, cluster, pool
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.kube.resources import CONNECTION_POOLS, DEPLOYMENTS, SERVICES
+from pgbouncer_operator.kube.resources import CONNECTION_POOLS, DEPLOYMENTS, SECRETS, SERVICES
 
 TERM = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {naming.LABEL_POOL: "shop"}}}
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -140,3 +140,44 @@ async def test_a_service_that_the_api_server_refuses_keeps_nobody_from_connectin
         world.api.faults.remove(refusing)
         await world.until_ready("shop")
         assert service(world)["ipFamilyPolicy"] == "RequireDualStack"
+
+
+def entry(**more: Any) -> dict[str, Any]:
+    return {"name": "app", "database": "shop", "user": "shop", **more}
+
+
+def secret(world: Cluster) -> dict[str, Any]:
+    found: dict[str, Any] = world.api.get(SECRETS, "default", "app")
+    return found
+
+
+async def test_keys_and_labels_of_a_connection_secret_follow_the_spec_and_those_of_others_stay(
+    world: Cluster, unused_tcp_port: int
+) -> None:
+    marks = {"labels": {"team": "shop"}, "annotations": {"example.com/mirror": "yes"}}
+
+    def adopt(body: Any) -> None:
+        body["metadata"]["labels"]["theirs"] = "1"
+        body["metadata"].setdefault("annotations", {})["example.com/mirrored-at"] = "now"
+
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool(connectionSecrets=[entry()]))
+        await world.until_ready("shop")
+        before, plain = pods(world), secret(world)["metadata"]["labels"]
+        assert "annotations" not in secret(world)["metadata"]
+        world.api.edit(SECRETS, ("default", "app"), adopt)
+        respecify(world, connectionSecrets=[entry(**marks, keys={"MY_URL": "{uri}&a=b"})])
+        await world.until(lambda: "MY_URL" in secret(world)["data"], "the key is there")
+        metadata = secret(world)["metadata"]
+        assert metadata["labels"] == {**plain, "theirs": "1", "team": "shop"}
+        assert metadata["annotations"] == {"example.com/mirrored-at": "now", "example.com/mirror": "yes"}
+        await world.settled()
+        respecify(world, connectionSecrets=[entry(labels={"team": "web"})])
+        await world.until(lambda: "MY_URL" not in secret(world)["data"], "the key is gone")
+        metadata = secret(world)["metadata"]
+        assert metadata["labels"] == {**plain, "theirs": "1", "team": "web"}
+        assert metadata["annotations"] == {"example.com/mirrored-at": "now"}
+        respecify(world, connectionSecrets=[entry()])
+        await world.until(lambda: "team" not in secret(world)["metadata"]["labels"], "a label alone is taken away, too")
+        await world.settled()
+        assert pods(world) == before

@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from pgbouncer_operator.api.model import Model
+from pgbouncer_operator.api.model import Model, matches
 from pgbouncer_operator.api.strings import (
     BackendDatabaseName,
     DatabaseName,
@@ -13,6 +13,9 @@ from pgbouncer_operator.api.strings import (
     Handle,
     Integer,
     KeyName,
+    LabelKey,
+    LabelValue,
+    LongText,
     ObjectName,
     Reference,
 )
@@ -34,6 +37,17 @@ class Endpoint(StrEnum):
 
 
 LOOKUP_FUNCTION = "pgbouncer.lookup"
+# The names that a template may have in braces; `resources/connection_secret.py` has their values.
+_PLACE = "((url-)?(host|database|username|password)|port|sslmode|uri|jdbc-uri)"
+Template = Annotated[
+    str,
+    StringConstraints(max_length=512),
+    matches(
+        r"([^{}\x00-\x1f\x7f-\x9f]|[{][{]|[}][}]|[{]" + _PLACE + "[}])*",
+        "may have only these names in braces: host, port, database, username, password, sslmode, uri, jdbc-uri, "
+        "url-host, url-database, url-username, url-password; write a brace twice",
+    ),
+]
 ConnectionCount = Annotated[Integer, Field(ge=1, le=10000)]
 
 
@@ -123,3 +137,10 @@ class ConnectionSecret(Model):
     endpoint: Endpoint = Endpoint.POOL
     """Where the Secret points: Pool (with DATABASE_URL) or Backend (with DIRECT_URL, past the pool, for migrations).
     Default: Pool. A change is applied at once."""
+    keys: Annotated[dict[KeyName, Template], Field(max_length=16)] | None = None
+    """Keys besides the standard ones, or instead of one: text with values in braces, as in "{uri}&connect_timeout=3".
+    Default: none. A change is applied at once."""
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] | None = None
+    """Labels of the Secret besides the operator's own. Default: none. A change is applied at once."""
+    annotations: Annotated[dict[LabelKey, LongText], Field(max_length=32)] | None = None
+    """Annotations of the Secret. Default: none. A change is applied at once."""

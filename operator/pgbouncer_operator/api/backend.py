@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from pgbouncer_operator.api.model import Model, Rule
-from pgbouncer_operator.api.strings import Host, Integer, KeyName, Namespace, ObjectName, ServerName
+from pgbouncer_operator.api.strings import Host, Integer, KeyName, Namespace, ObjectName, SubdomainName
 
 
 class TlsMode(StrEnum):
@@ -85,7 +85,7 @@ class BackendTls(Model):
 class ServerReference(Model):
     """A PostgresServer."""
 
-    name: ServerName
+    name: SubdomainName
     """Name of the PostgresServer. Required. A change is reloaded."""
     namespace: Namespace | None = None
     """Its namespace. Its allowedNamespaces must allow the pool's. Default: the pool's. A change is reloaded."""

@@ -14,8 +14,8 @@ from pgbouncer_operator.api.strings import (
     LabelKey,
     Labels,
     LabelValue,
-    ObjectName,
     Quantity,
+    SubdomainName,
     Text,
 )
 
@@ -114,14 +114,14 @@ class Pod(Model):
     """How the pods spread over nodes and zones, at most 8. Default: over nodes, if possible. A change rolls the
     pods."""
     affinity: Affinity | None = None
-    """Nodes and pods that the pods need or prefer near them or away from them, in Kubernetes' own fields, which the
-    operator checks. Default: none. A change rolls the pods."""
-    service_account_name: ObjectName | None = None
+    """Nodes and pods that the pods need, prefer or avoid, in Kubernetes' own fields. Default: none. A change rolls the
+    pods."""
+    service_account_name: SubdomainName | None = None
     """ServiceAccount of the pods; its token is not mounted. Default: the namespace's default. A change rolls the
     pods."""
-    runtime_class_name: ObjectName | None = None
+    runtime_class_name: SubdomainName | None = None
     """RuntimeClass of the pods. Default: the nodes' own. A change rolls the pods."""
-    priority_class_name: ObjectName | None = None
+    priority_class_name: SubdomainName | None = None
     """PriorityClass of the pods. Default: the cluster's. A change rolls the pods."""
     labels: Labels | None = None
     """Labels for the pods besides the operator's own, at most 64. Default: none. A change rolls the pods."""

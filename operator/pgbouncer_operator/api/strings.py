@@ -71,7 +71,7 @@ OURS = Rule(
     cel=f'self.all(k, !k.startsWith("{GROUP}/"))',
     broken=lambda entries: next((key for key in sorted(entries) if key.startswith(f"{GROUP}/")), None),
     offender=f'self.filter(k, k.startsWith("{GROUP}/"))[0]',
-    message="{} belongs to the operator, which finds its objects by it: remove it",
+    message="{} belongs to the operator: remove it",
 )
 
 Host = Annotated[str, StringConstraints(min_length=1, max_length=253), Holds((HOST,))]
@@ -106,7 +106,7 @@ FunctionName = Annotated[
 # The name of another entry of the spec. A rule says that the entry exists, and the entry has bounds of its own.
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=f"^{PLAIN}$")]
 KeyName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern="^[-._A-Za-z0-9]+$")]
-ServerName = Annotated[str, StringConstraints(max_length=253, pattern="^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
+SubdomainName = Annotated[str, StringConstraints(max_length=253, pattern="^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
 Namespace = Annotated[str, StringConstraints(max_length=63, pattern=f"^{LABEL}$")]
 
 # Kubernetes checks these itself in a pod or Service. A pattern without a message of its own keeps the CRD small.

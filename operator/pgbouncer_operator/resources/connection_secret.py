@@ -7,6 +7,8 @@ https://servicebinding.io/spec/core/1.1.0/#well-known-secret-entries
 
 import base64
 import hashlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +17,8 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.api.access import ConnectionSecret, Endpoint
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.resources.login import Login
+
+_BRACES = re.compile(r"[{][{]|[}][}]|[{]([^{}]*)[}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +77,29 @@ def connection_secret(pool: ConnectionPool, entry: ConnectionSecret, login: Logi
     }
     if ca:
         values[naming.CA_KEY] = ca
+    values |= _own_keys(entry, values, address, login)
+    metadata = {"name": entry.name, "labels": entry.labels, "annotations": entry.annotations}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "servicebinding.io/postgresql",
-        "metadata": {"name": entry.name},
+        "metadata": {name: value for name, value in metadata.items() if value},
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in sorted(values.items())},
+    }
+
+
+def _own_keys(entry: ConnectionSecret, values: Mapping[str, str], address: _Address, login: Login) -> dict[str, str]:
+    """The keys of `entry.keys`, with values in the place of names in braces. A value is never read as a template."""
+    encoded = {
+        "url-host": _url_host(address),
+        "url-database": _encode(address.database),
+        "url-username": _encode(login.username),
+        "url-password": _encode(login.password),
+    }
+    known = {**values, **encoded}
+    return {
+        key: _BRACES.sub(lambda found: known[found[1]] if found[1] else found[0][0], template)
+        for key, template in (entry.keys or {}).items()
     }
 
 
@@ -103,8 +124,11 @@ def _address(pool: ConnectionPool, entry: ConnectionSecret) -> _Address:
 
 
 def _authority(address: _Address) -> str:
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    return f"{host}:{address.port}/{_encode(address.database)}"
+    return f"{_url_host(address)}:{address.port}/{_encode(address.database)}"
+
+
+def _url_host(address: _Address) -> str:
+    return f"[{address.host}]" if ":" in address.host else address.host
 
 
 def _uri(address: _Address, login: Login) -> str:

@@ -122,6 +122,70 @@ def test_secrets_are_read_again_when_the_spec_names_others(change: dict[str, Any
     assert secret_inputs(pool(**change)) != secret_inputs(pool())
 
 
+def own(keys: dict[str, str], login: Login = LOGIN) -> dict[str, str]:
+    """The keys of a Secret whose entry has these templates."""
+    entry = {"name": "app", "database": "shop", "user": "shop", "keys": keys}
+    given = pool(connectionSecrets=[entry])
+    body = connection_secret(given, connection_secrets(given)[0], login)
+    found = {key: base64.b64decode(value).decode() for key, value in body["data"].items()}
+    return {key: found[key] for key in keys}
+
+
+def test_a_template_is_filled_with_the_standard_values() -> None:
+    names = ("host", "port", "database", "username", "password", "sslmode", "uri", "jdbc-uri")
+    found = own({f"MY_{name}": f"<{{{name}}}>" for name in names})
+    standard = values(pool())
+    assert found == {f"MY_{name}": f"<{standard[name]}>" for name in names}
+
+
+def test_libpq_reads_back_a_url_that_is_made_of_parts() -> None:
+    template = "postgres://{url-username}:{url-password}@{url-host}:{port}/{url-database}?sslmode={sslmode}"
+    direct = {"name": "app", "database": "my shop/ü?", "user": "shop", "endpoint": "Backend", "keys": {"URL": template}}
+    given = pool(backend={"host": "fd00::5"}, databases=[{"name": "my shop/ü?"}], connectionSecrets=[direct])
+    read = conninfo_to_dict(values(given)["URL"])
+    assert (read["user"], read["password"], read["dbname"]) == ("shop:user", NASTY, "my shop/ü?")
+    assert (read["host"], str(read["port"]), read["sslmode"]) == ("fd00::5", "5432", "require")
+
+
+def test_a_key_of_the_application_takes_the_place_of_a_standard_one() -> None:
+    standard = values(pool())["uri"]
+    assert own({"DATABASE_URL": "{uri}&connect_timeout=3"}) == {"DATABASE_URL": f"{standard}&connect_timeout=3"}
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{host}}", "{host}"),
+        ("{{{username}}}", "{shop:user}"),
+        ("", ""),
+        ("{{}}", "{}"),
+        ("\\1 %s ${{HOME}}", "\\1 %s ${HOME}"),
+    ],
+)
+def test_a_brace_that_is_written_twice_is_a_brace(template: str, text: str) -> None:
+    assert own({"A": template}) == {"A": text}
+
+
+def test_a_value_with_braces_is_no_template() -> None:
+    login = Login("{password}", "{uri}{{x}}")
+    assert own({"A": "{username} {password}"}, login) == {"A": "{password} {uri}{{x}}"}
+
+
+def test_a_secret_has_the_labels_and_annotations_of_its_entry_and_none_without() -> None:
+    entry = {"name": "app", "database": "shop", "user": "shop"}
+    marks = {"labels": {"team": "shop"}, "annotations": {"example.com/mirror": "yes"}}
+    for more in ({}, marks):
+        given = pool(connectionSecrets=[{**entry, **more}])
+        assert connection_secret(given, connection_secrets(given)[0], LOGIN)["metadata"] == {"name": "app", **more}
+
+
+@pytest.mark.parametrize("more", [{"keys": {"A": "{uri}"}}, {"labels": {"a": "b"}}, {"annotations": {"a": "b"}}])
+def test_secrets_are_written_again_when_an_entry_has_other_keys_or_labels(more: dict[str, Any]) -> None:
+    entry = {"name": "app", "database": "shop", "user": "shop"}
+    before, after = pool(connectionSecrets=[entry]), pool(connectionSecrets=[{**entry, **more}])
+    assert secret_inputs(before) != secret_inputs(after)
+
+
 def test_a_login_never_shows_its_password() -> None:
     assert NASTY not in repr(LOGIN)
     assert NASTY not in f"{[LOGIN]}"

@@ -24,5 +24,13 @@ def handed_over(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     return [{**ours[0], "operation": "Apply", "fieldsV1": fields}, *others]
 
 
+def written_by_us(body: Mapping[str, Any], field: str) -> frozenset[str]:
+    """Names of the labels or annotations (`field`) of a live object that we wrote last; empty if nobody recorded it."""
+    entries = body["metadata"].get("managedFields") or ()
+    ours = [each.get("fieldsV1") or {} for each in entries if each.get("manager") == naming.FIELD_MANAGER]
+    names = {name for each in ours for name in each.get("f:metadata", {}).get(f"f:{field}", {})}
+    return frozenset(name.removeprefix("f:") for name in names if name != ".")
+
+
 def _union(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _union(left.get(key, {}), right.get(key, {})) for key in sorted({*left, *right})}

@@ -11,6 +11,7 @@ from pgbouncer_operator.reconcile.cache.views import ChildView
 from pgbouncer_operator.reconcile.memory import Missing
 from pgbouncer_operator.reconcile.observed import Observation, Observed
 from pgbouncer_operator.reconcile.pool.drift import drift
+from pgbouncer_operator.reconcile.pool.managed_fields import written_by_us
 from pgbouncer_operator.reconcile.rollout.template import rolls
 from pgbouncer_operator.reconcile.steps import Action, Step
 from pgbouncer_operator.resources import connection_secret
@@ -100,10 +101,26 @@ def connection_secrets(observed: Observed) -> list[Step]:
         if live is None or live.owner != pool.metadata.uid:
             # The API server refuses to create what somebody else owns, which the pool then reports as NameConflict.
             steps.append(Step(Action.CREATE, body))
-        elif live.body.get("data") != body["data"]:
+        elif _secret_differs(live.body, body := _with_labels_of_others(live.body, body)):
             metadata = {**body["metadata"], "resourceVersion": live.resource_version}
             steps.append(Step(Action.REPLACE, {**body, "metadata": metadata}))
     return [*steps, *_unwanted_secrets(observed, {entry.name for entry in entries})]
+
+
+def _secret_differs(live: Mapping[str, Any], body: Body) -> bool:
+    """Whether a connection Secret has other keys, labels or annotations than wanted."""
+    labels = any((live["metadata"].get(name) or {}) != body["metadata"][name] for name in ("labels", "annotations"))
+    return labels or live.get("data") != body["data"]
+
+
+def _with_labels_of_others(live: Mapping[str, Any], body: Body) -> Body:
+    """The Secret with the labels and annotations of others that the live one has: a REPLACE would remove them."""
+    metadata = dict(body["metadata"])
+    for name in ("labels", "annotations"):
+        others = (live["metadata"].get(name) or {}).items()
+        kept = {key: value for key, value in others if key not in written_by_us(live, name)}
+        metadata[name] = {**kept, **(metadata.get(name) or {})}
+    return {**body, "metadata": metadata}
 
 
 def _unwanted_secrets(observed: Observed, wanted: set[str]) -> list[Step]:
@@ -121,8 +138,8 @@ def _unwanted_secrets(observed: Observed, wanted: set[str]) -> list[Step]:
 def _without_hash(pool: ConnectionPool, body: Body) -> Body:
     """The Secret as `dress` makes it, but without a hash of its content: a hash lets somebody try passwords."""
     dressed = dress(pool, body)
-    metadata = {key: value for key, value in dressed["metadata"].items() if key != "annotations"}
-    return {**dressed, "metadata": metadata}
+    annotations = {k: v for k, v in dressed["metadata"]["annotations"].items() if k != naming.ANNOTATION_APPLIED}
+    return {**dressed, "metadata": {**dressed["metadata"], "annotations": annotations}}
 
 
 def _differs(child: ChildView, body: Body) -> bool:

@@ -1,7 +1,7 @@
 from typing import Any
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.reconcile.pool.managed_fields import handed_over
+from pgbouncer_operator.reconcile.pool.managed_fields import handed_over, written_by_us
 
 OURS = naming.FIELD_MANAGER
 
@@ -29,3 +29,12 @@ def test_entries_of_others_and_of_subresources_stay_as_they_are() -> None:
     posted = entry(OURS, "Update", {"f:data": {}})
     assert handed_over([other, posted, status])[1:] == [other, status]
     assert handed_over([other, status]) == [other, status]
+
+
+def test_of_labels_those_count_as_ours_that_we_wrote_last() -> None:
+    ours = entry(OURS, "Update", {"f:metadata": {"f:labels": {".": {}, "f:a.b/c": {}}, "f:annotations": {"f:x": {}}}})
+    other = entry("reflector", "Update", {"f:metadata": {"f:labels": {"f:theirs": {}}}})
+    body = {"metadata": {"managedFields": [other, ours]}}
+    assert written_by_us(body, "labels") == {"a.b/c"}
+    assert written_by_us(body, "annotations") == {"x"}
+    assert written_by_us({"metadata": {}}, "labels") == set()

@@ -160,7 +160,7 @@ def test_a_refusal_is_forgotten_when_the_write_is_wanted_no_more() -> None:
 
 
 def written(name: str, owner: str) -> WrittenSecret:
-    return WrittenSecret(f"{name}-uid", "77", owner, {"data": {}})
+    return WrittenSecret(f"{name}-uid", "77", owner, {"metadata": {}, "data": {}})
 
 
 def made(observed: Observed, *names: str) -> Observed:
