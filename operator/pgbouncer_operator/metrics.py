@@ -14,6 +14,7 @@ from pgbouncer_operator.kube.transport import Call
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+_CONDITION = ("type", "status", "reason")  # the fields of a condition that are labels
 
 # Returns the status of every pool, or of every server: namespace, name, status.
 Statuses = Callable[[], Iterable[tuple[str, str, Mapping[str, Any]]]]
@@ -84,7 +85,7 @@ class Metrics:
 
 
 class _Pools(Collector):
-    """Size, recommendation and advice of each pool, from its status."""
+    """Size, recommendation, advice and conditions of each pool, from its status."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -107,7 +108,9 @@ class _Pools(Collector):
             "Pods that lack security fixes of the operator's pod template.",
             labels=labels,
         )
+        conditions = _conditions("pgbouncer_operator_pool_condition", labels)
         for namespace, name, status in self._metrics.statuses():
+            _add_conditions(conditions, [namespace, name], status)
             if status.get("podsWithoutFixes") is not None:
                 old.add_metric([namespace, name], status["podsWithoutFixes"])
             connections = (status.get("serverConnections") or {}).get("size")
@@ -118,11 +121,11 @@ class _Pools(Collector):
                 recommended.add_metric([namespace, name, recommendation["reason"]], recommendation["value"])
             for each in status.get("advice") or ():
                 advised.add_metric([namespace, name, each["reason"]], 1)
-        return size, recommended, advised, old
+        return size, recommended, advised, old, conditions
 
 
 class _Servers(Collector):
-    """Limits, budget, allocations and advice of each PostgresServer, from its status."""
+    """Limits, budget, allocations, advice and conditions of each PostgresServer, from its status."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -145,7 +148,9 @@ class _Servers(Collector):
         allocation = GaugeMetricFamily(
             f"{stem}_allocation", "Server connections of the budget that a pool may hold.", labels=[*labels, "pool"]
         )
+        conditions = _conditions(f"{stem}_condition", labels)
         for namespace, name, status in self._metrics.servers():
+            _add_conditions(conditions, [namespace, name], status)
             limits = status.get("limits") or {}
             values = (
                 limits.get("maxConnections"),
@@ -160,7 +165,18 @@ class _Servers(Collector):
                 allocation.add_metric([namespace, name, each["pool"]], each["connections"])
             for each in status.get("advice") or ():
                 advised.add_metric([namespace, name, each["reason"]], 1)
-        return limit, reserved, budget, allocated, allocation, advised
+        return limit, reserved, budget, allocated, allocation, advised, conditions
+
+
+def _conditions(name: str, labels: list[str]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(
+        name, "1 while status has this condition, in this status for this reason.", labels=[*labels, *_CONDITION]
+    )
+
+
+def _add_conditions(family: GaugeMetricFamily, labels: list[str], status: Mapping[str, Any]) -> None:
+    for each in status.get("conditions") or ():
+        family.add_metric([*labels, *(each[key] for key in _CONDITION)], 1)
 
 
 class _Process(Collector):

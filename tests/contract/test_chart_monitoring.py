@@ -9,40 +9,34 @@ import pytest
 import yaml
 from tests.contract.chart import CHART, NAMESPACE, RELEASE, rendered
 from tests.contract.pools import pool
+from tests.reference import metrics as reference
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.agent import metrics as agent
 from pgbouncer_operator.api.connection_pool import parse
 from pgbouncer_operator.metrics import Metrics
-from pgbouncer_operator.protocol.reasons import BackendReason, ReloadKind
-from pgbouncer_operator.protocol.state import AgentState, BackendTest, Reload
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import desired
 
-ALERTS = (CHART / "files" / "alerts.yaml").read_text(encoding="utf-8")
+ALERTS = [rule for group in reference.rule_groups(CHART.parents[1]) for rule in group["rules"]]
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))["prometheusRule"]
 DASHBOARD = json.loads((CHART / "files" / "dashboard.json").read_text(encoding="utf-8"))
 ENABLED = ("podMonitor.enabled=true", "prometheusRule.enabled=true", "grafanaDashboard.enabled=true")
 
 
 def served() -> set[str]:
     """The names of all series of operator and agent. Counters are named after what they count, plus _total."""
-    state = AgentState(
-        "uid", "version", backend=BackendTest(BackendReason.OK, ""), reload=Reload("hash", 0.1, ReloadKind.RELOAD)
-    )  # fmt: skip
-    families = [*agent.of_pools([]), *agent.of_databases([]), *agent.of_stats([]), *agent.of_agent(state)]
-    names = {each.name + ("_total" if each.type == "counter" else "") for each in families} | {"pgbouncer_up"}
+    names = {each.name + ("_total" if each.type == "counter" else "") for each in reference.pod()}
     return names | set(re.findall(r"^# TYPE (\S+) ", Metrics().text().decode(), re.MULTILINE))
 
 
 def expressions() -> dict[str, str]:
-    rules = [rule for group in yaml.safe_load(ALERTS)["groups"] for rule in group["rules"]]
     panels = {
         f"{panel['title']} {target['refId']}": target["expr"]
         for panel in DASHBOARD["panels"]
         for target in panel["targets"]
     }
     queries = {each["name"]: each["query"] for each in DASHBOARD["templating"]["list"] if each["type"] == "query"}
-    return {**{rule["alert"]: rule["expr"] for rule in rules}, **panels, **queries}
+    return {**{rule["alert"]: rule["expr"] for rule in ALERTS}, **panels, **queries}
 
 
 def asked(expression: str) -> set[str]:
@@ -56,17 +50,39 @@ def test_an_expression_asks_for_metrics_that_are_served(expression: str) -> None
 
 
 def test_an_alert_says_what_is_wrong_and_what_to_do() -> None:
-    for group in yaml.safe_load(ALERTS)["groups"]:
-        for rule in group["rules"]:
-            assert rule["labels"]["severity"] in {"warning", "critical"}
-            assert rule["annotations"]["summary"].endswith(".")
-            assert rule["annotations"]["description"].endswith(".")
+    for rule in ALERTS:
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+        assert rule["annotations"]["summary"].endswith(".")
+        assert rule["annotations"]["description"].endswith(".")
 
 
-def test_helm_leaves_the_alerts_own_templates_alone() -> None:
-    rule = rendered(*ENABLED).one("PrometheusRule")
+def test_helm_leaves_the_alerts_own_templates_alone_and_adds_the_address_of_the_runbook() -> None:
+    groups = rendered(*ENABLED).one("PrometheusRule")["spec"]["groups"]
+    installed = [rule for group in groups for rule in group["rules"]]
+    assert installed == [
+        {**rule, "annotations": {**rule["annotations"], "runbook_url": f"{VALUES['runbooks']}/{rule['alert']}.md"}}
+        for rule in ALERTS
+    ]
 
-    assert rule["spec"] == yaml.safe_load(ALERTS)
+
+def test_the_runbooks_have_one_address_that_an_installation_can_replace() -> None:
+    groups = rendered(*ENABLED, "prometheusRule.runbooks=https://wiki.example.com/pg").one("PrometheusRule")["spec"]
+    addresses = {rule["annotations"]["runbook_url"] for group in groups["groups"] for rule in group["rules"]}
+    assert addresses == {f"https://wiki.example.com/pg/{rule['alert']}.md" for rule in ALERTS}
+
+
+def test_every_threshold_of_the_values_arrives_in_an_alert() -> None:
+    other = {name: f"{n}m" if name.endswith("For") else n / 100 for n, name in enumerate(VALUES["thresholds"], 47)}
+    sets = [f"prometheusRule.thresholds.{name}:={json.dumps(value)}" for name, value in other.items()]
+    groups = rendered(*ENABLED, *sets).one("PrometheusRule")["spec"]["groups"]
+    text = json.dumps([[rule["expr"], rule.get("for")] for group in groups for rule in group["rules"]])
+    assert "${" not in text
+    assert [name for name, value in other.items() if str(value) not in text] == []
+
+
+@pytest.mark.parametrize("value", ["clientsRatio=90", "allBusyFor=60", "notReadyFor=null", "connectionError=3"])
+def test_a_threshold_that_prometheus_cannot_use_is_refused(value: str) -> None:
+    assert value.partition("=")[0] in rendered(*ENABLED, f"prometheusRule.thresholds.{value}").error
 
 
 def test_the_dashboard_arrives_whole_and_where_grafana_looks() -> None:
@@ -113,6 +129,25 @@ def test_the_monitor_of_pools_looks_where_the_operator_looks() -> None:
     monitor = rendered(*ENABLED, "watchNamespaces={shop,bank}").one("PodMonitor", f"{RELEASE}-pools")
 
     assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["shop", "bank"]}
+
+
+def test_the_series_of_a_pool_have_its_own_namespace() -> None:
+    """The operator says the namespace itself. What a pod says is not believed: Prometheus knows its namespace."""
+    (operator,) = rendered(*ENABLED).one("PodMonitor")["spec"]["podMetricsEndpoints"]
+    (pools,) = rendered(*ENABLED).one("PodMonitor", f"{RELEASE}-pools")["spec"]["podMetricsEndpoints"]
+    assert operator["honorLabels"] is True
+    assert "honorLabels" not in pools
+
+
+def test_series_of_pools_and_servers_keep_the_label_that_they_had_before() -> None:
+    (operator,) = rendered(*ENABLED).one("PodMonitor")["spec"]["podMetricsEndpoints"]
+    (rule,) = operator["metricRelabelings"]
+    assert (rule["sourceLabels"], rule["targetLabel"]) == (["__name__", "namespace"], "exported_namespace")
+    own = [each.name for each in Metrics().registry.collect()]
+    labelled = {each for each in own if re.fullmatch(rule["regex"], f"{each};shop")}
+    assert labelled == {each for each in own if re.match("pgbouncer_operator_(pool|server)_", each)}
+    assert labelled
+    assert "pgbouncer_operator_pools" in set(own) - labelled
 
 
 def test_the_label_pool_is_made_of_the_label_that_pods_carry() -> None:

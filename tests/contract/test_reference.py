@@ -128,7 +128,7 @@ def test_every_metric_that_a_fresh_operator_serves_is_documented_and_no_other() 
 
 def test_every_metric_that_a_pod_serves_is_documented_and_no_other() -> None:
     named = set(first_cells(section("metrics.md", "A pod"))) - {each.value for each in ProblemReason}
-    silent = served(agent.render(None, AgentState("uid", "1"), None))
+    silent = served(agent.render(None, AgentState("uid", "1"), None, {}))
     assert silent <= named
     tables = {
         *(f"pgbouncer_pool_{name}" for name, _ in agent.POOLS.values()),
@@ -138,13 +138,13 @@ def test_every_metric_that_a_pod_serves_is_documented_and_no_other() -> None:
     assert tables <= named
     later = {
         f"pgbouncer_operator_agent_{each}"
-        for each in ("backend_ok", "reload_seconds", "drain_clients", "drain_seconds")
+        for each in ("backend_ok", "clients_max", "reload_seconds", "drain_clients", "drain_seconds")
     }
     assert named == silent | tables | later
 
 
 def test_a_metric_that_appears_only_later_is_documented_too() -> None:
-    named = {each.removesuffix("_info") for each in first_cells(section("metrics.md", "A pod"))}
+    named = {each.removesuffix("_info").removesuffix("_total") for each in first_cells(section("metrics.md", "A pod"))}
     written = set(re.findall(r'"(pgbouncer_\w+)"', Path(agent.__file__).read_text(encoding="utf-8")))
     assert len(written) > 5
     lost = written - named

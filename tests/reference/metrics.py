@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from prometheus_client.core import Metric
@@ -17,7 +18,7 @@ from pgbouncer_operator.protocol.reasons import BackendReason, ReloadKind
 from pgbouncer_operator.protocol.state import AgentState, BackendTest, Reload
 from pgbouncer_operator.protocol.validity import CertificateValidity
 
-ALERTS = Path("charts/pgbouncer-operator/files/alerts.yaml")
+CHART = Path("charts/pgbouncer-operator")
 # Units that neither the name nor the meaning says.
 UNITS = {
     "pgbouncer_operator_agent_grant_sequence": "sequence number",
@@ -26,6 +27,7 @@ OF_PROCESS = "process_"  # the client library's own, which another system than L
 _ONE_OF_STATUS = {
     "serverConnections": {"size": 1},
     "podsWithoutFixes": 1,
+    "conditions": [{"type": "Ready", "status": "True", "reason": "Ready"}],
     "recommendation": {"value": 1, "reason": "Enough"},
     "advice": [{"reason": "Idle"}],
     "limits": {"maxConnections": 1, "reserved": 1},
@@ -57,10 +59,11 @@ def pod() -> Iterable[Metric]:
         backend=BackendTest(BackendReason.OK),
         reload=Reload("hash", 0.1, ReloadKind.RELOAD),
         validities={"tls": CertificateValidity(1, 2)},
+        clients_max=1,
     )
     drained = DrainResult(left=1, closed=0, cut=0, seconds=1.0, done=True)
     # A scrape without PgBouncer: what the agent knows, and that the console is silent.
-    yield from text_string_to_metric_families(agent.render(None, state, drained))
+    yield from text_string_to_metric_families(agent.render(None, state, drained, {}))
     yield from agent.of_pools(
         [{"database": "shop", "user": "shop", "maxwait_us": "0", **dict.fromkeys(agent.POOLS, "0")}]
     )
@@ -70,13 +73,12 @@ def pod() -> Iterable[Metric]:
 
 def alerts(root: Path = Path()) -> str:
     """The chart's alerts: when each fires, and what to do."""
-    document = yaml.safe_load((root / ALERTS).read_text(encoding="utf-8"))
-    rules = [rule for group in document["groups"] for rule in group["rules"]]
+    rules = [rule for group in rule_groups(root) for rule in group["rules"]]
     cells = [
         (
             code(rule["alert"]),
             rule["labels"]["severity"],
-            rule["for"],
+            rule.get("for", "at once"),
             _words(rule["annotations"]["summary"]),
             _words(rule["annotations"]["description"]),
         )
@@ -85,9 +87,20 @@ def alerts(root: Path = Path()) -> str:
     return table(("alert", "severity", "after", "meaning", "what to do"), cells)
 
 
+def rule_groups(root: Path = Path()) -> list[dict[str, Any]]:
+    """The chart's groups of alerts, with the thresholds of its values."""
+    text = (root / CHART / "files/alerts.yaml").read_text(encoding="utf-8")
+    values = yaml.safe_load((root / CHART / "values.yaml").read_text(encoding="utf-8"))
+    for name, threshold in values["prometheusRule"]["thresholds"].items():
+        text = text.replace(f"${{{name}}}", str(threshold))
+    groups: list[dict[str, Any]] = yaml.safe_load(text)["groups"]
+    return groups
+
+
 def _words(text: str) -> str:
     """The text of an alert with the name of each value in the value's place."""
-    text = text.replace("{{ $labels.namespace }}/{{ $labels.pool }}", "…").replace("{{ $value }}", "N")
+    text = text.replace("{{ $labels.namespace }}/{{ $labels.pool }}", "…")
+    text = re.sub(r"\{\{ \$value[^}]*\}\}", "N", text)
     return re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", text)
 
 

@@ -57,6 +57,19 @@ def test_budgets_of_servers_are_told_as_status_has_them() -> None:
     assert b'server="new"' not in metrics.text()
 
 
+def test_each_condition_of_a_pool_or_a_server_is_a_series_with_its_status_and_reason() -> None:
+    metrics = Metrics()
+    ready = {"type": "Ready", "status": "False", "reason": "WaitingForPods", "message": "one pod is missing"}
+    metrics.statuses = lambda: [("web", "shop", {"conditions": [ready]}), ("web", "new", {})]
+    limits = {"type": "LimitsKnown", "status": "Unknown", "reason": "LimitsUnknown"}
+    metrics.servers = lambda: [("platform", "rds", {"conditions": [limits]})]
+    of_pool = {"namespace": "web", "pool": "shop", "type": "Ready", "status": "False", "reason": "WaitingForPods"}
+    of_server = {"namespace": "platform", "server": "rds", **limits}
+    assert sample(metrics, "pool_condition", **of_pool) == 1
+    assert sample(metrics, "server_condition", **of_server) == 1
+    assert b"one pod is missing" not in metrics.text()
+
+
 def test_two_operators_in_one_process_do_not_share_counts() -> None:
     first, second = Metrics(), Metrics()
     first.called(Call("get", "pods", 200, 0.1))

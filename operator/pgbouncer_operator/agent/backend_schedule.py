@@ -4,8 +4,8 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from pgbouncer_operator.agent import backend, console, files
 from pgbouncer_operator.agent.candidate import Candidate
@@ -39,6 +39,8 @@ class LastTest:
     """When the test ended; monotonic seconds."""
     pause: float = FIRST_PAUSE_SECONDS
     """Seconds to wait before another test while this one's result is a failure."""
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """Tests that failed until now, whatever they tested, by reason."""
 
 
 def due(last: LastTest, subject: str, figures: Figures, now: float, used: float) -> bool:
@@ -58,10 +60,13 @@ def due(last: LastTest, subject: str, figures: Figures, now: float, used: float)
 
 def after(last: LastTest, subject: str, result: BackendTest, now: float) -> LastTest:
     """The record of a test that ended now. The pause doubles while tests of the same subject fail."""
+    failures = dict(last.failures)
+    if not result.ok:
+        failures[result.reason] = failures.get(result.reason, 0) + 1
     if result.ok or subject != last.subject:
-        return LastTest(subject, result, now)
+        return LastTest(subject, result, now, failures=failures)
     longest = AWAY_PAUSE_SECONDS if result.reason in _AWAY else LONGEST_PAUSE_SECONDS
-    return LastTest(subject, result, now, min(last.pause * 2, longest))
+    return LastTest(subject, result, now, min(last.pause * 2, longest), failures)
 
 
 class BackendSchedule:
@@ -82,6 +87,11 @@ class BackendSchedule:
         """The last result, when it is of the servers, databases and logins of `running`; else untested."""
         last = self._last
         return last.result if running is not None and last.subject == subject(running) else UNTESTED
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """Tests that failed since this process started, by reason."""
+        return self._last.failures
 
     def needs_test(self, running: Candidate | None) -> bool:
         """Whether a test should start at once: what runs has not been tested, and no test runs."""

@@ -1,6 +1,6 @@
 """Prometheus metrics of the pod. Each scrape reads PgBouncer's console, together with whoever else asks then."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from pgbouncer_operator.agent import console, wire
 from pgbouncer_operator.agent.console import Shown
 from pgbouncer_operator.agent.draining import DrainResult
-from pgbouncer_operator.protocol.reasons import ProblemReason
+from pgbouncer_operator.protocol.reasons import BackendReason, ProblemReason
 from pgbouncer_operator.protocol.state import AgentState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -45,18 +45,28 @@ STATS = {
 }
 
 
-def render(shown: Shown | None, state: AgentState, drained: DrainResult | None) -> str:
-    """The text of a scrape. shown: None while the console does not answer: pgbouncer_up is 0, without its metrics."""
+def render(shown: Shown | None, state: AgentState, drained: DrainResult | None, failures: Mapping[str, int]) -> str:
+    """The text of a scrape. shown: None while the console does not answer: pgbouncer_up is 0, without its metrics.
+
+    failures: tests of a login to PostgreSQL that failed since the worker started, by reason.
+    """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(shown, state, drained))
+    registry.register(_Scrape(shown, state, drained, failures))
     return generate_latest(registry).decode()
 
 
 class _Scrape:
-    def __init__(self, shown: Shown | None, state: AgentState, drained: DrainResult | None) -> None:
+    def __init__(
+        self,
+        shown: Shown | None,
+        state: AgentState,
+        drained: DrainResult | None,
+        failures: Mapping[str, int],
+    ) -> None:
         self._shown = shown
         self._state = state
         self._drained = drained
+        self._failures = failures
 
     def collect(self) -> Iterator[Metric]:
         shown = self._shown
@@ -66,6 +76,7 @@ class _Scrape:
             yield from of_databases(shown.databases)
             yield from of_stats(shown.stats)
         yield from of_agent(self._state)
+        yield of_failures(self._failures)
         yield from of_drain(self._drained)
 
 
@@ -108,6 +119,8 @@ def of_agent(state: AgentState) -> Iterator[Metric]:
         ("grant_sequence", "Sequence of the ledger that is in force.", state.seq),
     ):
         yield _gauge(f"pgbouncer_operator_agent_{name}", text, value)
+    if state.clients_max is not None:
+        yield _gauge("pgbouncer_operator_agent_clients_max", "Most clients that this pod accepts.", state.clients_max)
     if state.backend.ok is not None:
         yield _gauge("pgbouncer_operator_agent_backend_ok", "1 when a login to PostgreSQL works.", state.backend.ok)
     if state.reload is not None:
@@ -130,6 +143,19 @@ def of_agent(state: AgentState) -> Iterator[Metric]:
     yield problems
     facts = {"hash": state.digest, "phase": str(state.phase), "pgbouncer": state.pgbouncer}
     yield InfoMetricFamily("pgbouncer_operator_agent_configuration", "What the pod runs.", value=facts)
+
+
+def of_failures(failures: Mapping[str, int]) -> Metric:
+    """Failed tests of a login by reason. Each reason has a series from the start, so that its first failure counts."""
+    failed = CounterMetricFamily(
+        "pgbouncer_operator_agent_login_failures",
+        "Tests of a login to PostgreSQL that failed, by reason.",
+        labels=["reason"],
+    )
+    for reason in BackendReason:
+        if reason not in {BackendReason.OK, BackendReason.UNKNOWN}:
+            failed.add_metric([reason.value], failures.get(reason, 0))
+    return failed
 
 
 def of_drain(drained: DrainResult | None) -> Iterator[Metric]:

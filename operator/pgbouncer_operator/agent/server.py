@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol
 
@@ -27,6 +28,10 @@ class Source(Protocol):
     @property
     def drained(self) -> DrainResult | None:
         """What became of the clients of a drain; None when the pod does not drain."""
+
+    @property
+    def login_failures(self) -> Mapping[str, int]:
+        """Tests of a login to PostgreSQL that failed since the worker started, by reason."""
 
     def state(self) -> AgentState:
         """The document of /state. Returns soon, whether or not PgBouncer answers."""
@@ -64,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, "application/json", self.source.state().to_json())
             case "/metrics":
                 source = self.source
-                text = metrics.render(source.shown(), source.state(), source.drained)
+                text = metrics.render(source.shown(), source.state(), source.drained, source.login_failures)
                 self._answer(200, metrics.CONTENT_TYPE, text)
             case "/livez":
                 self._answer(200, _TEXT, "ok\n")

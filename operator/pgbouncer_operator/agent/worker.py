@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pgbouncer_operator
 from pgbouncer_operator import naming
@@ -114,6 +114,11 @@ class Worker:
     def drained(self) -> DrainResult | None:
         """What became of the clients of a drain; None when the pod does not drain."""
         return self._draining.result
+
+    @property
+    def login_failures(self) -> Mapping[str, int]:
+        """Tests of a login to PostgreSQL that failed since this worker started, by reason."""
+        return self._backend.failures
 
     def state(self) -> AgentState:
         """The document of /state, with the figures of now, or with the last ones and their age."""

@@ -48,6 +48,13 @@ def test_pauses_grow_to_ten_seconds_while_the_same_thing_stays_wrong() -> None:
     assert after(last, "b", REFUSED, 9.0).pause == 1.0
 
 
+def test_failed_tests_are_counted_by_reason_whatever_they_tested() -> None:
+    last = LastTest()
+    for subject, result in (("a", REFUSED), ("a", OK), ("a", AWAY), ("b", REFUSED), ("b", REFUSED)):
+        last = after(last, subject, result, 0.0)
+    assert last.failures == {BackendReason.REFUSED_LOGIN: 3, BackendReason.UNREACHABLE: 1}
+
+
 def user(handle: str) -> tuple[str, str, str]:
     return (handle, f"login-{handle}", "s3cret")
 

@@ -221,4 +221,4 @@ def test_a_scrape_waits_for_a_slow_pgbouncer_longer_than_the_operators_question_
             assert worker.state().age == OLDEST
             assert not scrape.done()
         shown = scrape.result(LONG)
-    assert "pgbouncer_up 1.0" in metrics.render(shown, worker.state(), None).splitlines()
+    assert "pgbouncer_up 1.0" in metrics.render(shown, worker.state(), None, {}).splitlines()

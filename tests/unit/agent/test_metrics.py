@@ -37,6 +37,19 @@ def test_the_agents_own_metrics_say_what_the_state_says() -> None:
     assert 'pgbouncer_operator_agent_problem{"reason": "ReloadFailed"} 0' in found
 
 
+def test_the_most_clients_are_exported_once_they_are_decided() -> None:
+    assert "pgbouncer_operator_agent_clients_max{} 900" in lines(*metrics.of_agent(replace(STATE, clients_max=900)))
+    assert not [line for line in lines(*metrics.of_agent(STATE)) if "clients_max" in line]
+
+
+def test_failed_logins_are_exported_by_reason_from_their_first_on() -> None:
+    found = lines(metrics.of_failures({BackendReason.REFUSED_LOGIN: 3}))
+    name = "pgbouncer_operator_agent_login_failures_total"
+    assert f'{name}{{"reason": "BackendRefusedLogin"}} 3' in found
+    assert f'{name}{{"reason": "BackendIsFull"}} 0' in found
+    assert not [line for line in found if '"Ok"' in line or '"Unknown"' in line]
+
+
 def test_the_end_of_each_certificate_in_use_is_exported() -> None:
     found = lines(*metrics.of_agent(replace(STATE, validities={"tls": CertificateValidity(1, 1800000000)})))
     assert 'pgbouncer_operator_agent_certificate_end_timestamp_seconds{"certificate": "tls"} 1.8e+09' in found
