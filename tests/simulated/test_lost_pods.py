@@ -196,6 +196,36 @@ async def test_a_pod_that_loses_its_label_is_charged_while_it_exists_and_the_sta
         )
 
 
+def nameless(body: Any) -> None:
+    """The ledger as an operator before names in ledgers wrote it."""
+    ledger = json.loads(body["data"][naming.GRANTS_KEY])
+    for each in ledger["pods"].values():
+        del each["pod"]
+    body["data"][naming.GRANTS_KEY] = json.dumps(ledger)
+
+
+async def test_a_pod_that_lost_its_label_before_an_upgrade_is_charged_although_the_ledger_has_no_name(
+    world: Cluster, unused_tcp_port: int
+) -> None:
+    async with world.operator(unused_tcp_port):
+        world.api.create(pool(serverConnections={"max": MOST}))
+        await world.until_ready("shop")
+        await world.until(lambda: held(world) == MOST, "all is given")
+        await world.settled(1.0)
+    world.api.edit(CONFIG_MAPS, ("default", naming.grants_config_map("shop")), nameless)
+    orphan = unlabel(world)
+    async with world.operator(unused_tcp_port, identity="second"):
+        async with highest(lambda: held(world) + orphan.cap) as most:
+            await world.until(
+                lambda: orphan.key[1] in world.condition("shop", "WithinBudget").get("message", ""), "status names it"
+            )
+            await world.settled(SHORT + 1.0)
+            assert entry(world, orphan.uid), "it is charged after the time of a tombstone"
+        assert max(most) <= MOST
+        world.api.delete(PODS, orphan.key, gracePeriodSeconds=0)
+        await world.until(lambda: entry(world, orphan.uid) is None and held(world) == MOST, "the others have all")
+
+
 async def test_a_pod_that_has_its_label_back_is_one_of_the_pool_again_at_once(
     world: Cluster, unused_tcp_port: int
 ) -> None:

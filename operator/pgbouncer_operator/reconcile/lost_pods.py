@@ -2,17 +2,20 @@
 
 A pod leaves the watch when it is deleted, and also when it loses a label. In the second case it goes on to hold its
 server connections. So the API server is asked for it by name: once if it is gone, and again and again while it exists.
+A ledger of an older version has no names. Its lost pods are found among all pods of the namespace, by UID.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from pgbouncer_operator.kube import errors
-from pgbouncer_operator.kube.client import Kube
+from pgbouncer_operator.kube.client import Kube, Selection
 from pgbouncer_operator.kube.resources import PODS
 from pgbouncer_operator.reconcile.cache import projections
 from pgbouncer_operator.reconcile.cache.keys import Key
+from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.memory import ASK_AGAIN, LostPod, Presence
 
 READS = 20  # in one look, whatever somebody wrote into the ledger
@@ -25,27 +28,48 @@ class LostPods:
 
     _answers: dict[Key, Mapping[str, LostPod]] = field(default_factory=dict)
     """By pool and pod UID."""
+    _listed: dict[Key, float] = field(default_factory=dict)
+    """When all pods of the pool's namespace were listed last, in monotonic seconds."""
 
     async def ask(self, kube: Kube, pool: Key, names: Mapping[str, str], now: float) -> Mapping[str, LostPod]:
         """What is known of these pods, by UID. A read that fails is no answer. now: monotonic seconds.
 
-        names: by UID, the pod's name; empty while unknown: such a pod cannot be asked for and counts as gone. Pods of
-        the pool that are not in it are forgotten.
+        names: by UID, the pod's name; empty while unknown. Pods of the pool that are not in it are forgotten.
         """
         before = self._answers.pop(pool, {})
-        answers, reads = {}, 0
-        for uid, name in names.items():
+        answers, unnamed, reads = {}, [], 0
+        for uid, given in names.items():
             last = before.get(uid)
+            name = given or (last.name if last else "")
             if _counts(last, now):
                 answers[uid] = last
+            elif not name:
+                unnamed.append(uid)
             elif reads < READS:
                 answers[uid] = await _answer(kube, (pool[0], name, uid), now)
-                reads += bool(name)
+                reads += 1
             else:
-                answers[uid] = LostPod(name, Presence.UNKNOWN, now - ASK_AGAIN + LATER, "it was not asked for yet")
+                answers[uid] = _later(name, now)
+        if unnamed:
+            answers |= await self._find(kube, pool, frozenset(unnamed), now)
+        elif not names:
+            self._listed.pop(pool, None)
         if answers:
             self._answers[pool] = answers
         return answers
+
+    async def _find(self, kube: Kube, pool: Key, uids: frozenset[str], now: float) -> Mapping[str, LostPod]:
+        """What is known of pods without a name, by UID. The list may be long: it is read once in ASK_AGAIN seconds."""
+        if now - self._listed.get(pool, -math.inf) < ASK_AGAIN:
+            return {uid: _later("", now) for uid in uids}
+        self._listed[pool] = now
+        try:
+            listing = await kube.list(PODS, Selection(pool[0]))
+        except errors.ApiError as error:
+            return {uid: LostPod("", Presence.UNKNOWN, now, str(error)) for uid in uids}
+        bodies = {body["metadata"]["uid"]: body for body in listing.items if body["metadata"]["uid"] in uids}
+        found = {uid: projections.pod(body) for uid, body in bodies.items()}
+        return {uid: _there(found[uid], now) if uid in found else LostPod("", Presence.GONE, now) for uid in uids}
 
 
 def _counts(last: LostPod | None, now: float) -> TypeGuard[LostPod]:
@@ -56,8 +80,6 @@ def _counts(last: LostPod | None, now: float) -> TypeGuard[LostPod]:
 async def _answer(kube: Kube, pod: tuple[str, str, str], now: float) -> LostPod:
     """What the API server says. pod: namespace, name and UID."""
     namespace, name, uid = pod
-    if not name:
-        return LostPod(name, Presence.GONE, now)
     try:
         view = projections.pod(await kube.get(PODS, namespace, name))
     except errors.NotFound:
@@ -66,4 +88,14 @@ async def _answer(kube: Kube, pod: tuple[str, str, str], now: float) -> LostPod:
         return LostPod(name, Presence.UNKNOWN, now, str(error), isinstance(error, errors.Forbidden))
     if view.uid != uid:  # a later pod of this name
         return LostPod(name, Presence.GONE, now)
-    return LostPod(name, Presence.ENDED if view.ended else Presence.EXISTS, now)
+    return _there(view, now)
+
+
+def _there(pod: PodView, now: float) -> LostPod:
+    """The answer about a pod whose object exists."""
+    return LostPod(pod.name, Presence.ENDED if pod.ended else Presence.EXISTS, now)
+
+
+def _later(name: str, now: float) -> LostPod:
+    """The answer about a pod that is asked for in a later look."""
+    return LostPod(name, Presence.UNKNOWN, now - ASK_AGAIN + LATER, "it was not asked for yet")

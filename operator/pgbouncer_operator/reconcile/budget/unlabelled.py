@@ -24,7 +24,7 @@ def unlabelled(observed: Observed, round_: Grants) -> str:
         else:
             remedy = "Let the operator get pods." if each.forbidden else "The operator asks again."
             sentences.append(
-                f" Pod {each.name} is charged with {charge}, because it is unknown whether it still exists: "
+                f" Pod {each.name or uid} is charged with {charge}, because it is unknown whether it still exists: "
                 f"{each.error.removesuffix('.')}. {remedy}"
             )
     more = f" {counted(len(found) - NAMED, 'more pod')} likewise." if len(found) > NAMED else ""

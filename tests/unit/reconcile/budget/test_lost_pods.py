@@ -9,7 +9,7 @@ from tests.unit.reconcile.looks import condition, decide, healthy, pod, pool, se
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import ConditionType
 from pgbouncer_operator.kube import errors, resources
-from pgbouncer_operator.kube.client import Kube
+from pgbouncer_operator.kube.client import Kube, Listing, Selection
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
 from pgbouncer_operator.protocol.grants import Grant, Grants
 from pgbouncer_operator.reconcile.cache import projections, views
@@ -178,6 +178,13 @@ class Answers:
             raise errors.NotFound("none", 404)
         return body(self.uid, **self.state)
 
+    async def list(self, _: object, selection: Selection) -> Listing:
+        self.reads += 1
+        if self.error is not None:
+            raise self.error
+        assert not selection.labels, "the pod may have lost them"
+        return Listing([body("neighbour", **RUNS), *([body(self.uid, **self.state)] if self.uid else [])], 7)
+
 
 RUNS: dict[str, Any] = {"running": {}}
 
@@ -203,6 +210,28 @@ async def test_a_lost_pod_is_asked_for_by_name_and_uid(api: Answers, presence: P
     again = await lost.ask(kube, POOL, {"a": "shop-a"}, 100.0 + ASK_AGAIN)
     assert api.reads == (1 if first["a"].over else 2), "what is gone does not come back"
     assert again["a"].at == (100.0 if first["a"].over else 100.0 + ASK_AGAIN)
+
+
+@pytest.mark.parametrize(
+    ("api", "presence"),
+    [
+        (Answers("a", **RUNS), Presence.EXISTS),
+        (Answers("a", terminated={}), Presence.ENDED),
+        (Answers(), Presence.GONE),
+        (Answers(error=errors.Unavailable("503", 503)), Presence.UNKNOWN),
+    ],
+    ids=["runs", "ended", "gone", "no answer"],
+)
+async def test_a_lost_pod_of_a_ledger_without_names_is_unknown_until_all_pods_of_the_namespace_are_listed(
+    api: Answers, presence: Presence
+) -> None:
+    lost, kube = LostPods(), cast(Kube, api)
+    first = await lost.ask(kube, POOL, {"a": ""}, 100.0)
+    assert (first["a"].presence, first["a"].name) == (presence, "a" if api.uid else "")
+    more = await lost.ask(kube, POOL, {"a": "", "b": ""}, 101.0)
+    assert (more["a"], more["b"].presence, api.reads) == (first["a"], Presence.UNKNOWN, 1), "a list is not read at once"
+    again = await lost.ask(kube, POOL, {"a": ""}, 100.0 + ASK_AGAIN)
+    assert (again["a"].presence, api.reads) == (presence, 1 if first["a"].over else 2)
 
 
 def test_a_tombstone_goes_only_after_this_process_has_missed_its_pod_for_the_whole_time() -> None:
