@@ -57,8 +57,8 @@ class Applicant:
     """The round that its ledger was made from; 0 when the ledger names another server."""
     welcome: bool = True
     """False once the server no longer allows the pool's namespace."""
-    granted: int = 0
-    """What the pods in its ledger may hold, without pods that are not in it yet."""
+    largest: int = 0
+    """The largest grant of one pod in its ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Allocations:
     refused: tuple[str, ...] = ()
     """Pools whose floor does not fit, or that hold more at another server than fits here; the oldest first."""
     doubted: tuple[str, ...] = ()
-    """Pools whose ledger names a round that was never made, or more than the pool was given; the oldest first."""
+    """Pools whose ledger no operator can have written; the oldest first."""
 
     @property
     def charged(self) -> int:
@@ -181,10 +181,17 @@ def _believed(pool: Applicant, before: Allocations, terms: Terms) -> Applicant:
 
 
 def _doubted(pool: Applicant, before: Allocations) -> bool:
+    """Whether only somebody else than an operator can have written the pool's ledger.
+
+    More than the pool was given in all proves nothing. So says the ledger of an honest pool whose pods took static
+    shares while no operator ran, and a recovered one, which charges silent pods with anything. But no pod is granted,
+    nor takes, more than its whole pool may hold. A round above ours proves nothing either: an older status of the
+    server may have been restored.
+    """
     own = before.entries.get(pool.pool)
-    if not pool.confirmed or not before.seq or own is None:
+    if not before.seq or own is None or own.uid != pool.uid:
         return False
-    return pool.confirmed > own.seq or pool.granted > own.charge
+    return pool.confirmed > ROUNDS or (pool.confirmed == own.seq and pool.largest > own.charge)
 
 
 def _confirmed(entry: Entry, pool: Applicant) -> Entry:

@@ -14,7 +14,6 @@ from pgbouncer_operator.reconcile.cache.views import ChildView, PoolView, Server
 from pgbouncer_operator.reconcile.server.membership import most
 from pgbouncer_operator.resources.desired import room
 from pgbouncer_operator.sizing.allocation import Allocations, Applicant, Portion, Terms, allocate, held
-from pgbouncer_operator.sizing.ledger import charged
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,8 @@ class PoolHolding:
     """The PostgresServer that the ledger names, as `namespace/name`; empty without one."""
     confirmed: int = 0
     """The round of that server's allocation that the ledger was made from."""
-    granted: int = 0
-    """What the pods in the ledger may hold, without pods that are not in it yet."""
+    largest: int = 0
+    """The largest grant of one pod in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,8 @@ def holds(ledger: ChildView | None, pods: frozenset[str]) -> PoolHolding:
         grants = Grants.from_json(ledger.unpack().get("data", {}).get(naming.GRANTS_KEY, ""))
     except GrantsError:
         return PoolHolding(None)
-    return PoolHolding(held(grants, pods), grants.server, grants.allocation, charged(grants))
+    largest = max((each.cap for each in grants.pods.values()), default=0)
+    return PoolHolding(held(grants, pods), grants.server, grants.allocation, largest)
 
 
 def reaches(status: str) -> bool:
@@ -117,7 +117,7 @@ def shared_out(
                 held=each.holding.most,
                 confirmed=each.holding.confirmed if ledger_is_ours else 0,
                 welcome=each.welcome,
-                granted=each.holding.granted,
+                largest=each.holding.largest,
             )
         )
     portions = {each.group: _portion(server, each.group) for each in applicants}

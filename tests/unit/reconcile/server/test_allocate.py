@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from tests.unit.reconcile import looks
+from tests.unit.reconcile.looks import SEQ
 from tests.unit.reconcile.servers_made import (
     LIMITS,
     MONITORING,
+    NAME,
     READ,
     TODAY,
     entry,
@@ -19,13 +22,16 @@ from tests.unit.reconcile.servers_made import (
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.postgres_server import ServerStatus
 from pgbouncer_operator.protocol.grants import Grant, Grants
+from pgbouncer_operator.reconcile.budget import ledger as recovery
 from pgbouncer_operator.reconcile.cache.views import ServerView
 from pgbouncer_operator.reconcile.server import allocate, status
 from pgbouncer_operator.reconcile.server.allocate import MemberPool, PoolHolding, PoolNeeds
 from pgbouncer_operator.reconcile.server.limits import LimitsReading
 from pgbouncer_operator.reconcile.server.status import ServerReadings
 from pgbouncer_operator.reconcile.specification import parsed
+from pgbouncer_operator.sizing import ledger as ledgers
 from pgbouncer_operator.sizing.allocation import Allocations
+from pgbouncer_operator.sizing.ledger import LedgerTerms, PodUse
 
 NOBODY = Allocations(0, {})
 DEMAND = {"serverConnections": {"max": 20, "sizing": {"mode": "Demand"}}}
@@ -62,8 +68,8 @@ GRANTS = Grants(9, 3, {"a": Grant(2, 8, 4)}, {}, 0, "platform/rds", 4).to_json()
         (None, frozenset(), PoolHolding(0)),
         (None, frozenset("a"), PoolHolding(None)),
         ("{", frozenset("a"), PoolHolding(None)),
-        (GRANTS, frozenset("a"), PoolHolding(4, "platform/rds", 4, 4)),
-        (GRANTS, frozenset("ab"), PoolHolding(7, "platform/rds", 4, 4)),
+        (GRANTS, frozenset("a"), PoolHolding(4, "platform/rds", 4, 2)),
+        (GRANTS, frozenset("ab"), PoolHolding(7, "platform/rds", 4, 2)),
     ],
 )
 def test_what_a_pool_holds(text: str | None, pods: frozenset[str], holding: PoolHolding) -> None:
@@ -123,6 +129,44 @@ def test_what_is_shared_out(
     sentence: str, made: ServerView, members: tuple[MemberPool, ...], given: dict[str, int]
 ) -> None:
     assert shared(made, *members) == given, sentence
+
+
+TERMS = LedgerTerms(20, 1, 2, 6, server=NAME, allocation=4)
+
+
+def after_an_absence() -> Grants:
+    """Both pods drain for long. Their successors took static shares while no operator ran."""
+    before = Grants(SEQ, 6, {uid: Grant(10, SEQ, 10) for uid in "ab"}, {}, 0, NAME, 4)
+    old = [PodUse(uid, terminating=True, seq=SEQ, cap=10, open=10) for uid in "ab"]
+    new = [PodUse(uid, terminating=False, seq=SEQ, cap=6, open=6) for uid in "cd"]
+    return ledgers.allocate(before, [*old, *new], TERMS).grants
+
+
+def after_a_recovery() -> Grants:
+    """The ledger was deleted. One pod does not answer: it is charged with anything."""
+    observed = looks.healthy()
+    recovered = recovery.ledger(None, observed.pods, {**observed.states, "b": None})
+    assert recovered is not None
+    uses = [PodUse("a", terminating=False, seq=SEQ, cap=10, open=4), PodUse("b", terminating=False)]
+    return ledgers.allocate(recovered.grants, uses, TERMS).grants
+
+
+@pytest.mark.parametrize(
+    ("grants", "doubted"),
+    [
+        (after_an_absence(), ()),
+        (after_a_recovery(), ()),
+        (Grants(SEQ, 6, {"forged": Grant(30, SEQ, 30, gone=1)}, {}, 0, NAME, 4), ("web/shop",)),
+    ],
+    ids=["no operator ran", "recovered", "forged"],
+)
+def test_who_is_charged_with_more_than_it_was_given_is_blamed_only_for_what_no_operator_writes(
+    grants: Grants, doubted: tuple[str, ...]
+) -> None:
+    holding, made = allocate.holds(ledger(grants.to_json()), frozenset(grants.pods)), view(entry(20))
+    assert holding.most is not None
+    assert holding.most > 20
+    assert allocate.shared_out(made, server(made), [applicant(holding=holding)], frozenset()).doubted == doubted
 
 
 def told(made: ServerView, heard: ServerReadings = QUIET) -> ServerStatus:
