@@ -11,8 +11,13 @@ from typing import Any
 
 import pytest
 import yaml
+from tests import documents
 from tests.contract import promtool
-from tests.contract.chart import rendered
+from tests.contract.chart import CHART, rendered
+
+from pgbouncer_operator.api.conditions import Reason
+from pgbouncer_operator.protocol.reasons import BackendReason, ProblemReason
+from pgbouncer_operator.reconcile.status.advice import PoolAdvice
 
 CASES: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("alert_cases.yaml").read_text(encoding="utf-8"))
 AT, INTERVAL = "30m", "30s"
@@ -52,6 +57,10 @@ def outcome(alert: str, kind: str, expected: list[dict[str, Any]], folder: Path)
 def fires(alert: str) -> list[dict[str, Any]]:
     """The one alert that fires, with its labels and no other."""
     return [{"exp_labels": {**CASES[alert]["fires"]["labels"], **rules()[alert]["labels"]}}]
+
+
+def runbook(alert: str) -> Path:
+    return documents.DOCS / "runbooks" / f"{alert}.md"
 
 
 def asked(text: str) -> set[str]:
@@ -115,3 +124,46 @@ def test_prometheus_accepts_the_rules_with_their_templates(tmp_path: Path) -> No
     command = [promtool.program(), "check", "rules", "rules.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# Runbooks.
+
+
+def test_every_alert_has_its_runbook_and_no_other_page_is_there() -> None:
+    assert {each.stem for each in (documents.DOCS / "runbooks").iterdir()} == set(rules())
+
+
+@pytest.mark.parametrize("alert", CASES)
+def test_an_alert_leads_to_its_runbook(alert: str) -> None:
+    assert rules()[alert]["annotations"]["runbook_url"].endswith(f"/operator/docs/runbooks/{runbook(alert).name}")
+
+
+@pytest.mark.parametrize("alert", CASES)
+def test_a_runbook_says_what_it_means_what_to_look_at_and_what_to_do(alert: str) -> None:
+    titles = re.findall(r"^#+ (.+)$", documents.text(runbook(alert)), re.MULTILINE)
+    assert titles == [alert, "What it means", "What to look at", "What to do"]
+    assert all(each.startswith("kubectl ") for each in documents.commands(runbook(alert)))
+    assert documents.commands(runbook(alert))
+
+
+@pytest.mark.parametrize("alert", CASES)
+def test_a_runbook_names_only_metrics_and_thresholds_that_exist(alert: str) -> None:
+    text = documents.text(runbook(alert))
+    listed = documents.text(documents.DOCS / "reference/metrics.md")
+    assert not [name for name in re.findall(r"\bpgbouncer_\w+", text) if f"`{name}`" not in listed]
+    thresholds = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))["prometheusRule"]["thresholds"]
+    assert set(re.findall(r"prometheusRule\.thresholds\.(\w+)", text)) <= set(thresholds)
+
+
+@pytest.mark.parametrize("alert", CASES)
+def test_an_alert_asks_for_metrics_that_are_documented(alert: str) -> None:
+    listed = documents.text(documents.DOCS / "reference/metrics.md")
+    assert not [name for name in asked(rules()[alert]["expr"]) - {"up"} if f"| `{name}` |" not in listed]
+
+
+@pytest.mark.parametrize("alert", CASES)
+def test_a_runbook_names_reasons_that_exist(alert: str) -> None:
+    """A word in backticks that is written as a reason is is one, or an advice or a problem of a pod."""
+    reasons: set[str] = {each.value for kind in (Reason, ProblemReason, BackendReason, PoolAdvice) for each in kind}
+    named = set(re.findall(r"`([A-Z][a-z]+[A-Z]\w+)`", documents.text(runbook(alert))))
+    assert named <= reasons
