@@ -1,7 +1,6 @@
 """One look at a pool: at the stores, the agents and, rarely, the users' Secrets."""
 
 import hashlib
-import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -43,7 +42,8 @@ from pgbouncer_operator.reconcile.pool.secrets import (
     with_new_mounts,
     written_secret,
 )
-from pgbouncer_operator.reconcile.rollout.template import AT_ONCE, behind
+from pgbouncer_operator.reconcile.rollout.template import begun, behind
+from pgbouncer_operator.reconcile.rollout.turns import Turns
 from pgbouncer_operator.reconcile.server.membership import authority_body, budgeted, resolve, with_service
 from pgbouncer_operator.reconcile.specification import parsed
 from pgbouncer_operator.resources.connection_secret import connection_secrets
@@ -66,6 +66,7 @@ class Observer:
     """Whether the operator may read Secrets. Without that right it writes no connection Secrets."""
     intervals: Intervals = NORMAL
     lost: LostPods = field(default_factory=LostPods)
+    turns: Turns = field(default_factory=Turns)
 
     async def look(self, key: Key, memory: Memory) -> Observed | ObservedInvalid | None:
         """Everything that a reconcile needs; None when there is no such pool. Raises ApiError when a read fails."""
@@ -129,15 +130,16 @@ class Observer:
         return await self.lost.ask(self.kube, key, names, observed.now)
 
     def _turn(self, view: PoolView) -> bool:
-        """Whether this pool may replace old pods: of the pools that should, few come before it by name."""
+        """Whether this pool may replace old pods now. Few of the pools that should may do so at the same time."""
         if not behind(view, self.world.pods.find((view.namespace, view.name))):
             return True
-        due = (
-            (each.namespace, each.name)
-            for each in self.world.with_template_version()
-            if not each.deleting and behind(each, self.world.pods.find((each.namespace, each.name)))
-        )
-        return (view.namespace, view.name) in itertools.islice(due, AT_ONCE)
+        due = {}
+        for each in self.world.with_template_version():
+            key = (each.namespace, each.name)
+            pods = self.world.pods.find(key)
+            if not each.deleting and behind(each, pods):
+                due[key] = begun(each, pods)
+        return (view.namespace, view.name) in self.turns.holders(due, self.clock())
 
     def _ended(self, key: Key, observed: Observation) -> frozenset[str]:
         """UIDs of pods that have ended, of all pods in the ledger or in this look."""

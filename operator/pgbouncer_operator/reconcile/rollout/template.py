@@ -42,6 +42,12 @@ def behind(pool: PoolView, pods: Iterable[PodView]) -> bool:
     return any(pod.template_version < least and not (pod.terminating or pod.finished or pod.foreign) for pod in pods)
 
 
+def begun(pool: PoolView, pods: Iterable[PodView]) -> bool:
+    """Whether some of these pods have the version that the pool's user wants."""
+    least = min(pool.template_version, VERSION)
+    return any(pod.template_version >= least and not (pod.terminating or pod.finished or pod.foreign) for pod in pods)
+
+
 def respecified(observed: Observed, wanted: Desired) -> bool:
     """Whether the spec gives the pods another template than that of the present pods."""
     standing = progress(observed, wanted)
