@@ -110,7 +110,7 @@ test: venv ## All tiers: check, the local cluster itself, real processes, contro
 	$(PYTHON) -m tests.localcluster.images build
 	$(BIN)/python -m pytest -q tests/controlplane tests/cluster --ignore tests/cluster/test_nemesis.py $(PYTEST_ARGS)
 
-# Installs npm, pip, Go, Maven and Debian packages at their locked versions, which takes minutes, so it is no part of `make test` yet.
+# Installs npm, pip, Go, Maven, Cargo and Debian packages at their locked versions, which takes minutes, so it is no part of `make test` yet.
 .PHONY: test-clients
 test-clients: venv ## Real clients through a pool (Prisma, psycopg, JDBC, Rails …); CLIENTS=--rewrite-clients writes their results
 	$(PYTHON) -m tests.process.rootfs

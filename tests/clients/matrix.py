@@ -98,6 +98,9 @@ def locked(language: str) -> dict[str, str]:
         case "java":
             text = (HERE / "java/pom.xml").read_text(encoding="utf-8")
             return dict(re.findall(r"<artifactId>(\S+)</artifactId><version>(\S+?)(?:\.Final)?</version>", text))
+        case "rust":
+            packages = tomllib.loads((HERE / "rust/Cargo.lock").read_text(encoding="utf-8"))["package"]
+            return {each["name"]: each["version"] for each in packages}
         case "php" | "ruby":
             lines = (HERE / language / "packages.lock").read_text(encoding="utf-8").splitlines()
             return dict(line.split() for line in lines)

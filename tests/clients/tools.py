@@ -27,6 +27,8 @@ def command(client: Client) -> list[str]:
             return [str(_place("python") / "venv/bin/python"), str(_place("python") / client.program)]
         case "go":
             return [str(_place("go") / "bin" / client.program)]
+        case "rust":
+            return [str(_place("rust") / "target/debug" / client.program)]
         case "php" | "ruby":
             return debian.command(_place(client.language), client.language, client.program)
         case "java":
@@ -80,8 +82,19 @@ def _java(place: Path) -> None:
     (place / ".complete").touch()
 
 
-_INSTALL = {"javascript": _javascript, "python": _python, "go": _go, "java": _java}
-_LOCKS = {"javascript": "package-lock.json", "python": "requirements.lock", "go": "go.sum", "java": "pom.xml"}
+def _rust(place: Path) -> None:
+    _need("cargo", "cargo")
+    _run(place, "cargo", "build", "--quiet", "--locked", "--jobs", "2")
+
+
+_INSTALL = {"javascript": _javascript, "python": _python, "go": _go, "java": _java, "rust": _rust}
+_LOCKS = {
+    "javascript": "package-lock.json",
+    "python": "requirements.lock",
+    "go": "go.sum",
+    "java": "pom.xml",
+    "rust": "Cargo.lock",
+}
 
 
 def _place(language: str) -> Path:
