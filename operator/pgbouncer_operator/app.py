@@ -157,7 +157,13 @@ class Operator:
     def _workers(self, kube: Kube, agents: Agents, limits: LimitsPoller) -> Workers[AnyKey]:
         loop = asyncio.get_running_loop()
         events = EventRecorder(kube, TokenBucket(EVENTS_RATE, EVENTS_BURST, loop.time), _utc, EVENTS_QUIET)
-        platform = Platform(self.settings.pool_image, self.settings.image_pull_policy, self.settings.endpoint_delay)
+        chosen = self.settings
+        platform = Platform(
+            chosen.pool_image,
+            chosen.image_pull_policy,
+            chosen.endpoint_delay,
+            image_pull_secrets=chosen.image_pull_secrets,
+        )
         read_secrets = self.settings.connection_secrets
         observer = Observer(kube, agents, self.cluster, loop.time, _stamp, read_secrets, self.intervals)
         pools = Reconciler(observer, Applier(kube, self.cluster, events), platform)

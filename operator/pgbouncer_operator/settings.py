@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pgbouncer_operator import naming
 
+SECRET = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 SERVER_HOST = re.compile(r"[^\s=,/]+:\d{1,5}=[a-z0-9-]+/[a-z0-9.-]+")
 
 
@@ -29,6 +30,8 @@ class Settings:
     """`host:port`, and the PostgresServer (`namespace/name`) that gives its connections, where several name it."""
     image_pull_policy: str = "IfNotPresent"
     """imagePullPolicy of the pools' pods."""
+    image_pull_secrets: tuple[str, ...] = ()
+    """Secrets for pulling the pools' image, in each pool's namespace."""
     endpoint_delay: int = 5
     """Seconds that a leaving pod accepts connections after its last new client, until every node has removed it from
     the Service."""
@@ -60,6 +63,7 @@ class Settings:
             namespaces=tuple(name.strip() for name in read.text("WATCH_NAMESPACES", "").split(",") if name.strip()),
             server_hosts=read.servers("SERVER_HOSTS"),
             image_pull_policy=read.choice("IMAGE_PULL_POLICY", ("IfNotPresent", "Always", "Never")),
+            image_pull_secrets=read.secrets("IMAGE_PULL_SECRETS"),
             endpoint_delay=read.integer("ENDPOINT_DELAY_SECONDS", 5, 0, 300),
             connection_secrets=read.choice("CONNECTION_SECRETS", ("true", "false")) == "true",
             client_workloads=read.choice("CLIENT_WORKLOADS", ("true", "false")) == "true",
@@ -92,6 +96,14 @@ class _Reader:
                     f"PGBOUNCER_OPERATOR_{name} is {value!r}: give pairs of host:port=namespace/name, with commas."
                 )
         return tuple((host, server) for host, _, server in (each.partition("=") for each in pairs))
+
+    def secrets(self, name: str) -> tuple[str, ...]:
+        """Names of Secrets, separated by commas."""
+        value = self.text(name, "")
+        names = tuple(each.strip() for each in value.split(",") if each.strip())
+        if not all(SECRET.fullmatch(each) for each in names):
+            raise SettingsError(f"PGBOUNCER_OPERATOR_{name} is {value!r}: give names of Secrets, with commas.")
+        return names
 
     def integer(self, name: str, default: int, minimum: int, maximum: int) -> int:
         value = self.text(name, str(default))

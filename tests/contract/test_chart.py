@@ -150,6 +150,19 @@ def test_the_judge_of_the_restricted_profile_sees_a_fault(fault: str, change: Ca
         ("logLevel=loud", "/logLevel"),
         ("endpointDelaySeconds=301", "/endpointDelaySeconds"),
         ("watchNamespaces={Shop}", "/watchNamespaces/0"),
+        ("image.pullSecrets={pull}", "additional properties 'pullSecrets' not allowed"),
+        ("poolImage.pullSecrets[0].nam=pull", "/poolImage/pullSecrets/0"),
+        ("global.imageRegistry=https://registry.example.com", "/global/imageRegistry"),
+        ("global.imagePullSecrets={Not_a_name}", "/global/imagePullSecrets/0"),
+        ("global.imageregistry=registry.example.com", "global.imageregistry is no value of this chart"),
+        ("resources.limit.memory=1Gi", "at '/resources': additional properties 'limit' not allowed"),
+        ("podSecurityContext.runAsRoot=false", "at '/podSecurityContext': additional properties"),
+        ("securityContext.capability=none", "at '/securityContext': additional properties"),
+        ("tolerations[0].kee=db", "at '/tolerations/0': additional properties"),
+        ("affinity.nodeAfinity.a=b", "at '/affinity': additional properties"),
+        ("topologySpreadConstraints[0].maxSkeww=1", "at '/topologySpreadConstraints/0': additional properties"),
+        ("networkPolicy.from[0].podSelektor.a=b", "at '/networkPolicy/from/0': additional properties"),
+        ("extraEnv[0].name=A,extraEnv[0].valueFrom.secret=b", "at '/extraEnv/0/valueFrom': additional properties"),
         ("replicaCount=2,leaderElection.enabled=false", "Set replicaCount to 1 or leaderElection.enabled to true"),
     ],
 )
@@ -161,12 +174,59 @@ def test_the_chart_can_be_part_of_another_chart_with_global_values(tmp_path: Pat
     parent = tmp_path / "platform"
     shutil.copytree(CHART, parent / "charts" / CHART.name)
     (parent / "Chart.yaml").write_text("apiVersion: v2\nname: platform\nversion: 1.0.0\n")
-    (parent / "values.yaml").write_text("global: {region: north}\npgbouncer-operator: {replicaCount: 3}\n")
+    shared = "{region: north, imageRegistry: mirror.example.com, imagePullSecrets: [login]}"
+    (parent / "values.yaml").write_text(f"global: {shared}\npgbouncer-operator: {{replicaCount: 3}}\n")
 
     answer = rendered(chart=parent)
 
     assert not answer.error
     assert answer.one("Deployment")["spec"]["replicas"] == 3
+    assert pod(answer)["containers"][0]["image"].startswith("mirror.example.com/pgbouncer-operator/operator:")
+    assert pod(answer)["imagePullSecrets"] == [{"name": "login"}]
+
+
+@pytest.mark.parametrize("major", MAJORS)
+@pytest.mark.parametrize(
+    ("values", "operator", "pool"),
+    [
+        ((), "", ""),
+        (("registry=a.example/x",), "a.example/x/", "a.example/x/"),
+        (("registry=a.example", "global.imageRegistry=b.example:5000/y/"), "b.example:5000/y/", "b.example:5000/y/"),
+        (("global.imageRegistry=b.example", "image.registry=c.example"), "c.example/", "b.example/"),
+        (("registry=a.example", "poolImage.registry=d.example/"), "a.example/", "d.example/"),
+    ],
+)  # fmt: skip
+def test_the_registry_of_an_image_is_its_own_else_the_global_one_else_the_charts(
+    major: str, values: tuple[str, ...], operator: str, pool: str
+) -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    answer = rendered(*values, major=major)
+
+    assert pod(answer)["containers"][0]["image"] == f"{operator}pgbouncer-operator/operator:{version}"
+    assert environment(answer)["PGBOUNCER_OPERATOR_POOL_IMAGE"] == f"{pool}pgbouncer-operator/pool:{version}"
+
+
+@pytest.mark.parametrize(
+    ("values", "operator", "pools"),
+    [
+        ((), [], ()),
+        (('imagePullSecrets:=[{"name": "own"}]',), ["own"], ()),
+        (("poolImage.pullSecrets[0].name=pools",), [], ("pools",)),
+        (('global.imagePullSecrets:=["a", {"name": "b"}]',), ["a", "b"], ("a", "b")),
+        (
+            ("global.imagePullSecrets={a,own}", "imagePullSecrets[0].name=own", "poolImage.pullSecrets[0].name=pools"),
+            ["own", "a"],
+            ("pools", "a", "own"),
+        ),
+    ],
+)
+def test_pull_secrets_reach_the_operator_and_the_pools_each_once(
+    values: tuple[str, ...], operator: list[str], pools: tuple[str, ...]
+) -> None:
+    answer = rendered(*values)
+
+    assert [each["name"] for each in pod(answer).get("imagePullSecrets", [])] == operator
+    assert Settings.from_environment(environment(answer)).image_pull_secrets == pools
 
 
 def test_images_come_from_one_registry_with_the_charts_version_as_tag() -> None:

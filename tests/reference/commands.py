@@ -17,6 +17,7 @@ MEANINGS = {
     "WATCH_NAMESPACES": "Namespaces to watch, with commas between. Empty: all.",
     "SERVER_HOSTS": "PostgresServers by host, as `host:port=namespace/name` with commas between.",
     "IMAGE_PULL_POLICY": "When the kubelet pulls the pools' image.",
+    "IMAGE_PULL_SECRETS": "Secrets for pulling the pools' image, with commas between, in each pool's namespace.",
     "ENDPOINT_DELAY_SECONDS": "How long a leaving pod listens after its last new client, in seconds.",
     "CONNECTION_SECRETS": "`false`: the operator reads and writes no Secret.",
     "CLIENT_WORKLOADS": "`false`: the operator lists no workloads, so no pool can follow them.",

@@ -25,6 +25,11 @@ def test_servers_by_host_are_pairs_with_commas() -> None:
     assert given.server_hosts == (("db.example:5432", "shop/main"), ("::1:5", "a/b"))
 
 
+def test_pull_secrets_are_a_list_with_commas() -> None:
+    given = Settings.from_environment(IMAGE | {"PGBOUNCER_OPERATOR_IMAGE_PULL_SECRETS": " login, mirror.login,"})
+    assert given.image_pull_secrets == ("login", "mirror.login")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "remedy"),
     [
@@ -37,6 +42,7 @@ def test_servers_by_host_are_pairs_with_commas() -> None:
         ("CONNECTION_SECRETS", "yes", "give one of true, false"),
         ("LOG_FORMAT", "xml", "give one of json, text"),
         ("SERVER_HOSTS", "db=shop/main", "give pairs of host:port=namespace/name"),
+        ("IMAGE_PULL_SECRETS", "a b", "give names of Secrets, with commas"),
         ("IMAGE_PULL_POLICY", "always", "give one of IfNotPresent, Always, Never"),
     ],
 )

@@ -42,6 +42,24 @@ app.kubernetes.io/component: operator
 {{- define "pgbouncer-operator.image" -}}
 {{- $root := index . 0 }}
 {{- $image := index . 1 }}
-{{- with $root.Values.registry }}{{ trimSuffix "/" . }}/{{ end }}{{ $image.repository }}
+{{- with coalesce $image.registry $root.Values.global.imageRegistry $root.Values.registry }}{{ trimSuffix "/" . }}/{{ end }}{{ $image.repository }}
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default $root.Chart.AppVersion $image.tag }}{{ end }}
+{{- end }}
+
+{{- /* Names of pull Secrets, with commas. Takes a list: the chart's root, and the list of one image. */ -}}
+{{- define "pgbouncer-operator.pullSecrets" -}}
+{{- $names := list }}
+{{- range concat (index . 1) (index . 0).Values.global.imagePullSecrets }}
+{{- if kindIs "string" . }}{{ $names = append $names . }}{{ else }}{{ $names = append $names .name }}{{ end }}
+{{- end }}
+{{- join "," (uniq $names) }}
+{{- end }}
+
+{{- /* Refuses what would be ignored. Values of a parent chart may be for its other charts. */ -}}
+{{- define "pgbouncer-operator.check" -}}
+{{- if .Chart.IsRoot }}
+{{- range $key := without (keys .Values.global | sortAlpha) "imageRegistry" "imagePullSecrets" }}
+{{- fail (printf "global.%s is no value of this chart: of global it takes imageRegistry and imagePullSecrets. Remove it, or correct its name." $key) }}
+{{- end }}
+{{- end }}
 {{- end }}

@@ -35,6 +35,8 @@ class Platform:
     """Seconds that a leaving pod accepts connections after its last new client."""
     hashed_delay: int = HASHED_DELAY
     """The delay in the hash of a pool's inputs: see `hashed_delay`."""
+    image_pull_secrets: tuple[str, ...] = ()
+    """Secrets for pulling the image, beside those that the pool names. A Secret that its namespace lacks is skipped."""
 
 
 def deployment(pool: ConnectionPool, fit: Fit, platform: Platform) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def _template(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
         "containers": [_pgbouncer(pool, platform)],
         "volumes": volumes(pool),
         "topologySpreadConstraints": _spread(pool),
-        **_optional(pod),
+        **_optional(pod, platform),
     }
     metadata = {
         "labels": {**(pod.labels or {}), **naming.labels(name), naming.LABEL_POOL: name},
@@ -136,7 +138,7 @@ def _template(pool: ConnectionPool, platform: Platform) -> dict[str, Any]:
     return {"metadata": metadata, "spec": spec}
 
 
-def _optional(pod: Pod) -> dict[str, Any]:
+def _optional(pod: Pod, platform: Platform) -> dict[str, Any]:
     """The fields of the pod that only some pools have. Absent ones stay absent: a default would roll every pool."""
     spec: dict[str, Any] = {}
     if pod.node_selector:
@@ -153,8 +155,10 @@ def _optional(pod: Pod) -> dict[str, Any]:
         spec["runtimeClassName"] = pod.runtime_class_name
     if pod.priority_class_name:
         spec["priorityClassName"] = pod.priority_class_name
-    if pod.image_pull_secrets:
-        spec["imagePullSecrets"] = [each.wire() for each in pod.image_pull_secrets]
+    own = [each.wire() for each in pod.image_pull_secrets or ()]
+    further = [{"name": name} for name in platform.image_pull_secrets if {"name": name} not in own]
+    if own or further:
+        spec["imagePullSecrets"] = [*own, *further]
     return spec
 
 

@@ -268,3 +268,15 @@ def test_a_service_reaches_as_far_as_it_is_told() -> None:
     }
     spec = made(service=balancer, clients={"tls": {"secretName": "cert"}}).service["spec"]
     assert balancer.items() <= spec.items()
+
+
+def test_pull_secrets_of_the_platform_stand_beside_those_of_the_pool_and_are_no_reason_to_roll() -> None:
+    platform = Platform("pool:1", "IfNotPresent", 5, image_pull_secrets=("login", "mine"))
+    own = {"imagePullSecrets": [{"name": "mine"}]}
+    both = made(platform, pod=own).deployment["spec"]["template"]["spec"]
+    assert both["imagePullSecrets"] == [{"name": "mine"}, {"name": "login"}]
+    assert pod(pod=own)["imagePullSecrets"] == [{"name": "mine"}]
+    assert "imagePullSecrets" not in pod()
+    inputs, hashed = template(platform)
+    assert inputs == template()[0]
+    assert hashed != template()[1]

@@ -29,6 +29,7 @@ from pgbouncer_operator.resources.template_version import VERSION, version_in
 NEWER = Platform("pool:2", "IfNotPresent", 5)
 OTHER_POLICY = Platform("pool:1", "Always", 5)
 OTHER_DELAY = Platform("pool:1", "IfNotPresent", 7)
+PULL_SECRETS = Platform("pool:1", "IfNotPresent", 5, image_pull_secrets=("login",))
 
 
 def offered(observed: Observed, platform: Platform) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def offered(observed: Observed, platform: Platform) -> dict[str, Any]:
         (NEWER, "image pool:2 instead of pool:1"),
         (OTHER_POLICY, "another pod template"),
         (OTHER_DELAY, "another pod template"),
+        (PULL_SECRETS, "another pod template"),
     ],
 )
 def test_a_newer_operator_tells_what_it_offers_and_rolls_nothing(platform: Platform, words: str) -> None:
