@@ -1,8 +1,12 @@
-"""Logs: one line for each record, a constant message and its keys, as JSON or as text."""
+"""Logs: one line for each record, a constant message and its keys, as JSON or as text.
+
+Times are in UTC and say so, as RFC 3339 asks: https://www.rfc-editor.org/rfc/rfc3339#section-5.6
+"""
 
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -11,7 +15,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{record.msecs:03.0f}",
+            "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -24,7 +28,7 @@ class _Json(logging.Formatter):
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower():7} {record.getMessage()}"
+        line = f"{_time(record)} {record.levelname.lower():7} {record.getMessage()}"
         line += "".join(f" {key}={value}" for key, value in sorted(_keys(record).items()))
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
@@ -41,6 +45,10 @@ def configure(level: str, style: str) -> None:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     # Kopf warns at each start that it does not handle signals, which the process itself does.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _keys(record: logging.LogRecord) -> dict[str, Any]:

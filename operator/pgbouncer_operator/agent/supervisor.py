@@ -20,6 +20,11 @@ def main(arguments: Sequence[str] = ()) -> int:
     return _Supervisor([sys.executable, "-m", "pgbouncer_operator.agent.worker", *arguments]).run()
 
 
+def write_log(line: str) -> None:
+    """Write a line of the agent to standard error after its time in UTC, in seconds, as in RFC 3339."""
+    print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}", file=sys.stderr, flush=True)
+
+
 class _Supervisor:
     def __init__(self, command: list[str]) -> None:
         self._command = command
@@ -37,11 +42,7 @@ class _Supervisor:
                 return 0
             if time.monotonic() - started > SETTLED_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
-            print(
-                f"the agent's worker ended with status {status}; it is restarted in {pause:g} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            write_log(f"the agent's worker ended with status {status}; it is restarted in {pause:g} s")
             self._sleep(pause)
             if self._stopping:
                 return 0

@@ -23,6 +23,7 @@ from pgbouncer_operator.agent.reconnect import Reconnector
 from pgbouncer_operator.agent.reload import Reloader
 from pgbouncer_operator.agent.removed_databases import RemovedDatabases
 from pgbouncer_operator.agent.settings import AgentSettings
+from pgbouncer_operator.agent.supervisor import write_log
 from pgbouncer_operator.protocol.reasons import Phase, ProblemReason
 from pgbouncer_operator.protocol.state import AgentProblem, AgentState, UserState
 
@@ -108,7 +109,7 @@ class Worker:
     def log(self) -> None:
         """Log the result of a drain, once: it is the pod's last line."""
         if line := self._draining.log_line():
-            print(line, file=sys.stderr, flush=True)
+            write_log(line)
 
     @property
     def drained(self) -> DrainResult | None:
