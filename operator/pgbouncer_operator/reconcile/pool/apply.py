@@ -118,7 +118,7 @@ class Applier:
                     metadata = {**step.body["metadata"], "resourceVersion": version}
                     await self._kube.replace(resource, {**step.body, "metadata": metadata})
                     return None
-                self._learn(resource, live)
+                await self._label(resource, live, step)
                 return _Again()
             if owner.get("kind") == naming.KIND and owner.get("name") == observed.view.name:
                 return _Again()  # the garbage collector is about to delete it
@@ -128,6 +128,15 @@ class Applier:
             )
             return Refusal(Reason.NAME_CONFLICT, message, observed.now)
         return None
+
+    async def _label(self, resource: resources.Resource, live: Object, step: Step) -> None:
+        """Learn an object of this pool, and give its labels back to it: without them no watch brings it."""
+        metadata, labels = live["metadata"], step.body["metadata"]["labels"]
+        if labels.items() <= (metadata.get("labels") or {}).items():
+            return self._learn(resource, live)
+        identity = {key: metadata[key] for key in ("namespace", "name", "uid", "resourceVersion")}
+        patch = {key: step.body[key] for key in ("apiVersion", "kind")} | {"metadata": {**identity, "labels": labels}}
+        return self._learn(resource, await self._kube.merge_patch(resource, patch))
 
     async def _hand_over(self, resource: resources.Resource, body: Object) -> Object:
         """Give the fields of our POST to our applies, because an apply removes only what an apply has set.

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from tests.unit.reconcile.looks import decide, healthy
 
+from pgbouncer_operator import naming
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube, Object
 from pgbouncer_operator.kube.events import Event, EventRecorder, Regarding
@@ -40,6 +41,14 @@ class Server:
         version = {"uid": "new", "resourceVersion": str(len(self.objects) + 1)}
         self.objects[body["kind"], body["metadata"]["name"]] = {**body, "metadata": {**body["metadata"], **version}}
         return self.objects[body["kind"], body["metadata"]["name"]]
+
+    async def merge_patch(self, resource: Resource, body: Object, subresource: str = "") -> Object:
+        live = self.objects[resource.kind, body["metadata"]["name"]]
+        assert body["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"], subresource
+        version = str(int(live["metadata"]["resourceVersion"]) + 1)
+        changed = {**live, "metadata": {**live["metadata"], **body["metadata"], "resourceVersion": version}}
+        self.objects[resource.kind, body["metadata"]["name"]] = changed
+        return changed
 
     async def record(self, regarding: Regarding, event: Event) -> None:
         self.told.append(event.reason)
@@ -84,6 +93,15 @@ async def test_an_object_of_ours_or_of_a_former_pool_is_looked_at_again_soon(own
     outcome = await run(Server(service(**owner)), new_pool())
     assert not outcome.memory.refusals
     assert outcome.requeue_after == SOON
+
+
+async def test_an_object_of_ours_that_lost_its_labels_has_them_back() -> None:
+    server, world = Server(service()), ClusterCache()
+    observed = new_pool()
+    await Applier(cast(Kube, server), world, cast(EventRecorder, server)).apply(observed, decide(observed))
+    labels = server.objects["Service", "shop"]["metadata"]["labels"]
+    assert labels[naming.LABEL_POOL] == "shop"
+    assert [each.name for each in world.children["Service"].find(("web", "shop"))] == ["shop"]
 
 
 @pytest.mark.parametrize("error", [errors.Invalid("field x is wrong", 422), errors.Forbidden("quota", 403)])
