@@ -1,6 +1,5 @@
 """A pod that is deleted by force or loses its label, while its PgBouncer and its sessions may go on."""
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -52,6 +51,21 @@ def vanish(world: Cluster) -> tuple[str, int]:
 def held(world: Cluster) -> int:
     """What the pods that are there may hold by their own word."""
     return sum(agent.cap for agent in world.agents.of("default", "shop"))
+
+
+async def serves_at_a_server(world: Cluster) -> None:
+    """The pool holds the whole budget of a PostgresServer."""
+    world.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
+    world.api.create(server(MOST))
+    world.api.create(member("shop", MOST))
+    await world.until_ready("shop")
+    await world.until(lambda: held(world) == MOST, "all is given")
+
+
+def replace_by_next(world: Cluster) -> None:
+    """The pool is deleted, and another one asks for all that it held."""
+    world.api.delete(CONNECTION_POOLS, ("default", "shop"))
+    world.api.create(member("next", MOST))
 
 
 async def test_the_connections_of_a_pod_deleted_by_force_are_given_away_only_when_its_sessions_are_over(
@@ -122,16 +136,11 @@ async def test_the_share_of_a_deleted_pool_is_kept_as_long_as_sessions_of_its_lo
     world: Cluster, unused_tcp_port: int, sessions: int
 ) -> None:
     world.intervals = Intervals(sessions=sessions)
-    world.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
     async with world.operator(unused_tcp_port):
-        world.api.create(server(MOST))
-        world.api.create(member("shop", MOST))
-        await world.until_ready("shop")
-        await world.until(lambda: held(world) == MOST, "all is given")
+        await serves_at_a_server(world)
         uid, _ = vanish(world)
         await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
-        world.api.delete(CONNECTION_POOLS, ("default", "shop"))
-        world.api.create(member("next", MOST))
+        replace_by_next(world)
         await world.until(lambda: not world.agents.of("default", "shop"), "no pod is left")
         if sessions > SHORT:
             await world.settled(SHORT + 1.0)
@@ -182,11 +191,12 @@ async def test_a_pod_that_loses_its_label_is_charged_while_it_exists_and_the_sta
             await world.until(
                 lambda: name in world.condition("shop", "WithinBudget").get("message", ""), "status names it"
             )
-            await asyncio.sleep(2.0 * SHORT)
+            await world.settled(SHORT + 1.0)
             assert entry(world, orphan.uid), "it is charged after the time of a tombstone"
     async with world.operator(unused_tcp_port, identity="second"):
+        await world.until(lambda: world.leader() == "second", "the second one leads")
         async with highest(lambda: held(world) + orphan.cap) as most_of_second:
-            await asyncio.sleep(2.0 * SHORT)
+            await world.settled(SHORT + 1.0)
             assert entry(world, orphan.uid), "it is charged by an operator that has never seen its label"
         assert max(most + most_of_second) <= MOST
         world.api.delete(PODS, orphan.key, gracePeriodSeconds=0)
@@ -252,7 +262,7 @@ async def test_a_pod_that_cannot_be_asked_for_stays_charged(world: Cluster, unus
         await world.until(lambda: held(world) == MOST, "all is given")
         uid, _ = vanish(world)
         await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
-        await asyncio.sleep(2.0 * SHORT)
+        await world.settled(SHORT + 1.0)
         assert entry(world, uid)
         assert "Let the operator get pods" in world.condition("shop", "WithinBudget")["message"]
 
@@ -260,18 +270,13 @@ async def test_a_pod_that_cannot_be_asked_for_stays_charged(world: Cluster, unus
 async def test_a_pod_without_its_label_keeps_the_share_of_its_deleted_pool(
     world: Cluster, unused_tcp_port: int
 ) -> None:
-    world.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
     async with world.operator(unused_tcp_port):
-        world.api.create(server(MOST))
-        world.api.create(member("shop", MOST))
-        await world.until_ready("shop")
-        await world.until(lambda: held(world) == MOST, "all is given")
+        await serves_at_a_server(world)
         orphan = unlabel(world)
         await world.until(lambda: (entry(world, orphan.uid) or {}).get("gone"), "a tombstone")
-        world.api.delete(CONNECTION_POOLS, ("default", "shop"))
-        world.api.create(member("next", MOST))
+        replace_by_next(world)
         await world.until(lambda: not world.agents.of("default", "shop"), "no other pod is left")
-        await asyncio.sleep(2.0 * SHORT)
+        await world.settled(SHORT + 1.0)
         assert allocated(world)["shop"] == MOST
         world.api.delete(PODS, orphan.key, gracePeriodSeconds=0)
         await world.until(lambda: "shop" not in allocated(world), "the deleted pool's share is free")
