@@ -1,6 +1,7 @@
 """containerd: its configuration, and the images in it."""
 
 import json
+import resource
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +17,10 @@ from tests.localcluster.progress import Progress
 
 CNI_DIRECTORIES = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")  # Debian, most others, Fedora
 CNI_PLUGINS = ("ptp", "host-local", "loopback")
-# What pods get from containerd 2, whose unit sets no limit: systemd's soft limit. Go raises its own and hands this on.
+# What pods get from containerd 2, whose unit sets no limit: systemd's soft limit. It stands in the specification of
+# every container, because older containerds hand on the limit that they have raised for themselves.
 SOFT_FILES = 1024
+UNLIMITED = 2**20  # what a process may open where the host sets no limit
 PAUSE_IMAGE = f"localhost/{CLUSTER_NAME}/pause:1"
 
 
@@ -77,10 +80,22 @@ state = "/run/containerd"
 
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
+    base_runtime_spec = {q(str(layout.configuration / "container.json"))}
 
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       SystemdCgroup = false
 """
+
+
+def specification(default: str, hard: int) -> str:
+    """What every container begins with: containerd's own specification, as `ctr oci spec` prints it, with our limit.
+
+    hard: the host's hard limit of open files.
+    """
+    document = json.loads(default)
+    most = UNLIMITED if hard == resource.RLIM_INFINITY else hard
+    document["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": min(SOFT_FILES, most), "hard": most}]
+    return json.dumps(document, indent=1)
 
 
 def files(layout: Layout) -> dict[Path, str]:
@@ -91,6 +106,9 @@ def files(layout: Layout) -> dict[Path, str]:
     snapshots = snapshotter(Path("/proc/self/mounts").read_text(), layout.home)
     return {
         layout.configuration / "containerd.toml": configuration(layout, cni, snapshots),
+        layout.configuration / "container.json": specification(
+            run(("ctr", "oci", "spec")), resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        ),
         layout.configuration / "cni" / "10-pods.conflist": cni_configuration(layout.node),
     }
 
@@ -98,7 +116,7 @@ def files(layout: Layout) -> dict[Path, str]:
 def daemon(layout: Layout) -> Daemon:
     """containerd itself."""
     program = shutil.which("containerd") or "containerd"
-    return Daemon("containerd", (program, "--config", str(layout.configuration / "containerd.toml")), SOFT_FILES)
+    return Daemon("containerd", (program, "--config", str(layout.configuration / "containerd.toml")))
 
 
 def ctr(layout: Layout, *words: str) -> list[str]:

@@ -17,8 +17,6 @@ class Daemon:
 
     name: str
     argv: tuple[str, ...]
-    soft_files: int = 0
-    """Soft limit of open files, which its children inherit; 0 for the hard limit."""
 
 
 def running(daemons: Iterable[Daemon], holder: Process) -> list[Daemon]:
@@ -33,7 +31,7 @@ def start(daemons: Iterable[Daemon], holder: Process, layout: Layout) -> list[st
     there = running(wanted, holder)
     missing = [daemon for daemon in wanted if daemon not in there]
     if missing:
-        lines = ["ulimit -n $(ulimit -H -n)"]  # etcd and the API server: as many files as the host allows
+        lines = ["ulimit -n $(ulimit -H -n)"]  # as many files as the host allows
         lines += [launch(daemon, layout) for daemon in missing]
         command = entered(holder, "/bin/sh", "-c", "\n".join(lines))
         environment = plain_environment(f"{layout.programs}:{PATH}")
@@ -46,8 +44,7 @@ def start(daemons: Iterable[Daemon], holder: Process, layout: Layout) -> list[st
 def launch(daemon: Daemon, layout: Layout) -> str:
     """The shell line that starts one daemon in a session of its own, with its log as output."""
     log = shlex.quote(str(layout.logs / f"{daemon.name}.log"))
-    line = f"setsid {shlex.join(daemon.argv)} </dev/null >>{log} 2>&1"
-    return f"(ulimit -S -n {daemon.soft_files}; exec {line}) &" if daemon.soft_files else f"{line} &"
+    return f"setsid {shlex.join(daemon.argv)} </dev/null >>{log} 2>&1 &"
 
 
 def last_words(daemon: Daemon, layout: Layout, lines: int = 15) -> str:

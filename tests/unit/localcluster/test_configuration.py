@@ -178,6 +178,15 @@ def test_containerds_configuration_is_toml_even_with_an_awkward_path() -> None:
     assert cri["containerd"]["snapshotter"] == "native"
     assert cri["cni"] == {"bin_dir": "/opt/cni/bin", "conf_dir": str(files.configuration / "cni")}
     assert cri["restrict_oom_score_adj"] is True
+    assert cri["containerd"]["runtimes"]["runc"]["base_runtime_spec"] == str(files.configuration / "container.json")
+
+
+@pytest.mark.parametrize(("hard", "expected"), [(20000, (1024, 20000)), (512, (512, 512)), (-1, (1024, 2**20))])
+def test_every_container_begins_with_the_soft_limit_of_containerd_2(hard: int, expected: tuple[int, int]) -> None:
+    default = {"process": {"cwd": "/", "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 9, "hard": 9}]}}
+    found = json.loads(containerd.specification(json.dumps(default), hard))["process"]
+    assert found["cwd"] == "/"
+    assert [(each["type"], each["soft"], each["hard"]) for each in found["rlimits"]] == [("RLIMIT_NOFILE", *expected)]
 
 
 def test_a_socket_path_that_the_kernel_would_refuse_is_refused_first() -> None:
