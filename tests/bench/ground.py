@@ -27,6 +27,10 @@ def prepare(progress: Progress) -> tuple[dict[str, str], Path]:
     return env, files.audit_log
 
 
+# `--for=condition` fails where a new definition has no condition yet.
+ESTABLISHED = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+
+
 @contextlib.contextmanager
 def definitions(env: Mapping[str, str]) -> Iterator[None]:
     """The CRDs while we measure, as far as they lack: Helm would not take over one that was applied by hand."""
@@ -39,7 +43,7 @@ def definitions(env: Mapping[str, str]) -> Iterator[None]:
     try:
         run(["kubectl", "create", *files], environment=env)
         waited = [f"crd/{name}" for name in names]
-        run(["kubectl", "wait", "--for=condition=Established", *waited, "--timeout=30s"], environment=env)
+        run(["kubectl", "wait", ESTABLISHED, *waited, "--timeout=30s"], environment=env)
         yield
     finally:
         run(["kubectl", "delete", "--ignore-not-found", *files], environment=env)

@@ -98,7 +98,6 @@ def define(here: Server, resource: str, document: Object) -> None:
     document["spec"]["group"] = GROUP
     here.kubectl("delete", "crd", resource, "--ignore-not-found")
     here.kubectl("create", "--filename=-", body=document)
-    here.kubectl("wait", "--for=condition=Established", f"crd/{resource}", "--timeout=60s")
     until(lambda: "" if served(here, resource) else f"the API server serves {resource}", seconds=60)
 
 
