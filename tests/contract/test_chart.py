@@ -26,7 +26,7 @@ from pgbouncer_operator.settings import Settings
 ROOT = Path(__file__).parents[2]
 EVERYTHING = (
     "podMonitor.enabled=true", "prometheusRule.enabled=true", "grafanaDashboard.enabled=true",
-    "networkPolicy.enabled=true", "metrics.service.enabled=true", "commonLabels.team=db",
+    "networkPolicy.enabled=true", "metrics.service.enabled=true", "commonLabels.team=db", "serviceMonitor.enabled=true",
 )  # fmt: skip
 SWITCHED_OFF = ("connectionSecrets.enabled=false", "clientWorkloads.enabled=false")
 MATRIX = {
@@ -47,6 +47,9 @@ MATRIX = {
         "priorityClassName=system-cluster-critical",
         'extraEnv:=[{"name": "A", "value": "b"}]',
         'imagePullSecrets:=[{"name": "pull"}]',
+        'extraVolumes:=[{"name": "ca", "configMap": {"name": "ca"}}]',
+        'extraVolumeMounts:=[{"name": "ca", "mountPath": "/ca"}]',
+        'strategy:={"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}',
     ),
 }
 
@@ -149,6 +152,11 @@ def test_the_judge_of_the_restricted_profile_sees_a_fault(fault: str, change: Ca
         ("global.imageRegistry=https://registry.example.com", "/global/imageRegistry"),
         ("global.imagePullSecrets={Not_a_name}", "/global/imagePullSecrets/0"),
         ("global.imageregistry=registry.example.com", "global.imageregistry is no value of this chart"),
+        ("extraVolumeMounts[0].name=a", "missing property 'mountPath'"),
+        ("strategy.typ=Recreate", "at '/strategy': additional properties"),
+        ("podMonitor.relabelings[0].sourceLabel=a", "at '/podMonitor/relabelings/0': additional properties"),
+        ("serviceMonitor.scrapeTimeout=soon", "/serviceMonitor/scrapeTimeout"),
+        ("replicaCount=1,leaderElection.enabled=false,strategy.type=RollingUpdate", "Set strategy.type to Recreate"),
         ("resources.limit.memory=1Gi", "at '/resources': additional properties 'limit' not allowed"),
         ("podSecurityContext.runAsRoot=false", "at '/podSecurityContext': additional properties"),
         ("securityContext.capability=none", "at '/securityContext': additional properties"),
@@ -260,3 +268,20 @@ def test_the_definition_can_be_left_out_or_go_with_the_chart() -> None:
     definitions = rendered("crds.keep=false").kind("CustomResourceDefinition")
     assert len(definitions) == 2
     assert not any("annotations" in each["metadata"] for each in definitions)
+
+
+def test_volumes_and_strategy_of_the_operator_are_those_that_are_asked_for() -> None:
+    answer = rendered(*MATRIX["scheduling"])
+    (container,) = pod(answer)["containers"]
+
+    assert pod(answer)["volumes"] == [{"name": "ca", "configMap": {"name": "ca"}}]
+    assert container["volumeMounts"] == [{"name": "ca", "mountPath": "/ca"}]
+    assert answer.one("Deployment")["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def test_another_namespace_than_the_releases_takes_every_object_of_the_operator() -> None:
+    answer = rendered(*EVERYTHING, "namespaceOverride=platform")
+    bound = [*answer.kind("ClusterRoleBinding"), *answer.kind("RoleBinding")]
+
+    assert {each["metadata"]["namespace"] for each in answer.objects if "namespace" in each["metadata"]} == {"platform"}
+    assert {subject["namespace"] for each in bound for subject in each["subjects"]} == {"platform"}

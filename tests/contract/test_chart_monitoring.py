@@ -173,3 +173,37 @@ def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     assert all(each["operator"] == "Exists" for each in selector.get("matchExpressions", []))
     wanted = all(each["key"] in labels for each in selector.get("matchExpressions", []))
     return wanted and selector.get("matchLabels", {}).items() <= labels.items()
+
+
+SCRAPE = (
+    "interval=15s", "scrapeTimeout=5s", "relabelings[0].targetLabel=team",
+    "metricRelabelings[0].action=labeldrop",
+)  # fmt: skip
+
+
+def test_a_monitor_scrapes_as_its_values_say() -> None:
+    answer = rendered(
+        "podMonitor.enabled=true",
+        *(f"podMonitor.{each}" for each in SCRAPE),
+    )
+    wanted = {"path": "/metrics", "interval": "15s", "scrapeTimeout": "5s"}
+
+    for each in answer.kind("PodMonitor"):
+        (endpoint,) = each["spec"]["podMetricsEndpoints"]
+        assert endpoint.items() >= wanted.items()
+        assert endpoint["relabelings"][-1] == {"targetLabel": "team"}
+        assert endpoint["metricRelabelings"][-1] == {"action": "labeldrop"}
+
+
+def test_a_service_monitor_finds_the_operators_service_and_no_pod_monitor_scrapes_it_again() -> None:
+    answer = rendered(
+        "podMonitor.enabled=true", "serviceMonitor.enabled=true", *(f"serviceMonitor.{e}" for e in SCRAPE)
+    )
+    service, monitor = answer.one("Service", f"{RELEASE}-metrics"), answer.one("ServiceMonitor")
+    (endpoint,) = monitor["spec"]["endpoints"]
+
+    assert matches(monitor["spec"]["selector"], service["metadata"]["labels"])
+    assert endpoint["port"] in [each["name"] for each in service["spec"]["ports"]]
+    assert (endpoint["scrapeTimeout"], endpoint["relabelings"]) == ("5s", [{"targetLabel": "team"}])
+    assert endpoint["honorLabels"] is True, "the series have the namespaces of pools, as with the PodMonitor"
+    assert [each["metadata"]["name"] for each in answer.kind("PodMonitor")] == [f"{RELEASE}-pools"]

@@ -100,10 +100,23 @@ def test_chart_operator_and_project_have_one_version() -> None:
     assert isinstance(chart["appVersion"], str)
 
 
-def test_the_charts_page_names_the_kind_it_brings() -> None:
+def test_the_charts_page_names_the_kinds_it_brings() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
-    (kind,) = yaml.safe_load(chart["annotations"]["artifacthub.io/crds"])
+    kinds = yaml.safe_load(chart["annotations"]["artifacthub.io/crds"])
 
-    assert (kind["kind"], kind["version"], kind["name"]) == (
-        naming.KIND, naming.VERSION, f"{naming.PLURAL}.{naming.GROUP}",
-    )  # fmt: skip
+    assert [(each["kind"], each["version"], each["name"]) for each in kinds] == [
+        (naming.KIND, naming.VERSION, f"{naming.PLURAL}.{naming.GROUP}"),
+        (naming.SERVER_KIND, naming.VERSION, f"{naming.SERVER_PLURAL}.{naming.GROUP}"),
+    ]
+
+
+def test_the_examples_on_the_charts_page_are_objects_that_the_operator_accepts() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    example, server = yaml.safe_load(chart["annotations"]["artifacthub.io/crdsExamples"])
+
+    for each, kind in ((example, naming.KIND), (server, naming.SERVER_KIND)):
+        assert (each["apiVersion"], each["kind"]) == (f"{naming.GROUP}/{naming.VERSION}", kind)
+        definition = yaml.safe_load((ROOT / "crds" / f"{kind.lower()}s.{naming.GROUP}.yaml").read_text())
+        schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        jsonschema.Draft7Validator(schema).validate(each["spec"])
+        assert set(each["spec"]) <= set(schema["properties"])

@@ -13,6 +13,10 @@
 {{- end }}
 {{- end }}
 
+{{- define "pgbouncer-operator.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
 {{- define "pgbouncer-operator.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "pgbouncer-operator.fullname" .) .Values.serviceAccount.name }}
@@ -62,4 +66,28 @@ app.kubernetes.io/component: operator
 {{- fail (printf "global.%s is no value of this chart: of global it takes imageRegistry and imagePullSecrets. Remove it, or correct its name." $key) }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- /* How the operator is scraped. Takes the values of the monitor. */ -}}
+{{- define "pgbouncer-operator.operatorEndpoint" -}}
+port: http
+path: /metrics
+interval: {{ .interval }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+# The series of a pool or a server have the label namespace: its own, not that of the operator.
+honorLabels: true
+{{- with .relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+# exported_namespace is what that label was before; for rules and dashboards that still use it.
+metricRelabelings:
+  - sourceLabels: [__name__, namespace]
+    regex: pgbouncer_operator_(?:pool|server)_.+;(.+)
+    targetLabel: exported_namespace
+  {{- with .metricRelabelings }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end }}
