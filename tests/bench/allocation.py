@@ -69,7 +69,7 @@ def written(status: dict[str, Any], change: Callable[[PostgresServer], list[Memb
     view = server(status)
     known = read(view)
     assert isinstance(known, PostgresServer)
-    shared = allocate.shared_out(view, known, change(known), frozenset())
+    shared = allocate.shared_out(view, known, change(known), allocate.Remains(frozenset()))
     body = patch(view, server_status(view, known, shared, ServerReadings(), TODAY))
     assert body is not None  # else it would be the cost of a round that does nothing
     found: dict[str, Any] = body["status"]

@@ -7,10 +7,10 @@ The charges exceed the budget only after the budget was lowered, or when a pool'
 """
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pgbouncer_operator.protocol.grants import Grants
-from pgbouncer_operator.sizing.fairness import Claim, divide
+from pgbouncer_operator.sizing.fairness import Claim, Portion, divide
 
 POOLS = 2000  # entries of one server, which the definition of a PostgresServer bounds
 ROUNDS = 2**40  # no server makes so many rounds: the number comes from a forged ledger
@@ -62,18 +62,6 @@ class Applicant:
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
-    """What the pools of one group may hold together."""
-
-    guaranteed: int
-    """Server connections that the group gets before others get more than their floors."""
-    most: int | None
-    """Server connections that the group may hold; None for the whole budget."""
-    weight: int
-    """Its part of what is left, relative to the weights of others; 1 or more."""
-
-
-@dataclass(frozen=True, slots=True)
 class Terms:
     """The server's side of a round."""
 
@@ -83,6 +71,10 @@ class Terms:
     """The portion of each group, by namespace."""
     emptied: Set[str]
     """Pools, as `namespace/name`, that have neither a pod nor a Deployment that could make one."""
+    elsewhere: Mapping[str, Entry] = field(default_factory=dict)
+    """By pool, as `namespace/name`, what other servers of the same host still charge it with, and have to get back.
+    `connections` is the part that they leave to it.
+    """
 
     def most(self, group: str) -> int:
         """Server connections that a pool of the group may be given at most."""
@@ -141,7 +133,9 @@ def allocate(before: Allocations, applicants: Sequence[Applicant], terms: Terms)
         if own is not None and own.uid == each.uid and each.confirmed > own.seq:  # the pool waits for a later round
             entries[each.pool] = replace(own, high=own.charge, seq=seq)
     pools = [each for each in applicants if each.pool not in entries or entries[each.pool].uid == each.uid]
-    others = sum(entries[name].charge for name in entries.keys() - {each.pool for each in pools})
+    names = {each.pool for each in pools}
+    others = sum(entries[name].charge for name in entries.keys() - names)
+    others += sum(each.connections for name, each in terms.elsewhere.items() if name not in names)
     targets, refused = _targets(pools, entries, terms, terms.budget - others)
     for each in pools:
         own = entries.get(each.pool)
@@ -258,37 +252,39 @@ def _grow(
     """
     # A pool without an entry whose ledger names this server: its entry was lost, and its pods still hold connections.
     lost = {each.pool: each.held or 0 for each in pools if each.pool not in entries and each.confirmed}
-    free = terms.budget - sum(each.charge for each in entries.values()) - sum(lost.values())
+    reserved = _reserved(entries, terms)
+    free = terms.budget - sum(each.charge for each in entries.values()) - sum(lost.values()) - sum(reserved.values())
     blocked, holders = set(), sum(bool(each.charge) for each in entries.values()) + len(lost)
     for pool in pools:
         entry = entries.get(pool.pool)
         if entry is None and pool.held is None:
             continue
         have, charge = (entry.connections, entry.charge) if entry else (0, lost.get(pool.pool, 0))
-        if not charge and pool.floor and holders >= POOLS:
-            blocked.add(pool.pool)
-            continue
+        own = reserved.get(pool.pool, 0)  # what it holds under another server of this host it may bring
         brought = 0 if pool.confirmed else max(0, (pool.held or 0) - charge)
-        if brought > max(0, min(free, terms.most(pool.group) - charge)):
+        beyond = not charge and pool.floor and holders >= POOLS
+        if beyond or brought > max(0, min(free + own, terms.most(pool.group) - charge)):
             blocked.add(pool.pool)
             continue
         if entry is not None and brought:  # it comes back; its pods may open connections once this is written
             entries[pool.pool] = replace(entry, high=charge + brought, seq=seq)
             holders += not charge
-            free -= brought
+            free -= max(0, brought - own)
             continue
-        connections = min(targets[pool.pool], charge + max(0, free))
+        connections = min(targets[pool.pool], charge + max(0, free + own))
         if entry is not None and (connections <= have or (not have and connections < pool.floor)):
             continue
         if entry is None and connections < pool.floor and targets[pool.pool] >= pool.floor and not charge:
             continue  # others are being lowered to make room for it
         connections = connections if connections >= pool.floor or charge else 0
-        entries[pool.pool] = Entry(pool.pool, pool.uid, connections, max(connections, charge, _along(pool, entry)), seq)
-        free -= entries[pool.pool].charge - charge
-        holders += bool(entries[pool.pool].charge) - bool(charge)
+        along = 0 if entry else pool.held or 0  # what it has at another server it may open here before it shrinks
+        given = entries[pool.pool] = Entry(pool.pool, pool.uid, connections, max(connections, charge, along), seq)
+        free -= max(0, given.charge - charge - own)
+        holders += bool(given.charge) - bool(charge)
     return blocked
 
 
-def _along(pool: Applicant, entry: Entry | None) -> int:
-    """What a pool that comes from another server holds there: it may open as much here before it shrinks."""
-    return 0 if entry is not None else pool.held or 0
+def _reserved(entries: Mapping[str, Entry], terms: Terms) -> dict[str, int]:
+    """By pool, what it holds under another server of this host beyond its charge here."""
+    charged = {name: each.charge for name, each in entries.items()}
+    return {name: max(0, each.charge - charged.get(name, 0)) for name, each in terms.elsewhere.items()}

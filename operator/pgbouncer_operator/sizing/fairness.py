@@ -24,6 +24,18 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Portion:
+    """What the pools of one group may hold together."""
+
+    guaranteed: int
+    """Server connections that the group gets before others get more than their floors."""
+    most: int | None
+    """Server connections that the group may hold; None for the whole budget."""
+    weight: int
+    """Its part of what is left, relative to the weights of others; 1 or more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Division:
     """What each claimant gets."""
 

@@ -14,11 +14,11 @@ from pgbouncer_operator.sizing.allocation import (
     Allocations,
     Applicant,
     Entry,
-    Portion,
     Terms,
     allocate,
     held,
 )
+from pgbouncer_operator.sizing.fairness import Portion
 
 FREE = Portion(0, None, 10)
 
@@ -250,3 +250,27 @@ def test_the_limit_is_that_of_the_definition() -> None:
     ServerStatus(allocations=[{"pool": f"shop/{number}", **one} for number in range(POOLS)])
     with pytest.raises(ValidationError):
         ServerStatus(allocations=[{"pool": f"shop/{number}", **one} for number in range(POOLS + 1)])
+
+
+@pytest.mark.parametrize(
+    ("sentence", "elsewhere", "before", "applicants", "found"),
+    [
+        ("nothing is free", entry("z", 0, high=20), Allocations(0, {}), [wants("a", 20)], {}),
+        ("what is free", entry("z", 0, high=12), Allocations(0, {}), [wants("a", 20)], {"a": (8, 8)}),
+        ("what stays is kept", entry("z", 6), ONE, [wants("a", 20, held=20, confirmed=4)], {"a": (14, 20)}),
+        ("a pool brings it", entry("a", 0, high=20), Allocations(0, {}), [wants("a", 20, held=20)], {"a": (20, 20)}),
+        (
+            "an older pool does not get what a younger one holds there",
+            entry("b", 0, high=20),
+            Allocations(0, {}),
+            [wants("a", 20), wants("b", 20, held=20)],
+            {"b": (10, 20)},
+        ),
+        ("it is counted once", entry("a", 0, high=20), ONE, [wants("a", 20, held=20, confirmed=4)], {"a": (20, 20)}),
+    ],
+)
+def test_what_a_former_server_of_the_host_has_to_get_back_is_not_given(
+    sentence: str, elsewhere: Entry, before: Allocations, applicants: list[Applicant], found: dict[str, tuple[int, int]]
+) -> None:
+    rules = replace(terms(20), elsewhere={elsewhere.pool: elsewhere})
+    assert given(allocate(before, applicants, rules)) == found, sentence

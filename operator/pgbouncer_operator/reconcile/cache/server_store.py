@@ -94,8 +94,26 @@ class ServerStore:
         return authority[1] if authority else None
 
     def budgeted(self, pool: PoolView) -> ServerView | None:
-        """The server whose host a pool names directly. Only a server that allows the pool's namespace may claim it."""
-        return next((each for each in self._at(pool) if self._claims(each, pool.namespace)), None)
+        """The server whose host a pool names directly. Only a server that allows the pool's namespace may claim it.
+
+        It is one that gives the host's connections: the others have nothing for the pool.
+        """
+        giving = [each for each in self._at(pool) if self.standing(each).gives]
+        giving.sort(key=lambda each: (each.namespace != pool.namespace, each.created, each.namespace, each.name))
+        return next((each for each in giving if self._claims(each, pool.namespace)), None)
+
+    def former(self, view: ServerView) -> list[ServerView]:
+        """The other servers with its host and port that do not give, but may still have connections to get back."""
+        return [each for each in self._at(view) if each.uid != view.uid and not self.standing(each).gives]
+
+    def admits(self, server: PostgresServer, namespace: str) -> bool:
+        """Whether pools of that namespace may refer to the server, as far as its labels are known."""
+        return bool(allowed(server, namespace, self._labels.get(namespace, (None, 0.0))[0]))
+
+    def exists(self, key: Key) -> bool:
+        """Whether there is a server of that name that is not being deleted."""
+        view = self.store.get(key)
+        return view is not None and not view.deleting
 
     async def know_claims(self, kube: Kube, pool: PoolView, now: float) -> None:
         """Read the labels that decide whether a server may claim the host that a pool names directly."""
@@ -112,7 +130,7 @@ class ServerStore:
         server = self.server(view)
         if isinstance(server, InvalidSpec):
             return view.namespace == namespace
-        return bool(allowed(server, namespace, self._labels.get(namespace, (None, 0.0))[0]))
+        return self.admits(server, namespace)
 
     def of_pool(self, key: Key) -> set[ServerKey]:
         """The servers that have an allocation for a pool of that name."""

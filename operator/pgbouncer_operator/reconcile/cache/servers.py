@@ -44,6 +44,11 @@ class Standing(StrEnum):
     SUPERSEDED = "superseded"  # another one gives
     YOUNGER = "younger"  # an older one of the same namespace gives
 
+    @property
+    def gives(self) -> bool:
+        """Whether such a server gives out connections, rather than another one with its host."""
+        return self in (Standing.IN_FORCE, Standing.CONTESTED)
+
 
 def standing(view: ServerView, rivals: Iterable[ServerView], chosen: str) -> Standing:
     """Which of the servers with one host and port gives its connections.
@@ -83,7 +88,7 @@ class KnownServer:
     @property
     def gives(self) -> bool:
         """Whether it gives out connections, rather than another server with its host."""
-        return self.standing in (Standing.IN_FORCE, Standing.CONTESTED)
+        return self.standing.gives
 
 
 def allowed(server: PostgresServer, namespace: str, labels: dict[str, str] | None) -> bool | None:

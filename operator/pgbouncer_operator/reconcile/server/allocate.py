@@ -1,8 +1,8 @@
 """One round of a PostgresServer: what each pool needs, what it holds, and what it gets. Pure."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import ConditionType
@@ -13,7 +13,8 @@ from pgbouncer_operator.protocol.grants import Grants, GrantsError
 from pgbouncer_operator.reconcile.cache.views import ChildView, PoolView, ServerView
 from pgbouncer_operator.reconcile.server.membership import most
 from pgbouncer_operator.resources.desired import room
-from pgbouncer_operator.sizing.allocation import Allocations, Applicant, Portion, Terms, allocate, held
+from pgbouncer_operator.sizing.allocation import Allocations, Applicant, Entry, Terms, allocate, held
+from pgbouncer_operator.sizing.fairness import Portion
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +91,20 @@ def reaches(status: str) -> bool:
     return not any(each["type"] == ConditionType.BACKEND_REACHABLE and each["status"] == "False" for each in conditions)
 
 
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What is left of former allocations, by pool as `namespace/name`."""
+
+    emptied: frozenset[str]
+    """Pools with an allocation, without a pod or Deployment."""
+    elsewhere: Mapping[str, Entry] = field(default_factory=dict)
+    """As in `Terms`."""
+
+
 def shared_out(
-    view: ServerView, server: PostgresServer, members: Sequence[MemberPool], emptied: frozenset[str]
+    view: ServerView, server: PostgresServer, members: Sequence[MemberPool], remains: Remains
 ) -> Allocations:
-    """The next round. emptied: pools with an allocation, as `namespace/name`, without a pod or Deployment."""
+    """The next round."""
     name, before = f"{view.namespace}/{view.name}", view.allocations
     budget = server.spec.connections.budget
     if budget is None:
@@ -121,7 +132,7 @@ def shared_out(
             )
         )
     portions = {each.group: _portion(server, each.group) for each in applicants}
-    return allocate(before, applicants, Terms(budget, portions, emptied))
+    return allocate(before, applicants, Terms(budget, portions, remains.emptied, remains.elsewhere))
 
 
 def _portion(server: PostgresServer, namespace: str) -> Portion:

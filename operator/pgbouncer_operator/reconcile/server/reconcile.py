@@ -17,8 +17,9 @@ from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
 from pgbouncer_operator.reconcile.lost_pods import LostPods
 from pgbouncer_operator.reconcile.memory import LostPod
 from pgbouncer_operator.reconcile.server import allocate, status
-from pgbouncer_operator.reconcile.server.allocate import MemberPool, PoolHolding, PoolNeeds
+from pgbouncer_operator.reconcile.server.allocate import MemberPool, PoolHolding, PoolNeeds, Remains
 from pgbouncer_operator.reconcile.server.limits_poller import LimitsPoller
+from pgbouncer_operator.reconcile.server.same_host import SameHost
 from pgbouncer_operator.reconcile.server.status import ServerReadings
 from pgbouncer_operator.reconcile.specification import parsed
 from pgbouncer_operator.sizing.allocation import Allocations
@@ -82,6 +83,8 @@ class ServerReconciler:
     """Pools that do not reach their server."""
     _decided: dict[Key, tuple[str, Allocations]] = field(default_factory=dict)
     """By server, its UID and the allocations that were written last."""
+    _writing: dict[Key, Allocations] = field(default_factory=dict)
+    """By server, the allocations whose write has no answer yet."""
     _told: dict[Key, str | None] = field(default_factory=dict)
     """By server, the CA that its pools were reconciled for."""
 
@@ -92,6 +95,7 @@ class ServerReconciler:
             self.readings.forget(key.plain)
             self._told.pop(key.plain, None)
             self._decided.pop(key.plain, None)
+            self._writing.pop(key.plain, None)
             return None, set()
         server = self.world.servers.server(view)
         shared, heard, again = self._latest(view), ServerReadings(), self.intervals.authority
@@ -100,22 +104,21 @@ class ServerReconciler:
             reading = self.readings.latest(server, self._authority(view))
             heard = ServerReadings(problem, reading, self.world.servers.standing(view))
             server = self._heard(view, server, heard)
-            members = await self._members(view, server)
-            await self._ask_for_lost(view)
-            again = self._again(heard, members)
-            view = self.world.servers.store.get(key.plain) or view  # after awaiting: the newest
-            view = replace(view, limits=_limits(view, heard), allocations=self._latest(view))
-            shared = allocate.shared_out(view, server, members, self._emptied(view))
+            view, shared, again = await self._share_out(view, server, heard)
         news = {name for name, each in shared.entries.items() if view.allocations.entries.get(name) != each}
         body = status.patch(view, status.server_status(view, server, shared, heard, self.today()))
         if body is not None:
+            self._writing[key.plain] = shared
             try:
                 answer = await self.kube.merge_patch(POSTGRES_SERVERS, body, subresource="status")
             except errors.Conflict:
+                self._writing.pop(key.plain, None)
                 return await self._reread(view)
             except errors.NotFound:
+                self._writing.pop(key.plain, None)
                 return None, set()
             self.world.put(projections.server(answer))
+            self._writing.pop(key.plain, None)
         self._decided[key.plain] = (view.uid, shared)
         pools = {_key(name) for name in news}
         authority = self._authority(view)
@@ -124,6 +127,24 @@ class ServerReconciler:
             pools |= {(each.namespace, each.name) for each in self.world.members(key.plain)}
         moving = any(each.high > each.connections or _key(each.pool) in self._lost for each in shared.entries.values())
         return min(again, MOVING) if moving else again, pools
+
+    async def _share_out(
+        self, view: ServerView, server: PostgresServer, heard: ServerReadings
+    ) -> tuple[ServerView, Allocations, float]:
+        """The newest view, the next round, and the seconds until the next look at a server at rest."""
+        await self._ask_for_lost(view)
+        same_host = SameHost(self.world, self._holding, self._floor, self._possible)
+        strays = same_host.strays(view)
+        for namespace in sorted({each.namespace for each in strays}):
+            await self.world.servers.know_namespace(self.kube, server, namespace, self.clock())
+        members = await self._members(view, server)
+        # Nothing waits from here to the write: another server could take the host over meanwhile.
+        again = self._again(heard, members)
+        view = self.world.servers.store.get((view.namespace, view.name)) or view
+        view = replace(view, limits=_limits(view, heard), allocations=self._latest(view))
+        elsewhere = same_host.charged(view, server, strays)
+        shared = allocate.shared_out(view, server, members, Remains(self._emptied(view), elsewhere))
+        return view, shared, min(again, MOVING) if elsewhere else again
 
     async def _reread(self, view: ServerView) -> tuple[float | None, set[Key]]:
         """Read the server after a conflict, because the watch may not bring the new version.
@@ -141,6 +162,14 @@ class ServerReconciler:
             raise errors.Conflict(f"PostgresServer {view.namespace}/{view.name} refuses its status", 409)
         pools = self.world.members(key) if self.world.put(newest) else ()
         return AGAIN, {(each.namespace, each.name) for each in pools}
+
+    def _possible(self, view: ServerView) -> list[Allocations]:
+        writing = self._writing.get((view.namespace, view.name))
+        return [self._latest(view), *([writing] if writing else [])]
+
+    def _floor(self, pool: PoolView, server: PostgresServer) -> int:
+        asked = self._asked(pool, server)
+        return asked.floor if asked else server.spec.connections.budget or 0
 
     def _latest(self, view: ServerView) -> Allocations:
         """The allocations in force: those of the status, unless it was removed or an older one was restored."""

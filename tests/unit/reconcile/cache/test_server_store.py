@@ -1,5 +1,6 @@
 """Which PostgresServer may claim the host that a pool names directly: only one that allows the pool's namespace."""
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -69,3 +70,14 @@ async def test_a_server_that_cannot_be_used_claims_no_host_of_another_namespace(
     pool = projections.pool(looks.pool(backend={"host": "postgres.platform.svc"}))
     await servers.know_claims(cast(Kube, Namespaces()), pool, 1.0)
     assert servers.budgeted(pool) is None
+
+
+@pytest.mark.parametrize(("chosen", "claims"), [("", "rds"), ("platform/twin", "twin")])
+async def test_of_servers_with_one_host_the_one_that_gives_claims_it(chosen: str, claims: str) -> None:
+    old, pool = view(), projections.pool(looks.pool(backend={"host": "postgres.platform.svc"}))
+    servers = ServerStore(chosen={old.address: chosen})
+    servers.store.put(replace(old, name="twin", uid="twin", created="2026-01-02"))
+    servers.store.put(replace(old, created="2026-01-01"))
+    found = servers.budgeted(pool)
+    assert found is not None
+    assert found.name == claims

@@ -96,7 +96,7 @@ def applicant(welcome: bool = True, asked: PoolNeeds | None = ASKED, holding: Po
 
 
 def shared(made: ServerView, *members: MemberPool) -> dict[str, int]:
-    found = allocate.shared_out(made, server(made), members, frozenset())
+    found = allocate.shared_out(made, server(made), members, allocate.Remains(frozenset()))
     return {name: each.connections for name, each in found.entries.items()}
 
 
@@ -166,7 +166,10 @@ def test_who_is_charged_with_more_than_it_was_given_is_blamed_only_for_what_no_o
     holding, made = allocate.holds(ledger(grants.to_json()), frozenset(grants.pods)), view(entry(20))
     assert holding.most is not None
     assert holding.most > 20
-    assert allocate.shared_out(made, server(made), [applicant(holding=holding)], frozenset()).doubted == doubted
+    assert (
+        allocate.shared_out(made, server(made), [applicant(holding=holding)], allocate.Remains(frozenset())).doubted
+        == doubted
+    )
 
 
 def told(made: ServerView, heard: ServerReadings = QUIET) -> ServerStatus:

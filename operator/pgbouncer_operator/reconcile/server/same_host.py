@@ -1,0 +1,110 @@
+"""What pools hold at a host under other PostgresServers than the one that gives its connections now.
+
+A server that takes a host over may give only what the former one has got back.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from pgbouncer_operator import naming
+from pgbouncer_operator.api.postgres_server import PostgresServer
+from pgbouncer_operator.protocol.intent import Intent, IntentError
+from pgbouncer_operator.reconcile.cache import endpoints
+from pgbouncer_operator.reconcile.cache.cluster import ClusterCache
+from pgbouncer_operator.reconcile.cache.keys import Key
+from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
+from pgbouncer_operator.reconcile.server.allocate import PoolHolding
+from pgbouncer_operator.sizing.allocation import Allocations, Entry
+
+
+@dataclass(frozen=True, slots=True)
+class SameHost:
+    """Reads it from the statuses of servers that exist, and from the ledgers of pools whose server is gone."""
+
+    world: ClusterCache
+    """The stores."""
+    holding: Callable[[PoolView], PoolHolding]
+    """What a pool's ledger says."""
+    floor: Callable[[PoolView, PostgresServer], int]
+    """The fewest server connections that a pool's pods need, which a server that gives no more leaves to it."""
+    allocations: Callable[[ServerView], Iterable[Allocations]]
+    """The allocations of a server that may be in force: the last ones, and those that are being written."""
+
+    def strays(self, view: ServerView) -> list[PoolView]:
+        """The pools whose PostgresServer is gone while their configuration names this server's host and port."""
+        pools = (self.world.pools.get(key) for key in self.world.pools.keys())  # noqa: SIM118  a Store is no mapping
+        return [each for each in pools if each and self._without_server(each, view) and self._at(each, view)]
+
+    def charged(self, view: ServerView, server: PostgresServer, strays: Iterable[PoolView]) -> dict[str, Entry]:
+        """By pool, as `namespace/name`, what it may hold there that this server has not given it.
+
+        A ledger is written in the pool's namespace. It is believed only of a pool that this server allows, and up to
+        what that pool may be given, and it lowers no pool: its `connections` are 0.
+        """
+        name, found = f"{view.namespace}/{view.name}", dict[str, Entry]()
+        for former in self.world.servers.former(view):
+            for each in self._of(former):
+                _add(found, each)
+        for pool in strays:
+            known, holding = f"{pool.namespace}/{pool.name}", self.holding(pool)
+            share = server.spec.share_of(pool.namespace).max
+            budget = server.spec.connections.budget or 0
+            most = budget if share is None else min(share, budget)
+            if self.world.servers.admits(server, pool.namespace):
+                _add(found, Entry(known, pool.uid, 0, most if holding.most is None else min(holding.most, most), 0))
+        return {pool: each for pool, each in found.items() if each.charge and not self._came(pool, each, view, name)}
+
+    def _of(self, former: ServerView) -> Iterator[Entry]:
+        server = self.world.servers.server(former)
+        highest: dict[str, Entry] = {}
+        for shared in self.allocations(former):
+            for name, each in shared.entries.items():
+                if name not in highest or each.charge > highest[name].charge:
+                    highest[name] = each
+        for name, each in highest.items():
+            key = _key(name)
+            pool = self.world.pools.get(key)
+            stays = each.connections
+            if pool is None or pool.server != (former.namespace, former.name):
+                stays = 0
+            elif isinstance(server, PostgresServer):
+                stays = min(stays, self.floor(pool, server))
+            yield Entry(name, each.uid, stays, each.charge, 0)
+
+    def _came(self, name: str, entry: Entry, view: ServerView, server: str) -> bool:
+        """Whether the pool has come to this server: its ledger here counts all of its pods."""
+        pool, own = self.world.pools.get(_key(name)), view.allocations.entries.get(name)
+        if pool is None or own is None or own.uid != pool.uid or entry.uid != pool.uid:
+            return False
+        return self.holding(pool).server == server
+
+    def _without_server(self, pool: PoolView, view: ServerView) -> bool:
+        if not pool.server or not (self.world.pods.find((pool.namespace, pool.name))):
+            return False
+        if pool.server != (view.namespace, view.name):
+            return not self.world.servers.exists(pool.server)
+        named = self.holding(pool).server
+        return bool(named) and named != f"{view.namespace}/{view.name}" and not self.world.servers.exists(_key(named))
+
+    def _at(self, pool: PoolView, view: ServerView) -> bool:
+        child = self.world.children["ConfigMap"].get((pool.namespace, naming.config_map(pool.name)))
+        text = child.unpack().get("data", {}).get(naming.INTENT_KEY, "") if child else ""
+        try:
+            databases = Intent.from_json(text).databases
+        except (IntentError, json.JSONDecodeError):
+            return False
+        return any(endpoints.address(each.host, each.port, pool.namespace) == view.address for each in databases)
+
+
+def _add(found: dict[str, Entry], entry: Entry) -> None:
+    before = found.get(entry.pool)
+    if before is not None:
+        connections, high = before.connections + entry.connections, before.charge + entry.charge
+        entry = Entry(entry.pool, entry.uid, connections, high, 0)
+    found[entry.pool] = entry
+
+
+def _key(name: str) -> Key:
+    namespace, _, pool = name.partition("/")
+    return namespace, pool
