@@ -75,7 +75,8 @@ async def test_pools_share_what_the_server_takes(world: Cluster, postgres: Answe
     async with never_above(world, 60), world.operator(PORT):
         await world.until(lambda: held(world) == 60, "all but the reserved ones, and one for the login")
         await world.until_ready("one", "two", "three")
-        assert status(world)["limits"] == {"maxConnections": 64, "reserved": 3, "started": "first"}
+        where = {"address": "platform/postgres:5432"}
+        assert status(world)["limits"] == {"maxConnections": 64, "reserved": 3, "started": "first", **where}
         assert (status(world)["budget"], told(world)["status"]) == (60, "True")
         address, login = postgres.asked[0]
         assert (address.host, address.database, address.sslmode) == ("postgres.platform.svc", "postgres", "require")

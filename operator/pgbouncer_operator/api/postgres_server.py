@@ -19,6 +19,7 @@ from pgbouncer_operator.api.strings import (
     KeyName,
     LabelKey,
     LabelValue,
+    LongText,
     Namespace,
     ObjectName,
     Text,
@@ -214,6 +215,8 @@ class ReadLimits(Model):
     """Its superuser_reserved_connections and reserved_connections together."""
     started: Name = ""
     """When the server was started, in UTC."""
+    address: LongText = ""
+    """The host and port where they were read. They count only there."""
 
 
 class ServerStatus(Model):

@@ -59,7 +59,7 @@ def server(body: Body) -> ServerView:
         allocations=_allocations(status),
         backend=endpoints.service(host, metadata.get("namespace", "")) if isinstance(host, str) else None,
         address=_address(body),
-        limits=_limits(status),
+        limits=_limits(body, status),
         budget=status.get("budget"),
         created=metadata.get("creationTimestamp", ""),
         operator=_operator(body),
@@ -158,9 +158,15 @@ def _allocations(status: Body) -> Allocations:
     return Allocations(int(status.get("seq") or 0), {each.pool: each for each in entries})
 
 
-def _limits(status: Body) -> ServerLimits | None:
-    limits = status.get("limits")
-    return ServerLimits(limits["maxConnections"], limits["reserved"], limits.get("started", "")) if limits else None
+def _limits(body: Body, status: Body) -> ServerLimits | None:
+    """The limits that were read at the host and port of the spec. Those of another server count nowhere."""
+    limits = status.get("limits") or {}
+    # A status of an older operator has no address: the spec that it is about had this host and port.
+    unchanged = status.get("observedGeneration") == body["metadata"].get("generation", 0)
+    read_here = limits["address"] == _address(body) if limits.get("address") else unchanged
+    if not limits or not read_here:
+        return None
+    return ServerLimits(limits["maxConnections"], limits["reserved"], limits.get("started", ""))
 
 
 def _identity(metadata: Body) -> dict[str, Any]:

@@ -140,7 +140,9 @@ class ServerReconciler:
         members = await self._members(view, server)
         # Nothing waits from here to the write: another server could take the host over meanwhile.
         again = self._again(heard, members)
-        view = self.world.servers.store.get((view.namespace, view.name)) or view
+        newest = self.world.servers.store.get((view.namespace, view.name)) or view
+        # What was heard is of the former host, if that has changed: the write then conflicts, and all is read again.
+        view = newest if newest.address == view.address else view
         view = replace(view, limits=_limits(view, heard), allocations=self._latest(view))
         elsewhere = same_host.charged(view, server, strays)
         shared = allocate.shared_out(view, server, members, Remains(self._emptied(view), elsewhere))

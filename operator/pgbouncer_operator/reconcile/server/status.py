@@ -27,7 +27,9 @@ TAKEN = {
     Standing.SUPERSEDED: (
         "Another PostgresServer has the same host and port and gives their connections: it has read the server's "
         "limits with its login, or the administrator has chosen it. This one gives none; its pools keep only what "
-        "their pods need at least. Give it a login (spec.monitoring), or ask the administrator to set serverHosts."
+        "their pods need at least. Let its pools refer to the one that gives, whose owner may have to allow their "
+        "namespaces, and delete this one; or ask the administrator of the operator to name this one in the chart's "
+        "value serverHosts."
     ),
 }
 CONTESTED = (
@@ -106,7 +108,9 @@ def _before(view: ServerView) -> ServerStatus:
 
 def _figures(server: PostgresServer, view: ServerView) -> dict[str, Any]:
     read = view.limits if server.spec.monitoring else None
-    written = read and ReadLimits(max_connections=read.maximum, reserved=read.reserved, started=read.started)
+    written = read and ReadLimits(
+        max_connections=read.maximum, reserved=read.reserved, started=read.started, address=view.address
+    )
     advice = limits.advice(server, read)
     return {"budget": server.spec.connections.budget, "limits": written, "advice": advice or None}
 

@@ -13,7 +13,7 @@ from pgbouncer_operator.sizing.allocation import Allocations
 
 def of(namespace: str, name: str, created: str, limits: bool = False) -> ServerView:
     """A server of 60 connections at `db.example`."""
-    known = {"limits": {"maxConnections": 100, "reserved": 3}} if limits else {}
+    known = {"limits": {"maxConnections": 100, "reserved": 3, "address": "example/db:5432"}} if limits else {}
     made = view(known, host="db.example", monitoring=MONITORING)
     return replace(made, namespace=namespace, name=name, uid=f"{namespace}/{name}", created=created)
 

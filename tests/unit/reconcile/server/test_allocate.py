@@ -235,7 +235,8 @@ def test_pools_that_are_refused_are_named() -> None:
 
 
 def test_a_spec_that_cannot_be_read_leaves_the_figures_as_they_are() -> None:
-    read = {"limits": {"maxConnections": 100, "reserved": 3, "started": LIMITS.started}, "budget": 96}
+    limits = {"maxConnections": 100, "reserved": 3, "started": LIMITS.started, "address": "platform/postgres:5432"}
+    read = {"limits": limits, "budget": 96}
     made = view(read, connections={"max": -1})
     found = status.server_status(made, invalid(made), NOBODY, ServerReadings(), TODAY)
     assert summary(found) == {"Ready": "False InvalidSpec", "Stalled": "True InvalidSpec"}

@@ -8,7 +8,8 @@ from tests.unit.reconcile.servers_made import LIMITS, MONITORING, server, view
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from pgbouncer_operator.reconcile.server.limits import LimitsReading, advice, condition, told_at_all
 
-READ = {"limits": {"maxConnections": 100, "reserved": 3, "started": LIMITS.started}, "budget": 50}
+READ: dict[str, Any] = {"limits": {"maxConnections": 100, "reserved": 3, "started": LIMITS.started}, "budget": 50}
+READ["limits"]["address"] = "platform/postgres:5432"
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,25 @@ def test_the_budget_in_force(
     sentence: str, connections: dict[str, int], status: dict[str, Any], budget: int | None
 ) -> None:
     assert server(view(status, connections=connections)).spec.connections.budget == budget, sentence
+
+
+@pytest.mark.parametrize(
+    ("sentence", "status", "budget"),
+    [
+        ("read at this host", {"limits": {"address": "platform/postgres:5432"}}, 96),
+        ("read at the former host", {"limits": {"address": "platform/other:5432"}, "observedGeneration": 2}, 50),
+        ("read at the former port", {"limits": {"address": "platform/postgres:5433"}}, 50),
+        ("read by an older operator for this spec", {"limits": {}, "observedGeneration": 2}, 96),
+        ("read by an older operator for a former spec", {"limits": {}, "observedGeneration": 1}, 50),
+    ],
+)
+def test_limits_count_only_at_the_host_and_port_where_they_were_read(
+    sentence: str, status: dict[str, Any], budget: int
+) -> None:
+    read = {"maxConnections": 100, "reserved": 3, **status["limits"]}
+    made = view({**status, "limits": read, "budget": 50}, connections={})
+    assert server(made).spec.connections.budget == budget, sentence
+    assert (made.limits is None) is (budget == 50), sentence
 
 
 def said(reading: LimitsReading | None, before: Condition | None = None, **spec: Any) -> Condition:
