@@ -96,14 +96,11 @@ def test_a_port_where_nobody_listens(pod: Pod) -> None:
     assert f"127.0.0.1:{port}: Connection refused" in found["message"]
 
 
-def test_failed_logins_and_the_most_clients_are_metrics(pod: Pod, postgres: Postgres) -> None:
+def test_failed_logins_and_the_most_clients_are_metrics(pod: Pod) -> None:
     failed = 'pgbouncer_operator_agent_login_failures_total{reason="BackendUnreachable"}'
     assert verdict(pod, intent(free_port()))["ok"] is False
-    counted = metric(pod, failed)
-    assert counted >= 1
+    assert metric(pod, failed) >= 1
     assert metric(pod, "pgbouncer_operator_agent_clients_max") == pod.state()["clientsMax"]
-    assert verdict(pod, intent(postgres.port))["ok"] is True
-    assert metric(pod, failed) >= counted
 
 
 def metric(pod: Pod, series: str) -> float:
