@@ -60,7 +60,7 @@ def told(pod: Pod) -> str:
     """The line of the agent's log about the drain, without its seconds."""
 
     def line() -> str:
-        return next((each for each in pod.logs().splitlines() if each.startswith("drained in ")), "")
+        return next((each for each in pod.logs().splitlines() if " drained in " in each), "")
 
     return str(eventually("the result is in the log", line)).partition(" s; ")[2]
 
