@@ -181,9 +181,11 @@ def hung(tmp_path: Path) -> Iterator[tuple[AgentSettings, list[socket.socket]]]:
                 while True:
                     connections.append(listener.accept()[0])
 
-        threading.Thread(target=accept, daemon=True).start()
+        accepting = threading.Thread(target=accept, daemon=True)
+        accepting.start()
         yield settings, connections
         listener.shutdown(socket.SHUT_RDWR)
+        accepting.join(LONG)  # it may just have accepted one
     for each in connections:
         each.close()
 
