@@ -39,6 +39,6 @@ def test_a_pool_repeats_who_refuses_its_pods_and_serves_once_its_spec_fits(
     here.apply(pool(name, 4, pod={"resources": POD}))
     message = here.wait_condition(name, "Ready", "False", "PodsRefused")
     assert words in message
-    assert "pod.agentResources" in message
+    assert "Correct the field of spec.pod" in message
     here.patch(name, pod={"resources": POD, "agentResources": AGENT})
     here.wait_ready(name)
