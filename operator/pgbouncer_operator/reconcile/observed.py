@@ -173,10 +173,15 @@ class Observation:
         return self.children.get((body["kind"], body["metadata"]["name"]))
 
     @property
+    def config_map_data(self) -> Mapping[str, Any]:
+        """The data of the pool's ConfigMap; empty without one."""
+        child = self.children.get(("ConfigMap", naming.config_map(self.view.name)))
+        return child.data if child else {}
+
+    @property
     def written_intent(self) -> str:
         """The text of the intent in the pool's ConfigMap; empty without one."""
-        child = self.children.get(("ConfigMap", naming.config_map(self.view.name)))
-        text = child.unpack().get("data", {}).get(naming.INTENT_KEY, "") if child else ""
+        text = self.config_map_data.get(naming.INTENT_KEY, "")
         return text if isinstance(text, str) else ""
 
     @property

@@ -51,7 +51,7 @@ def pause(pool: ConnectionPool, config_map: ChildView | None, today: str) -> Pau
     if pool.spec.traffic is Traffic.FLOWING or config_map is None:
         return None
     now = int(datetime.fromisoformat(today).timestamp())
-    until = traffic.paused_until(config_map.unpack().get("data", {}).get(naming.TRAFFIC_KEY, ""))
+    until = traffic.paused_until(config_map.data.get(naming.TRAFFIC_KEY, ""))
     if until is None:
         until = now + pool.spec.pause_timeout_seconds
     return Pause(until, until - now)

@@ -21,7 +21,7 @@ def ledger(child: ChildView | None, pods: Sequence[PodView], states: Mapping[str
     if child is None:
         existed = any(told_seq(pod) for pod in pods) or any(state.seq for state in states.values() if state is not None)
         return Ledger(_recovered(pods, states), 0) if existed else None
-    text = child.unpack().get("data", {}).get(naming.GRANTS_KEY, "")
+    text = child.data.get(naming.GRANTS_KEY, "")
     try:
         return Ledger(Grants.from_json(text), child.resource_version)
     except GrantsError:

@@ -40,8 +40,7 @@ def decide(observed: Observed, wanted: Desired, size: int) -> Capacity:
 def left(observed: Observed, wanted: Desired) -> bool:
     """Whether every living pod is known to run a configuration with the wanted server, and new pods will, too."""
     servers = _servers(wanted.config_map["data"][naming.INTENT_KEY])
-    child = observed.child(wanted.config_map)
-    data = child.unpack().get("data", {}) if child else {}
+    data = observed.config_map_data
     documents = [data.get(key, "") for key in (naming.INTENT_KEY, naming.CANDIDATE_KEY)]
     if observed.living and _servers(documents[0]) != servers:
         return False

@@ -106,6 +106,12 @@ class ChildView:
         unpacked: dict[str, Any] = json.loads(zlib.decompress(self.packed))
         return unpacked
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """The data of a ConfigMap; empty without any."""
+        found: dict[str, Any] = self.unpack().get("data", {})
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class PodView:

@@ -113,9 +113,7 @@ def _keeping_ledger(observed: Observation, reported: Plan) -> Plan:
 
 def _with_standing_pause(observed: Observation) -> Observation:
     """The same look without a pause that the ConfigMap does not have yet: its pods cannot obey it."""
-    child = observed.children.get(("ConfigMap", naming.config_map(observed.view.name)))
-    stands = child is not None and naming.TRAFFIC_KEY in child.unpack().get("data", {})
-    return observed if stands else replace(observed, pause=None)
+    return observed if naming.TRAFFIC_KEY in observed.config_map_data else replace(observed, pause=None)
 
 
 def _with_pause(observed: Observed, wanted: Desired) -> Desired:

@@ -54,7 +54,7 @@ def children(observed: Observed, wanted: Desired) -> list[Step]:
             steps.append(Step(Action.CREATE, body))
         elif _differs(child, body):
             # An apply removes only what an apply has set. Of the ConfigMap's keys only the CA may have to go.
-            posted = child.posted and (body is not wanted.config_map or naming.CA_KEY in child.unpack().get("data", {}))
+            posted = child.posted and (body is not wanted.config_map or naming.CA_KEY in child.data)
             steps.append(Step(Action.APPLY, _exactly(body, child), posted=posted))
     return steps
 

@@ -105,8 +105,7 @@ class _Scene:
 def next_rollout(observed: Observed, wanted: Desired) -> Rollout:
     """The next step of a change; without a change, current for every pod."""
     text, digest = wanted.config_map["data"][naming.INTENT_KEY], wanted.intent.digest
-    child = observed.child(wanted.config_map)
-    data = child.unpack().get("data", {}) if child else {}
+    data = observed.config_map_data
     scene = _Scene(observed, data.get(naming.INTENT_KEY, ""), data.get(naming.CANDIDATE_KEY, ""), text, digest)
     if scene.base in {"", digest}:
         return scene.without_trial()

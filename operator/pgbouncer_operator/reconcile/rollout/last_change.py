@@ -39,7 +39,7 @@ def _reload(observed: Observed, wanted: Desired) -> Change | None:
     child = observed.child(wanted.config_map)
     if child is None:
         return None
-    before = child.unpack().get("data", {}).get(naming.INTENT_KEY, "")
+    before = child.data.get(naming.INTENT_KEY, "")
     if before == wanted.config_map["data"][naming.INTENT_KEY]:
         return None
     return Change(", ".join(_differences(before, wanted.intent)) or "configuration", How.RELOAD, observed.now)

@@ -78,7 +78,7 @@ def holds(ledger: ChildView | None, pods: frozenset[str]) -> PoolHolding:
     if ledger is None:
         return PoolHolding(None if pods else 0)
     try:
-        grants = Grants.from_json(ledger.unpack().get("data", {}).get(naming.GRANTS_KEY, ""))
+        grants = Grants.from_json(ledger.data.get(naming.GRANTS_KEY, ""))
     except GrantsError:
         return PoolHolding(None)
     largest = max((each.cap for each in grants.pods.values()), default=0)

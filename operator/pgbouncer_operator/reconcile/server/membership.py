@@ -169,8 +169,7 @@ def documents(observed: Observed) -> dict[str, str]:
         return {}
     text = observed.membership.authority
     if text is None:
-        child = observed.children.get(("ConfigMap", naming.config_map(observed.view.name)))
-        text = child.unpack().get("data", {}).get(naming.CA_KEY) if child else None
+        text = observed.config_map_data.get(naming.CA_KEY)
     return {naming.CA_KEY: text} if text else {}
 
 

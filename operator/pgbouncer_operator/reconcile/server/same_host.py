@@ -3,7 +3,6 @@
 A server that takes a host over may give only what the former one has got back.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -89,10 +88,9 @@ class SameHost:
 
     def _at(self, pool: PoolView, view: ServerView) -> bool:
         child = self.world.children["ConfigMap"].get((pool.namespace, naming.config_map(pool.name)))
-        text = child.unpack().get("data", {}).get(naming.INTENT_KEY, "") if child else ""
         try:
-            databases = Intent.from_json(text).databases
-        except (IntentError, json.JSONDecodeError):
+            databases = Intent.from_json(child.data.get(naming.INTENT_KEY, "") if child else "").databases
+        except IntentError:
             return False
         return any(endpoints.address(each.host, each.port, pool.namespace) == view.address for each in databases)
 
