@@ -1,4 +1,4 @@
-"""The pool that an event concerns, and how soon it is reconciled. Pure."""
+"""Keys and names of pools and servers; the pool that an event concerns, and how soon it is reconciled. Pure."""
 
 from dataclasses import dataclass
 
@@ -24,6 +24,17 @@ AnyKey = Key | ServerKey
 
 # Events of one roll come in bursts. A short wait makes one reconcile of many events.
 COALESCE = 0.05  # seconds
+
+
+def name_of(view: PoolView | ServerView) -> str:
+    """The object's name in statuses, ledgers and messages: `namespace/name`."""
+    return f"{view.namespace}/{view.name}"
+
+
+def key_of(name: str) -> Key:
+    """The key of an object by its name in statuses and ledgers, `namespace/name`."""
+    namespace, _, own = name.partition("/")
+    return namespace, own
 
 
 def pool_of(view: PoolView | ChildView | PodView) -> Key | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pgbouncer_operator.api.connection_pool import InvalidSpec
 from pgbouncer_operator.api.postgres_server import Consent, PostgresServer, parse
+from pgbouncer_operator.reconcile.cache.keys import name_of
 from pgbouncer_operator.reconcile.cache.views import ServerView
 
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----", re.ASCII)
@@ -60,7 +61,7 @@ def standing(view: ServerView, rivals: Iterable[ServerView], chosen: str) -> Sta
     everybody = sorted((view, *rivals), key=lambda each: (each.created, each.name))
     for each in everybody:
         oldest.setdefault(each.namespace, each)
-    winners = [each for each in everybody if f"{each.namespace}/{each.name}" == chosen]
+    winners = [each for each in everybody if name_of(each) == chosen]
     if not winners and oldest[view.namespace].uid != view.uid:
         return Standing.YOUNGER
     if not winners and len(oldest) > 1:

@@ -14,7 +14,7 @@ from pgbouncer_operator.kube.client import Kube, Object
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, SECRETS
 from pgbouncer_operator.reconcile.budget.ledger import ledger
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache
-from pgbouncer_operator.reconcile.cache.keys import Key
+from pgbouncer_operator.reconcile.cache.keys import Key, key_of, name_of
 from pgbouncer_operator.reconcile.cache.views import ChildView, PoolView
 from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
 from pgbouncer_operator.reconcile.lost_pods import LostPods
@@ -151,9 +151,8 @@ class Observer:
         before = observed.ledger.grants.server if observed.ledger else ""
         if not before or (observed.membership is not None and observed.membership.server == before):
             return None
-        namespace, _, name = before.partition("/")
-        server = self.world.servers.store.get((namespace, name))
-        entry = server.allocations.entries.get(f"{observed.view.namespace}/{observed.view.name}") if server else None
+        server = self.world.servers.store.get(key_of(before))
+        entry = server.allocations.entries.get(name_of(observed.view)) if server else None
         return entry if entry is not None and entry.uid == observed.view.uid else None
 
     def _children(self, key: Key, uid: str) -> dict[ChildKey, ChildView]:

@@ -10,6 +10,7 @@ from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.api.tuning import SizingMode
 from pgbouncer_operator.protocol.grants import Grants, GrantsError
+from pgbouncer_operator.reconcile.cache.keys import name_of
 from pgbouncer_operator.reconcile.cache.views import ChildView, PoolView, ServerView
 from pgbouncer_operator.reconcile.server.membership import most
 from pgbouncer_operator.resources.desired import room
@@ -105,13 +106,13 @@ def shared_out(
     view: ServerView, server: PostgresServer, members: Sequence[MemberPool], remains: Remains
 ) -> Allocations:
     """The next round."""
-    name, before = f"{view.namespace}/{view.name}", view.allocations
+    name, before = name_of(view), view.allocations
     budget = server.spec.connections.budget
     if budget is None:
         return before
     applicants = []
     for each in sorted(members, key=lambda member: (member.view.created, member.view.namespace, member.view.name)):
-        pool = f"{each.view.namespace}/{each.view.name}"
+        pool = name_of(each.view)
         entry = before.entries.get(pool)
         if not each.welcome and entry is None:
             continue

@@ -10,6 +10,7 @@ from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool, FieldProblem, InvalidSpec
 from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.reconcile.cache import endpoints
+from pgbouncer_operator.reconcile.cache.keys import name_of
 from pgbouncer_operator.reconcile.cache.servers import KnownServer
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
 from pgbouncer_operator.reconcile.memory import Missing
@@ -21,11 +22,6 @@ from pgbouncer_operator.wording import counted
 LOOK_AGAIN = 1.0  # seconds between two looks at a server that has no allocation for the pool yet
 MOVING = 0.5  # seconds between two looks while other pools wait for this one's pods to give connections back
 SILENT = 5.0  # the same while none of those pods answers
-
-
-def name_of(view: ServerView) -> str:
-    """The server's name in ledgers and messages: `namespace/name`."""
-    return f"{view.namespace}/{view.name}"
 
 
 def budgeted(server: ServerView, namespace: str) -> tuple[InvalidSpec, Membership]:
@@ -54,7 +50,7 @@ def resolve(
     if server is None:
         message = f"PostgresServer {name} does not exist, or the operator does not watch its namespace."
         return _refused(name, Reason.SERVER_NOT_FOUND, f"{message} Create it, or correct backend.serverRef.")
-    entry = server.view.allocations.entries.get(f"{view.namespace}/{view.name}")
+    entry = server.view.allocations.entries.get(name_of(view))
     if isinstance(server.server, InvalidSpec):
         faults = str(server.server)
         if server.view.namespace != view.namespace:

@@ -11,7 +11,7 @@ from pgbouncer_operator.kube.client import Kube, Selection
 from pgbouncer_operator.kube.resources import POSTGRES_SERVERS
 from pgbouncer_operator.reconcile.cache import projections
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache
-from pgbouncer_operator.reconcile.cache.keys import Key, ServerKey
+from pgbouncer_operator.reconcile.cache.keys import Key, ServerKey, key_of
 from pgbouncer_operator.reconcile.cache.views import ChildView, PoolView, ServerView
 from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
 from pgbouncer_operator.reconcile.lost_pods import LostPods
@@ -120,12 +120,13 @@ class ServerReconciler:
             self.world.put(projections.server(answer))
             self._writing.pop(key.plain, None)
         self._decided[key.plain] = (view.uid, shared)
-        pools = {_key(name) for name in news}
+        pools = {key_of(name) for name in news}
         authority = self._authority(view)
         if authority != self._told.get(key.plain):  # not after a failed write: then no pool was woken
             self._told[key.plain] = authority
             pools |= {(each.namespace, each.name) for each in self.world.members(key.plain)}
-        moving = any(each.high > each.connections or _key(each.pool) in self._lost for each in shared.entries.values())
+        entries = shared.entries.values()
+        moving = any(each.high > each.connections or key_of(each.pool) in self._lost for each in entries)
         return min(again, MOVING) if moving else again, pools
 
     async def _share_out(
@@ -243,13 +244,13 @@ class ServerReconciler:
     def _emptied(self, view: ServerView) -> frozenset[str]:
         """The pools with an allocation that can hold no connection any more, as `namespace/name`."""
         server = ServerKey(view.namespace, view.name)
-        keys = [key for key in map(_key, view.allocations.entries) if self._vacant(key, server)]
+        keys = [key for key in map(key_of, view.allocations.entries) if self._vacant(key, server)]
         return frozenset("/".join(key) for key in keys if not self._remembered(key))
 
     async def _ask_for_lost(self, view: ServerView) -> None:
         """Ask for lost pods of pools that have no other pod. The ledger of a deleted pool no longer charges them."""
         server = ServerKey(view.namespace, view.name)
-        for key in map(_key, view.allocations.entries):
+        for key in map(key_of, view.allocations.entries):
             names = self.world.lost.get(key)
             if names and self._vacant(key, server):
                 self._lost[key] = await self._lost_pods.ask(self.kube, key, names, self.clock())
@@ -291,8 +292,3 @@ class ServerReconciler:
 
 def _limits(view: ServerView, heard: ServerReadings) -> ServerLimits | None:
     return heard.reading.limits if heard.reading and heard.reading.limits else view.limits
-
-
-def _key(name: str) -> Key:
-    namespace, _, pool = name.partition("/")
-    return namespace, pool

@@ -11,7 +11,7 @@ from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.protocol.intent import Intent, IntentError
 from pgbouncer_operator.reconcile.cache import endpoints
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache
-from pgbouncer_operator.reconcile.cache.keys import Key
+from pgbouncer_operator.reconcile.cache.keys import key_of, name_of
 from pgbouncer_operator.reconcile.cache.views import PoolView, ServerView
 from pgbouncer_operator.reconcile.server.allocate import PoolHolding
 from pgbouncer_operator.sizing.allocation import Allocations, Entry
@@ -41,12 +41,12 @@ class SameHost:
         A ledger is written in the pool's namespace. It is believed only of a pool that this server allows, and up to
         what that pool may be given, and it lowers no pool: its `connections` are 0.
         """
-        name, found = f"{view.namespace}/{view.name}", dict[str, Entry]()
+        name, found = name_of(view), dict[str, Entry]()
         for former in self.world.servers.former(view):
             for each in self._of(former):
                 _add(found, each)
         for pool in strays:
-            known, holding = f"{pool.namespace}/{pool.name}", self.holding(pool)
+            known, holding = name_of(pool), self.holding(pool)
             share = server.spec.share_of(pool.namespace).max
             budget = server.spec.connections.budget or 0
             most = budget if share is None else min(share, budget)
@@ -62,8 +62,7 @@ class SameHost:
                 if name not in highest or each.charge > highest[name].charge:
                     highest[name] = each
         for name, each in highest.items():
-            key = _key(name)
-            pool = self.world.pools.get(key)
+            pool = self.world.pools.get(key_of(name))
             stays = each.connections
             if pool is None or pool.server != (former.namespace, former.name):
                 stays = 0
@@ -73,7 +72,7 @@ class SameHost:
 
     def _came(self, name: str, entry: Entry, view: ServerView, server: str) -> bool:
         """Whether the pool has come to this server: its ledger here counts all of its pods."""
-        pool, own = self.world.pools.get(_key(name)), view.allocations.entries.get(name)
+        pool, own = self.world.pools.get(key_of(name)), view.allocations.entries.get(name)
         if pool is None or own is None or own.uid != pool.uid or entry.uid != pool.uid:
             return False
         return self.holding(pool).server == server
@@ -84,7 +83,7 @@ class SameHost:
         if pool.server != (view.namespace, view.name):
             return not self.world.servers.exists(pool.server)
         named = self.holding(pool).server
-        return bool(named) and named != f"{view.namespace}/{view.name}" and not self.world.servers.exists(_key(named))
+        return bool(named) and named != name_of(view) and not self.world.servers.exists(key_of(named))
 
     def _at(self, pool: PoolView, view: ServerView) -> bool:
         child = self.world.children["ConfigMap"].get((pool.namespace, naming.config_map(pool.name)))
@@ -101,8 +100,3 @@ def _add(found: dict[str, Entry], entry: Entry) -> None:
         connections, high = before.connections + entry.connections, before.charge + entry.charge
         entry = Entry(entry.pool, entry.uid, connections, high, 0)
     found[entry.pool] = entry
-
-
-def _key(name: str) -> Key:
-    namespace, _, pool = name.partition("/")
-    return namespace, pool
