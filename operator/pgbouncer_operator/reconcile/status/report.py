@@ -51,9 +51,7 @@ def report_invalid(observed: ObservedInvalid) -> Plan:
     status = observed.status.model_copy(
         update={"observed_generation": observed.view.generation, "conditions": conditions}
     )
-    observed = observed.remember(
-        pending_since=_pending_since(observed, _moving(observed, checked)), connection_secrets=()
-    )
+    observed = observed.remember(pending_since=_pending_since(observed, _moving(observed, checked)))
     return _with_status(observed, status, (), ())
 
 

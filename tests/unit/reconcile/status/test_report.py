@@ -125,6 +125,11 @@ def test_an_object_in_the_way_stalls_and_is_named() -> None:
     assert condition(observed, READY)[:2] == ("False", "NameConflict")
 
 
+def test_names_of_connection_secrets_that_no_status_has_yet_outlive_a_faulty_spec() -> None:
+    observed = healthy().remember(connection_secrets=("shop-connection",))
+    assert decide(invalid(observed, parameters={"no_such_thing": 1})).memory.connection_secrets == ("shop-connection",)
+
+
 def test_an_invalid_spec_stalls_keeps_the_facts_and_writes_nothing_else() -> None:
     observed = settled(healthy())
     wrong = invalid(observed, parameters={"no_such_thing": 1})
