@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Reason
@@ -131,12 +132,10 @@ class Applier:
 
     async def _label(self, resource: resources.Resource, live: Object, step: Step) -> None:
         """Learn an object of this pool, and give its labels back to it: without them no watch brings it."""
-        metadata, labels = live["metadata"], step.body["metadata"]["labels"]
-        if labels.items() <= (metadata.get("labels") or {}).items():
-            return self._learn(resource, live)
-        identity = {key: metadata[key] for key in ("namespace", "name", "uid", "resourceVersion")}
-        patch = {key: step.body[key] for key in ("apiVersion", "kind")} | {"metadata": {**identity, "labels": labels}}
-        return self._learn(resource, await self._kube.merge_patch(resource, patch))
+        labels = step.body["metadata"]["labels"]
+        if not labels.items() <= (live["metadata"].get("labels") or {}).items():
+            live = await self._patch_metadata(resource, live, labels=labels)
+        self._learn(resource, live)
 
     async def _hand_over(self, resource: resources.Resource, body: Object) -> Object:
         """Give the fields of our POST to our applies, because an apply removes only what an apply has set.
@@ -148,14 +147,14 @@ class Applier:
         if live["metadata"]["resourceVersion"] != metadata["resourceVersion"]:
             raise errors.Conflict(f"{body['kind']} {metadata['name']} has changed", 409)
         owners = handed_over(live["metadata"].get("managedFields") or ())
+        patched = await self._patch_metadata(resource, live, managedFields=owners)
+        return {**body, "metadata": {**metadata, "resourceVersion": patched["metadata"]["resourceVersion"]}}
+
+    async def _patch_metadata(self, resource: resources.Resource, live: Object, **metadata: Any) -> Object:
+        """The object with other metadata. Raises Conflict if it is not of the version of `live` any more."""
         identity = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
-        patch = {
-            "apiVersion": live["apiVersion"],
-            "kind": live["kind"],
-            "metadata": {**identity, "managedFields": owners},
-        }
-        version = (await self._kube.merge_patch(resource, patch))["metadata"]["resourceVersion"]
-        return {**body, "metadata": {**metadata, "resourceVersion": version}}
+        patch = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {**identity, **metadata}}
+        return await self._kube.merge_patch(resource, patch)
 
     def _learn(self, resource: resources.Resource, body: Object) -> None:
         """Put the answer to a write into the stores, which keep no Secrets."""

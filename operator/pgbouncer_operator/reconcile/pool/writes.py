@@ -117,8 +117,8 @@ def _with_labels_of_others(live: Mapping[str, Any], body: Body) -> Body:
     """The Secret with the labels and annotations of others that the live one has: a REPLACE would remove them."""
     metadata = dict(body["metadata"])
     for name in ("labels", "annotations"):
-        others = (live["metadata"].get(name) or {}).items()
-        kept = {key: value for key, value in others if key not in written_by_us(live, name)}
+        standing, ours = live["metadata"].get(name) or {}, written_by_us(live, name)
+        kept = {key: value for key, value in standing.items() if key not in ours}
         metadata[name] = {**kept, **(metadata.get(name) or {})}
     return {**body, "metadata": metadata}
 

@@ -38,14 +38,22 @@ def lacking(observed: Observed) -> tuple[PodView, ...]:
 
 def behind(pool: PoolView, pods: Iterable[PodView]) -> bool:
     """Whether the pool's user wants pods of a version that some of these pods have not."""
-    least = min(pool.template_version, VERSION)
-    return any(pod.template_version < least and not (pod.terminating or pod.finished or pod.foreign) for pod in pods)
+    return any(pod.template_version < _least(pool) for pod in pods if _stays(pod))
 
 
 def begun(pool: PoolView, pods: Iterable[PodView]) -> bool:
     """Whether some of these pods have the version that the pool's user wants."""
-    least = min(pool.template_version, VERSION)
-    return any(pod.template_version >= least and not (pod.terminating or pod.finished or pod.foreign) for pod in pods)
+    return any(pod.template_version >= _least(pool) for pod in pods if _stays(pod))
+
+
+def _least(pool: PoolView) -> int:
+    """The version that the pool's user wants at least, as far as this operator has it."""
+    return min(pool.template_version, VERSION)
+
+
+def _stays(pod: PodView) -> bool:
+    """Whether the pod is one of the pool's own, and not on its way out."""
+    return not (pod.terminating or pod.finished or pod.foreign)
 
 
 def respecified(observed: Observed, wanted: Desired) -> bool:
