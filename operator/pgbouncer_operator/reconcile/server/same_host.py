@@ -78,12 +78,11 @@ class SameHost:
         return self.holding(pool).server == server
 
     def _without_server(self, pool: PoolView, view: ServerView) -> bool:
-        if not pool.server or not (self.world.pods.find((pool.namespace, pool.name))):
+        if not pool.server:
             return False
-        if pool.server != (view.namespace, view.name):
-            return not self.world.servers.exists(pool.server)
-        named = self.holding(pool).server
-        return bool(named) and named != name_of(view) and not self.world.servers.exists(key_of(named))
+        former = pool.server if pool.server != (view.namespace, view.name) else key_of(self.holding(pool).server)
+        gone = former != ("", "") and former != (view.namespace, view.name) and not self.world.servers.exists(former)
+        return gone and bool(self.world.pods.find((pool.namespace, pool.name)))
 
     def _at(self, pool: PoolView, view: ServerView) -> bool:
         child = self.world.children["ConfigMap"].get((pool.namespace, naming.config_map(pool.name)))
