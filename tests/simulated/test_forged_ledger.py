@@ -1,13 +1,11 @@
 """Somebody who may write ConfigMaps in a pool's namespace forges its ledger: nobody else pays for it."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.simulated.apiserver.records import Object
-from tests.simulated.operators import Cluster, cluster, highest
+from tests.simulated.operators import Cluster, highest
 from tests.simulated.test_postgres_server import allocated, held, member, respec, server, status
 
 from pgbouncer_operator import naming
@@ -18,14 +16,12 @@ BUDGET, HALF = 40, 20
 
 
 @pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
-    async with cluster(tmp_path, monkeypatch) as made:
-        made.intervals = Intervals(sessions=3)
-        made.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
-        made.api.create(server(BUDGET))
-        made.api.create(member("one", BUDGET))
-        made.api.create(member("two", BUDGET))
-        yield made
+def world(world: Cluster) -> Cluster:
+    world.intervals = Intervals(sessions=3)
+    world.api.create(server(BUDGET))
+    world.api.create(member("one", BUDGET))
+    world.api.create(member("two", BUDGET))
+    return world
 
 
 def forge(world: Cluster, most: int, rounds: int) -> None:

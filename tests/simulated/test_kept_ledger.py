@@ -1,10 +1,9 @@
 """A pool whose spec cannot be used, or that is being deleted, goes on sharing its connections between its pods."""
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from tests.simulated.operators import Cluster, cluster, highest, pool
+from tests.simulated.operators import Cluster, highest, pool
 from tests.simulated.test_lost_pods import document
 from tests.simulated.test_postgres_server import member, respec, server
 
@@ -15,11 +14,9 @@ MOST = 20
 
 
 @pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
-    async with cluster(tmp_path, monkeypatch) as made:
-        made.intervals = Intervals(admission=1.0)
-        made.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
-        yield made
+def world(world: Cluster) -> Cluster:
+    world.intervals = Intervals(admission=1.0)
+    return world
 
 
 def reason(world: Cluster) -> str:

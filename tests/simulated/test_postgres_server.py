@@ -3,15 +3,12 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
 from tests.process.test_agent_backend import authority
 from tests.simulated.apiserver import faults
 from tests.simulated.apiserver.faults import Fault
 from tests.simulated.apiserver.records import Object
-from tests.simulated.operators import Cluster, cluster, pool
+from tests.simulated.operators import Cluster, pool
 from tests.simulated.server_pools import (
     PORT,
     allocated,
@@ -29,13 +26,6 @@ from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, NAM
 from pgbouncer_operator.reconcile.intervals import Intervals
 
 FIRST, SECOND = authority()[2], authority()[2]
-
-
-@pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
-    async with cluster(tmp_path, monkeypatch) as made:
-        made.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
-        yield made
 
 
 async def test_pools_share_a_servers_budget_and_nobody_holds_more(world: Cluster) -> None:

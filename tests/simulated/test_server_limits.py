@@ -3,14 +3,12 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.simulated.apiserver.records import Object
-from tests.simulated.operators import Cluster, cluster
+from tests.simulated.operators import Cluster
 from tests.simulated.test_postgres_server import allocated, held, member, moving, never_above, respec, server, status
 
 from pgbouncer_operator.kube.resources import POSTGRES_SERVERS, SECRETS
@@ -40,11 +38,9 @@ class Answers:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
-    async with cluster(tmp_path, monkeypatch) as made:
-        made.intervals = Intervals(limits=SOON, failed_limits=SOON, authority=SOON)
-        made.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
-        yield made
+def world(world: Cluster) -> Cluster:
+    world.intervals = Intervals(limits=SOON, failed_limits=SOON, authority=SOON)
+    return world
 
 
 @pytest.fixture

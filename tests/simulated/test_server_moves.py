@@ -2,12 +2,11 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.simulated.apiserver.records import Object
-from tests.simulated.operators import Cluster, cluster, highest
+from tests.simulated.operators import Cluster, highest
 from tests.simulated.test_postgres_server import member, respec, server
 
 from pgbouncer_operator import naming
@@ -19,11 +18,9 @@ BACK: dict[str, Any] = {"serverRef": {"name": "rds", "namespace": "platform"}}
 
 
 @pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
-    async with cluster(tmp_path, monkeypatch) as made:
-        made.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
-        made.api.create(server(10))
-        yield made
+def world(world: Cluster) -> Cluster:
+    world.api.create(server(10))
+    return world
 
 
 def another(host: str, budget: int) -> Object:

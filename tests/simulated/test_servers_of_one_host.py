@@ -2,21 +2,12 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
 from tests.simulated.apiserver.records import Object
-from tests.simulated.operators import Cluster, cluster, highest
+from tests.simulated.operators import Cluster, highest
 from tests.simulated.server_pools import PORT, held, member, never_above, server
 
 from pgbouncer_operator.kube.resources import CONNECTION_POOLS, POSTGRES_SERVERS
-
-
-@pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
-    async with cluster(tmp_path, monkeypatch) as made:
-        made.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
-        yield made
 
 
 async def test_of_two_servers_with_one_host_only_the_older_gives_until_it_is_gone(world: Cluster) -> None:
