@@ -44,6 +44,19 @@ class Cluster:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
+    def respec(self, name: str = "shop", **spec: Any) -> None:
+        """The user of a pool writes these fields of its spec."""
+        self.api.edit(CONNECTION_POOLS, ("default", name), lambda body: body["spec"].update(spec))
+
+    def refresh(self, name: str = "shop") -> None:
+        """The user asks for the pool's Secrets to be read again."""
+        mark = {naming.ANNOTATION_REFRESH: "1"}
+
+        def change(body: Object) -> None:
+            body["metadata"].setdefault("annotations", {}).update(mark)
+
+        self.api.edit(CONNECTION_POOLS, ("default", name), change)
+
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for a condition, with a deadline."""
         deadline = time.monotonic() + PATIENCE

@@ -4,13 +4,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.simulated.operators import Cluster, cluster, pool
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, EVENTS, PODS
+from pgbouncer_operator.kube.resources import CONFIG_MAPS, EVENTS, PODS
 
 
 @pytest.fixture
@@ -23,12 +22,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 def host(world: Cluster, name: str) -> None:
     """The user has the pool point at another server."""
-
-    def edit(body: Any) -> None:
-        body["spec"]["backend"]["host"] = name
-        body["metadata"]["generation"] += 1
-
-    world.api.edit(CONNECTION_POOLS, ("default", "shop"), edit)
+    world.respec(backend={"host": name})
 
 
 def documents(world: Cluster) -> dict[str, str]:
@@ -123,16 +117,10 @@ async def test_an_operator_that_is_killed_in_the_middle_is_followed_by_one_that_
 
 
 async def test_pods_that_come_and_go_during_a_change_end_up_with_it(world: Cluster, unused_tcp_port: int) -> None:
-    def more(body: Any) -> None:
-        body["spec"]["backend"]["host"] = "moved"
-        body["spec"]["replicas"] = 4
-        body["spec"]["serverConnections"] = {"max": 60}
-        body["metadata"]["generation"] += 1
-
     async with world.operator(unused_tcp_port):
         world.api.create(pool(replicas=3))
         await world.until_ready("shop")
-        world.api.edit(CONNECTION_POOLS, ("default", "shop"), more)
+        world.respec(backend={"host": "moved"}, replicas=4, serverConnections={"max": 60})
         await world.until(lambda: naming.CANDIDATE_KEY in documents(world), "the candidate is written")
         world.api.delete(PODS, world.agents.of("default", "shop")[0].key)
         await world.until_ready("shop")

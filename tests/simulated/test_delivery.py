@@ -101,14 +101,11 @@ async def test_a_pause_is_one_document_that_no_restart_moves_and_goes_when_traff
         text: str = world.api.get(CONFIG_MAPS, *key)["data"].get(naming.TRAFFIC_KEY, "")
         return text
 
-    def set_traffic(traffic: str) -> None:
-        world.api.edit(CONNECTION_POOLS, ("default", "shop"), lambda body: body["spec"].update(traffic=traffic))
-
     async with world.operator(unused_tcp_port):
         world.api.create(pool(pauseTimeoutSeconds=600))
         await world.until_ready("shop")
         pokes = on_pods(world, naming.ANNOTATION_POKE)
-        set_traffic("Paused")
+        world.respec(traffic="Paused")
         await world.until(lambda: document() != "", "the pause is written")
         await world.until(lambda: not pokes & on_pods(world, naming.ANNOTATION_POKE), "every pod is poked")
         told = document()
@@ -116,7 +113,7 @@ async def test_a_pause_is_one_document_that_no_restart_moves_and_goes_when_traff
         await world.until(lambda: world.api.watches.count("connectionpools") == 1, "the second one watches")
         assert document() == told
         pokes = on_pods(world, naming.ANNOTATION_POKE)
-        set_traffic("Flowing")
+        world.respec(traffic="Flowing")
         await world.until(lambda: document() == "", "the pause is gone")
         await world.until(lambda: not pokes & on_pods(world, naming.ANNOTATION_POKE), "every pod is poked")
 
@@ -131,11 +128,7 @@ async def test_the_refresh_annotation_reads_secrets_and_pokes_all_pods_at_once(
         pokes = on_pods(world, naming.ANNOTATION_POKE)
         password = {"password": "aW4gYSBodXJyeQ=="}
         world.api.edit(SECRETS, ("default", "shop-db"), lambda body: body["data"].update(password))
-        world.api.edit(
-            CONNECTION_POOLS,
-            ("default", "shop"),
-            lambda body: body["metadata"].setdefault("annotations", {}).update({naming.ANNOTATION_REFRESH: "1"}),
-        )
+        world.refresh()
         await world.until(lambda: not pokes & on_pods(world, naming.ANNOTATION_POKE), "every pod is poked")
         secret = naming.connection_secret("shop")
         await world.until(

@@ -53,13 +53,18 @@ def held(world: Cluster) -> int:
     return sum(agent.cap for agent in world.agents.of("default", "shop"))
 
 
+async def serves(world: Cluster, body: Object | None = None) -> None:
+    """A pool, of two pods and its own host unless `body` says otherwise, holds all of its connections."""
+    world.api.create(body or pool(serverConnections={"max": MOST}))
+    await world.until_ready("shop")
+    await world.until(lambda: held(world) == MOST, "all is given")
+
+
 async def serves_at_a_server(world: Cluster) -> None:
     """The pool holds the whole budget of a PostgresServer."""
     world.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "platform"}})
     world.api.create(server(MOST))
-    world.api.create(member("shop", MOST))
-    await world.until_ready("shop")
-    await world.until(lambda: held(world) == MOST, "all is given")
+    await serves(world, member("shop", MOST))
 
 
 def replace_by_next(world: Cluster) -> None:
@@ -72,9 +77,7 @@ async def test_the_connections_of_a_pod_deleted_by_force_are_given_away_only_whe
     world: Cluster, unused_tcp_port: int
 ) -> None:
     async with world.operator(unused_tcp_port):
-        world.api.create(pool(serverConnections={"max": MOST}))
-        await world.until_ready("shop")
-        await world.until(lambda: held(world) == MOST, "all is given")
+        await serves(world)
         uid, kept = vanish(world)
         assert kept == MOST // 2
         await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
@@ -96,9 +99,7 @@ async def test_the_connections_of_a_pod_deleted_by_force_are_given_away_only_whe
 
 async def test_a_tombstone_outlives_the_operator_that_made_it(world: Cluster, unused_tcp_port: int) -> None:
     async with world.operator(unused_tcp_port):
-        world.api.create(pool(serverConnections={"max": MOST}))
-        await world.until_ready("shop")
-        await world.until(lambda: held(world) == MOST, "all is given")
+        await serves(world)
         uid, _ = vanish(world)
         await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
         since = (entry(world, uid) or {})["gone"]
@@ -109,9 +110,7 @@ async def test_a_tombstone_outlives_the_operator_that_made_it(world: Cluster, un
 
 async def test_a_pod_that_went_while_nobody_looked_is_kept_in_mind_too(world: Cluster, unused_tcp_port: int) -> None:
     async with world.operator(unused_tcp_port):
-        world.api.create(pool(serverConnections={"max": MOST}))
-        await world.until_ready("shop")
-        await world.until(lambda: held(world) == MOST, "all is given")
+        await serves(world)
     uid, _ = vanish(world)
     async with world.operator(unused_tcp_port, identity="second"):
         await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
@@ -122,9 +121,7 @@ async def test_a_pod_that_went_while_nobody_looked_is_kept_in_mind_too(world: Cl
 async def test_a_pod_that_ends_as_it_should_leaves_nothing(world: Cluster, unused_tcp_port: int) -> None:
     world.intervals = Intervals(sessions=3600)
     async with world.operator(unused_tcp_port):
-        world.api.create(pool(serverConnections={"max": MOST}))
-        await world.until_ready("shop")
-        await world.until(lambda: held(world) == MOST, "all is given")
+        await serves(world)
         gone = world.agents.of("default", "shop")[0]
         world.api.delete(PODS, gone.key)
         await world.until(lambda: held(world) == MOST and entry(world, gone.uid) is None, "the others have all")
@@ -182,9 +179,7 @@ async def test_a_pod_that_loses_its_label_is_charged_while_it_exists_and_the_sta
     world: Cluster, unused_tcp_port: int
 ) -> None:
     async with world.operator(unused_tcp_port):
-        world.api.create(pool(serverConnections={"max": MOST}))
-        await world.until_ready("shop")
-        await world.until(lambda: held(world) == MOST, "all is given")
+        await serves(world)
         orphan = unlabel(world)
         name = orphan.key[1]
         async with highest(lambda: held(world) + orphan.cap) as most:
@@ -218,9 +213,7 @@ async def test_a_pod_that_lost_its_label_before_an_upgrade_is_charged_although_t
     world: Cluster, unused_tcp_port: int
 ) -> None:
     async with world.operator(unused_tcp_port):
-        world.api.create(pool(serverConnections={"max": MOST}))
-        await world.until_ready("shop")
-        await world.until(lambda: held(world) == MOST, "all is given")
+        await serves(world)
         await world.settled(1.0)
     world.api.edit(CONFIG_MAPS, ("default", naming.grants_config_map("shop")), nameless)
     orphan = unlabel(world)
@@ -240,9 +233,7 @@ async def test_a_pod_that_has_its_label_back_is_one_of_the_pool_again_at_once(
     world: Cluster, unused_tcp_port: int
 ) -> None:
     async with world.operator(unused_tcp_port):
-        world.api.create(pool(serverConnections={"max": MOST}))
-        await world.until_ready("shop")
-        await world.until(lambda: held(world) == MOST, "all is given")
+        await serves(world)
         pod = world.agents.of("default", "shop")[0]
 
         def message() -> str:
@@ -257,9 +248,7 @@ async def test_a_pod_that_has_its_label_back_is_one_of_the_pool_again_at_once(
 async def test_a_pod_that_cannot_be_asked_for_stays_charged(world: Cluster, unused_tcp_port: int) -> None:
     world.api.faults.add(Fault(faults.Answer(403), "get", "pods", times=None))
     async with world.operator(unused_tcp_port):
-        world.api.create(pool(serverConnections={"max": MOST}))
-        await world.until_ready("shop")
-        await world.until(lambda: held(world) == MOST, "all is given")
+        await serves(world)
         uid, _ = vanish(world)
         await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
         await world.settled(SHORT + 1.0)
@@ -287,9 +276,7 @@ async def test_a_leader_whose_clock_is_ahead_drops_no_tombstone_early(
     world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with world.operator(unused_tcp_port):
-        world.api.create(pool(serverConnections={"max": MOST}))
-        await world.until_ready("shop")
-        await world.until(lambda: held(world) == MOST, "all is given")
+        await serves(world)
         uid, _ = vanish(world)
         await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
     monkeypatch.setattr(app, "_stamp", lambda: (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ"))

@@ -10,7 +10,7 @@ from tests.simulated.apiserver.records import Object
 from tests.simulated.operators import Cluster, cluster, pool
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.kube.resources import CONNECTION_POOLS, DEPLOYMENTS
+from pgbouncer_operator.kube.resources import DEPLOYMENTS
 from pgbouncer_operator.reconcile.intervals import NORMAL
 
 BOTH = ("default", "gone")
@@ -45,7 +45,7 @@ async def test_a_missing_namespace_is_skipped_and_served_when_it_comes_back(
         await world.until_ready("shop")
         assert await skipped(unused_tcp_port) == 1
         await world.until(lambda: world.api.watches.count("connectionpools") == 1, "the other one is watched")
-        world.api.edit(CONNECTION_POOLS, ("default", "shop"), lambda body: body["spec"].update(replicas=1))
+        world.respec(replicas=1)
         await world.until(lambda: len(world.agents.of("default", "shop")) == 1, "a change arrives")
         world.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gone"}})
         world.api.create(guest())
@@ -65,5 +65,5 @@ async def test_a_namespace_that_goes_while_it_is_watched_leaves_the_others_watch
         world.api.forbidden.add("gone")
         world.api.watches.end()
         await world.until(lambda: world.api.watches.count("connectionpools") == 1, "the other one is watched")
-        world.api.edit(CONNECTION_POOLS, ("default", "shop"), lambda body: body["spec"].update(replicas=1))
+        world.respec(replicas=1)
         await world.until(lambda: len(world.agents.of("default", "shop")) == 1, "a change arrives")

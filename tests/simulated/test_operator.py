@@ -103,9 +103,7 @@ async def test_a_raised_maximum_reaches_the_pods_without_a_roll(world: Cluster, 
         world.api.create(pool())
         await world.until_ready("shop")
         pods = [agent.uid for agent in world.agents.of("default", "shop")]
-        world.api.edit(
-            CONNECTION_POOLS, ("default", "shop"), lambda body: body["spec"].update(serverConnections={"max": 40})
-        )
+        world.respec(serverConnections={"max": 40})
         await world.until_ready("shop")
         await world.until(
             lambda: sum(agent.cap for agent in world.agents.of("default", "shop")) > 25, "more is granted"
@@ -176,8 +174,7 @@ async def test_a_conflict_does_not_keep_a_new_password_from_the_connection_secre
         login = {"username": "shop", "password": "another good password"}
         world.api.edit(SECRETS, ("default", "shop-db"), lambda body: body.update(stringData=login))
         conflict = world.api.faults.add(Fault(faults.Answer(409), "update", "secrets", times=1))
-        refresh = {naming.ANNOTATION_REFRESH: "1"}
-        world.api.edit(CONNECTION_POOLS, ("default", "shop"), lambda body: body["metadata"].update(annotations=refresh))
+        world.refresh()
         await world.until(lambda: conflict.times == 0, "a conflict")
 
         def password() -> str:

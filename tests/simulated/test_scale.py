@@ -12,7 +12,7 @@ from tests.simulated.operators import Cluster, cluster, highest, pool
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api import crd
-from pgbouncer_operator.kube.resources import CONFIG_MAPS, CONNECTION_POOLS, DEPLOYMENTS, PODS
+from pgbouncer_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, PODS
 from pgbouncer_operator.protocol.grants import Grant
 from pgbouncer_operator.sizing import ledger
 
@@ -36,7 +36,7 @@ def at(world: Cluster, path: str) -> object:
 def scale(world: Cluster, replicas: int) -> None:
     """As the subresource does: it writes what specReplicasPath points at, and nothing else."""
     assert SCALE["specReplicasPath"] == ".spec.replicas"
-    world.api.edit(CONNECTION_POOLS, ("default", "shop"), lambda body: body["spec"].update(replicas=replicas))
+    world.respec(replicas=replicas)
 
 
 async def test_an_autoscaler_finds_exactly_the_pools_pods_and_their_number(

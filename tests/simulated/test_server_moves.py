@@ -41,14 +41,6 @@ def caps(world: Cluster, digests: set[str] | None = None) -> list[int]:
     return [agent.cap for agent in agents if digests is None or agent.digest in digests]
 
 
-def respecify(world: Cluster, backend: dict[str, Any]) -> None:
-    def edit(body: Any) -> None:
-        body["spec"]["backend"] = backend
-        body["metadata"]["generation"] += 1
-
-    world.api.edit(CONNECTION_POOLS, ("default", "shop"), edit)
-
-
 @contextlib.asynccontextmanager
 async def never_above_the_charge(world: Cluster, name: str) -> AsyncIterator[None]:
     """While this lasts, pods that run what they run now hold no more than that server charges for them."""
@@ -69,7 +61,7 @@ async def test_a_pool_whose_move_fails_does_not_grow_where_it_stays(
         await world.until(lambda: sum(caps(world)) == 10, "all that the first has")
         await world.until_ready("shop")
         async with never_above_the_charge(world, "rds"):
-            respecify(world, away)
+            world.respec(backend=away)
             await world.until(
                 lambda: world.condition("shop", "ConfigurationApplied").get("reason") == "ConfigurationRefused", "told"
             )
@@ -85,7 +77,7 @@ async def test_a_pool_that_has_moved_grows_where_it_is(world: Cluster, unused_tc
         await world.until(lambda: sum(caps(world)) == 10, "all that the first has")
         await world.until_ready("shop")
         async with never_above_the_charge(world, "rds"):
-            respecify(world, AWAY)
+            world.respec(backend=AWAY)
             await world.until(lambda: sum(caps(world)) == 40, "all that the other has")
         await world.until_ready("shop")
         await world.settled(1.0)
@@ -98,10 +90,10 @@ async def test_a_pool_that_comes_back_is_charged_for_what_it_brings(world: Clust
     world.api.create(member("shop", 40))
     async with world.operator(unused_tcp_port):
         await world.until(lambda: sum(caps(world)) == 10, "all that the first has")
-        respecify(world, AWAY)
+        world.respec(backend=AWAY)
         await world.until(lambda: sum(caps(world)) == 40, "all that the other has")
         await world.until_ready("shop")
-        respecify(world, BACK)
+        world.respec(backend=BACK)
         await world.settled(1.0)
         hosts = world.api.storage.peek(CONFIG_MAPS, "default", naming.config_map("shop"))["data"][naming.INTENT_KEY]
         assert '"host": "elsewhere' in hosts, "what it holds does not fit"

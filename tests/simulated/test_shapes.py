@@ -9,7 +9,7 @@ from tests.simulated.apiserver.faults import Answer, Fault
 from tests.simulated.operators import Cluster, cluster, pool
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.kube.resources import CONNECTION_POOLS, DEPLOYMENTS, SECRETS, SERVICES
+from pgbouncer_operator.kube.resources import DEPLOYMENTS, SECRETS, SERVICES, Resource
 
 TERM = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {naming.LABEL_POOL: "shop"}}}
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -22,17 +22,9 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         yield made
 
 
-def respecify(world: Cluster, **spec: Any) -> None:
-    def edit(body: Any) -> None:
-        body["spec"] |= spec
-        body["metadata"]["generation"] += 1
-
-    world.api.edit(CONNECTION_POOLS, ("default", "shop"), edit)
-
-
 def shape(world: Cluster, **pod: Any) -> None:
     """The user gives the pods another shape."""
-    respecify(world, pod=pod)
+    world.respec(pod=pod)
 
 
 def service(world: Cluster) -> dict[str, Any]:
@@ -47,6 +39,15 @@ def template(world: Cluster) -> dict[str, Any]:
 
 def pods(world: Cluster) -> set[str]:
     return {agent.uid for agent in world.agents.of("default", "shop")}
+
+
+async def refused(world: Cluster, resource: Resource, name: str, **spec: Any) -> Fault:
+    """The API server refuses the object of a new spec, and the status says so. Returns what refuses, to be removed."""
+    refusing = world.api.faults.add(Fault(Answer(422), verb="patch", plural=resource.plural, times=None))
+    world.respec(**spec)
+    await world.until(lambda: world.condition("shop", "Stalled").get("reason") == "ObjectRefused", "it is told")
+    assert f"{resource.kind} {name}" in world.condition("shop", "Stalled")["message"]
+    return refusing
 
 
 async def test_a_misspelt_field_of_affinity_stops_nothing_and_is_named(world: Cluster, unused_tcp_port: int) -> None:
@@ -73,10 +74,7 @@ async def test_what_only_the_api_server_refuses_of_a_shape_is_in_the_status_in_i
         world.api.create(pool())
         await world.until_ready("shop")
         before = pods(world)
-        refusing = world.api.faults.add(Fault(Answer(422), verb="patch", plural="deployments", times=None))
-        shape(world, affinity=APART)
-        await world.until(lambda: world.condition("shop", "Stalled").get("reason") == "ObjectRefused", "it is told")
-        assert f"Deployment {naming.deployment('shop')}" in world.condition("shop", "Stalled")["message"]
+        refusing = await refused(world, DEPLOYMENTS, naming.deployment("shop"), pod={"affinity": APART})
         assert pods(world) == before
         world.api.faults.remove(refusing)
         await world.until(lambda: not before & pods(world), "the operator tries again by itself")
@@ -113,11 +111,11 @@ async def test_a_service_takes_every_field_at_once_and_gives_them_back_and_no_po
         await world.until(lambda: world.exists(SERVICES, "shop"), "the Service is made")
         await world.settled()
         before = pods(world)
-        respecify(world, service={**shaped, "nodePort": 30432})
+        world.respec(service={**shaped, "nodePort": 30432})
         await world.until(lambda: shaped.items() <= service(world).items(), "the Service has every field")
         assert service(world)["ports"][0]["nodePort"] == 30432
         await world.settled()
-        respecify(world, service={"ipFamilyPolicy": "SingleStack"})
+        world.respec(service={"ipFamilyPolicy": "SingleStack"})
         await world.until(lambda: service(world)["type"] == "ClusterIP", "the Service is one of the cluster again")
         assert not {"trafficDistribution", "sessionAffinityConfig"} & service(world).keys()
         assert (service(world)["sessionAffinity"], service(world)["ipFamilyPolicy"]) == ("None", "SingleStack")
@@ -132,10 +130,7 @@ async def test_a_service_that_the_api_server_refuses_keeps_nobody_from_connectin
         world.api.create(pool())
         await world.until_ready("shop")
         before = pods(world)
-        refusing = world.api.faults.add(Fault(Answer(422), verb="patch", plural="services", times=None))
-        respecify(world, service={"ipFamilyPolicy": "RequireDualStack"})
-        await world.until(lambda: world.condition("shop", "Stalled").get("reason") == "ObjectRefused", "it is told")
-        assert "Service shop" in world.condition("shop", "Stalled")["message"]
+        refusing = await refused(world, SERVICES, "shop", service={"ipFamilyPolicy": "RequireDualStack"})
         assert (service(world)["ports"][0]["port"], pods(world)) == (6432, before)
         world.api.faults.remove(refusing)
         await world.until_ready("shop")
@@ -166,18 +161,18 @@ async def test_keys_and_labels_of_a_connection_secret_follow_the_spec_and_those_
         before, plain = pods(world), secret(world)["metadata"]["labels"]
         assert "annotations" not in secret(world)["metadata"]
         world.api.edit(SECRETS, ("default", "app"), adopt)
-        respecify(world, connectionSecrets=[entry(**marks, keys={"MY_URL": "{uri}&a=b"})])
+        world.respec(connectionSecrets=[entry(**marks, keys={"MY_URL": "{uri}&a=b"})])
         await world.until(lambda: "MY_URL" in secret(world)["data"], "the key is there")
         metadata = secret(world)["metadata"]
         assert metadata["labels"] == {**plain, "theirs": "1", "team": "shop"}
         assert metadata["annotations"] == {"example.com/mirrored-at": "now", "example.com/mirror": "yes"}
         await world.settled()
-        respecify(world, connectionSecrets=[entry(labels={"team": "web"})])
+        world.respec(connectionSecrets=[entry(labels={"team": "web"})])
         await world.until(lambda: "MY_URL" not in secret(world)["data"], "the key is gone")
         metadata = secret(world)["metadata"]
         assert metadata["labels"] == {**plain, "theirs": "1", "team": "web"}
         assert metadata["annotations"] == {"example.com/mirrored-at": "now"}
-        respecify(world, connectionSecrets=[entry()])
+        world.respec(connectionSecrets=[entry()])
         await world.until(lambda: "team" not in secret(world)["metadata"]["labels"], "a label alone is taken away, too")
         await world.settled()
         assert pods(world) == before

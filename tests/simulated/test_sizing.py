@@ -243,7 +243,7 @@ async def test_a_pool_that_begins_to_follow_later_is_brought_to_its_size(world: 
         await world.until_ready("shop")
         await world.until(lambda: granted(world) == 25, "fixed")
         spec = following({"name": "web"}, most=25)["spec"]
-        world.api.edit(CONNECTION_POOLS, ("default", "shop"), lambda body: body["spec"].update(spec))
+        world.respec(**spec)
         await world.until(lambda: granted(world) == 10, "two for each of five")
         scale(world, 0)
         await world.until(lambda: granted(world) == 3, "one for each of two pods and of a roll")
@@ -263,7 +263,7 @@ async def test_the_size_by_a_workload_counts_for_pods_that_come(world: Cluster, 
     async with world.operator(unused_tcp_port):
         world.api.create(following({"name": "web"}))
         await world.until_ready("shop")
-        world.api.edit(CONNECTION_POOLS, ("default", "shop"), lambda body: body["spec"].update(replicas=6))
+        world.respec(replicas=6)
         await world.until_ready("shop")
         await world.until(lambda: len(world.agents.of("default", "shop")) == 6, "six pods")
         await world.until(lambda: granted(world) == 7, "one for each of six pods and of a roll")

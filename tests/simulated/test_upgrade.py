@@ -31,14 +31,6 @@ def pods(world: Cluster) -> set[str]:
     return {agent.uid for agent in world.agents.of("default", "shop")}
 
 
-def respecify(world: Cluster, **spec: Any) -> None:
-    def edit(body: Any) -> None:
-        body["spec"] |= spec
-        body["metadata"]["generation"] += 1
-
-    world.api.edit(CONNECTION_POOLS, ("default", "shop"), edit)
-
-
 async def test_a_newer_operator_says_what_it_has_and_the_next_roll_brings_it(
     world: Cluster, unused_tcp_port_factory: Callable[[], int]
 ) -> None:
@@ -55,7 +47,7 @@ async def test_a_newer_operator_says_what_it_has_and_the_next_roll_brings_it(
         assert "image pool:2 instead of pool:1" in world.condition("shop", "UpdateAvailable")["message"]
         assert world.ready("shop")
         assert (pods(world), image(world)) == (before, "pool:1")
-        respecify(world, pod={"priorityClassName": "high"})
+        world.respec(pod={"priorityClassName": "high"})
         await world.until(lambda: image(world) == "pool:2", "the roll brings the image")
         await world.until(
             lambda: world.condition("shop", "UpdateAvailable")["status"] == "False", "nothing is left to bring"
@@ -144,10 +136,10 @@ async def test_a_restart_that_a_user_asked_for_happens_and_is_not_taken_back(
         await world.until(lambda: not before & pods(world), "every pod is a new one")
         await world.until_ready("shop")
         restarted = pods(world)
-        respecify(world, replicas=3)
+        world.respec(replicas=3)
         await world.until(lambda: len(pods(world)) == 3, "a third pod")
         await world.settled()
         assert restarted <= pods(world)
-        respecify(world, pod={"priorityClassName": "high"})
+        world.respec(pod={"priorityClassName": "high"})
         await world.until(lambda: not restarted & pods(world), "rolled for another reason")
         assert RESTARTED in world.api.get(DEPLOYMENTS, *KEY)["spec"]["template"]["metadata"]["annotations"]
