@@ -7,12 +7,9 @@ import pytest
 from tests.clients import matrix, program, tools
 from tests.clients.matrix import Case, Client
 from tests.clients.pool import Pool
-from tests.process import rootfs
+from tests.process.marks import PROCESS
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(rootfs.missing() is not None, reason=str(rootfs.missing())),
-]
+pytestmark = PROCESS
 WORKERS = 4  # that insert rows in a roll; a pod that leaves closes each one's connection once at most
 
 
