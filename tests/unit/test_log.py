@@ -56,3 +56,16 @@ def test_the_agents_lines_begin_with_a_moment_in_utc(capsys: pytest.CaptureFixtu
     assert text.endswith("Z")
     assert before <= datetime.fromisoformat(text) <= datetime.now(UTC)
     assert rest == "drained in 4.5 s\n"
+
+
+def test_the_time_of_an_agents_line_is_not_behind_the_clock_at_the_turn_of_a_second(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """time(2) is late by up to a tick of the kernel: https://man7.org/linux/man-pages/man2/time.2.html."""
+    late = time.gmtime
+    monkeypatch.setattr(time, "gmtime", lambda seconds=None: late(0 if seconds is None else seconds))
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.001)
+
+    write_log("drained in 4.5 s")
+
+    assert capsys.readouterr().err == "2023-11-14T22:13:20Z drained in 4.5 s\n"

@@ -22,7 +22,9 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 def write_log(line: str) -> None:
     """Write a line of the agent to standard error after its time in UTC, in seconds, as in RFC 3339."""
-    print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}", file=sys.stderr, flush=True)
+    # Without an argument gmtime() reads time(2), whose clock is some milliseconds behind the one of everybody else.
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time()))
+    print(f"{moment} {line}", file=sys.stderr, flush=True)
 
 
 class _Supervisor:
