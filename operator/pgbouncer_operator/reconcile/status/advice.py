@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from pgbouncer_operator.api.status import Advice
 from pgbouncer_operator.api.tuning import SizingMode
+from pgbouncer_operator.pgbouncer import vulnerabilities
 from pgbouncer_operator.reconcile.budget.size import PoolSize
 from pgbouncer_operator.reconcile.cache.workloads import ClientReplicas
 from pgbouncer_operator.reconcile.memory import MeasuredDemand
@@ -15,6 +16,7 @@ from pgbouncer_operator.wording import counted
 
 SPARE = 5  # connections that are too few to advise saving them
 CROWDED = 0.9  # of the clients that a pod accepts
+MOST_CVES = 3  # that are named; the newest first
 STARVED = 3  # windows in a row in which clients waited
 ROOM_OF_THE_NODE = (
     "Make the pools in your clients smaller, raise the hard limit of open files of the nodes' container runtime, or "
@@ -26,6 +28,7 @@ ROOM = "Make the pools in your clients smaller, raise clients.maxPerPod, or rais
 class PoolAdvice(StrEnum):
     """What an advice is about. The order is the order in status."""
 
+    PGBOUNCER_VULNERABLE = "PgBouncerVulnerable"
     CERTIFICATE_ENDS_SOON = "CertificateEndsSoon"
     STARVING = "Starving"
     CLIENTS_NEAR_LIMIT = "ClientsNearLimit"
@@ -39,6 +42,7 @@ class PoolAdvice(StrEnum):
 def advice(observed: Observed, size: PoolSize) -> tuple[Advice, ...]:
     """All advice of this look, in the order of `PoolAdvice`."""
     messages = {
+        PoolAdvice.PGBOUNCER_VULNERABLE: _vulnerable(observed),
         PoolAdvice.CERTIFICATE_ENDS_SOON: ends_soon(observed),
         PoolAdvice.STARVING: _starving(observed, size),
         PoolAdvice.CLIENTS_NEAR_LIMIT: _clients_near_limit(observed),
@@ -49,6 +53,24 @@ def advice(observed: Observed, size: PoolSize) -> tuple[Advice, ...]:
         PoolAdvice.IDLE: _idle(observed),
     }
     return tuple(Advice(reason=subject.value, message=message) for subject, message in messages.items() if message)
+
+
+def _vulnerable(observed: Observed) -> str:
+    """Pods run a PgBouncer with known vulnerabilities: which, the worst of them, and what to do."""
+    states = [state for pod in observed.living if (state := observed.states.get(pod.uid)) is not None]
+    affected = [each.pgbouncer for each in states if vulnerabilities.known(each.pgbouncer)]
+    if not affected:
+        return ""
+    version = vulnerabilities.oldest(affected)
+    found = vulnerabilities.known(version)
+    worst = ", ".join(f"{each.cve} ({each.effect})" for each in found[:MOST_CVES])
+    rest = f", and {len(found) - MOST_CVES} more" if len(found) > MOST_CVES else ""
+    pods = f"{counted(len(affected), 'pod')} {'runs' if len(affected) == 1 else 'run'}"
+    return (
+        f"{pods} PgBouncer {version}, which has known vulnerabilities: {worst}{rest}. "
+        f"Replace the pods by a pool image with PgBouncer {vulnerabilities.newest_fix()} or newer, such as the one of "
+        "this operator's release."
+    )
 
 
 def _starving(observed: Observed, size: PoolSize) -> str:

@@ -188,3 +188,20 @@ def test_workloads_that_may_not_be_listed() -> None:
     observed = following()
     assert isinstance(observed.view, views.PoolView)
     assert set(given(observed)) == {"ClientsUnknown"}
+
+
+def test_a_pod_with_an_older_pgbouncer_is_told_with_its_cves() -> None:
+    observed = saying(healthy(), healthy().living[0].uid, pgbouncer="1.25.1")
+    message = given(observed)["PgBouncerVulnerable"]
+    assert message.startswith(
+        "1 pod runs PgBouncer 1.25.1, which has known vulnerabilities: CVE-2026-107350 (whoever knows one password can "
+        "log in as another user), CVE-2026-107349 ("
+    )
+    assert message.endswith(
+        "and 7 more. Replace the pods by a pool image with PgBouncer 1.26.1 or newer, such as the one of this "
+        "operator's release."
+    )
+
+
+def test_a_pod_whose_version_is_unknown_is_not_told() -> None:
+    assert given(saying(healthy(), healthy().living[0].uid, pgbouncer="")) == {}
