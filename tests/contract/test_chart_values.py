@@ -1,7 +1,6 @@
 """Values, their schema and their documentation are three views of one thing."""
 
 import json
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import yaml
 from tests import generate_chart
 from tests.contract.chart import CHART
 
-import pgbouncer_operator
 from pgbouncer_operator import naming
 
 ROOT = Path(__file__).parents[2]
@@ -90,14 +88,6 @@ def test_a_comment_above_an_object_documents_it_as_a_whole() -> None:
         generate_chart.Value("a", "{b: 1, c: {}}", "Two lines."),
         generate_chart.Value("d", '""', "Next."),
     )
-
-
-def test_chart_operator_and_project_have_one_version() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-    assert chart["appVersion"] == chart["version"] == project["version"] == pgbouncer_operator.__version__
-    assert isinstance(chart["appVersion"], str)
 
 
 def test_the_charts_page_names_the_kinds_it_brings() -> None:

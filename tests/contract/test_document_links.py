@@ -16,6 +16,8 @@ PAGES = sorted(
         *(ROOT / "charts").rglob("*.md"),
         ROOT / "CONTRIBUTING.md",
         ROOT / "CHANGELOG.md",
+        ROOT / "SECURITY.md",
+        ROOT / ".github/pull_request_template.md",
         ROOT / "tests/localcluster/README.md",
     }
 )
