@@ -9,6 +9,7 @@ STAMP := $(VENV)/.installed
 REGISTRY ?=
 PYTEST_ARGS ?=
 CLIENTS ?=
+VERSIONS ?= 1.33 1.37
 export PYTHONPATH := $(CURDIR)/operator
 
 .PHONY: help
@@ -17,6 +18,7 @@ help: ## Print this list
 
 $(STAMP): tests/requirements.lock
 	@command -v $(PYTHON) >/dev/null || { echo "python3 >= 3.11 is needed"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "python3 >= 3.11 is needed, and this is older: make PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r tests/requirements.lock
@@ -98,6 +100,7 @@ demo: ## The main job, end to end, on a real local cluster: 1,000 clients on 25 
 
 .PHONY: test
 test: venv ## All tiers: check, the local cluster itself, real processes, control plane and cluster
+	@$(PYTHON) -m tests.process.rootfs possible
 	$(PYTHON) -m tests.localcluster down
 	$(PYTHON) -m tests.localcluster build
 	$(PYTHON) -m tests.localcluster build helm3
@@ -116,6 +119,18 @@ test-clients: venv ## Real clients through a pool (Prisma, psycopg, JDBC, Rails 
 	$(PYTHON) -m tests.process.rootfs
 	$(BIN)/python -m tests.clients.tools
 	$(BIN)/python -m pytest -q tests/clients $(CLIENTS) $(PYTEST_ARGS)
+
+# Each minor takes 10 minutes to build the first time. The machine's cluster is taken down before and after.
+.PHONY: test-versions
+test-versions: venv ## The oldest and the newest supported Kubernetes: definitions, chart, README's proof, a roll under load
+	for minor in $(VERSIONS); do \
+	  export KUBERNETES=$$minor; \
+	  $(PYTHON) -m tests.localcluster down; \
+	  $(PYTHON) -m tests.localcluster up; \
+	  $(PYTHON) -m tests.localcluster.images build; \
+	  $(BIN)/python -m pytest -q tests/controlplane tests/cluster/test_quick_start.py tests/cluster/test_rolls.py $(PYTEST_ARGS); \
+	  $(PYTHON) -m tests.localcluster down; \
+	done
 
 .PHONY: nemesis
 nemesis: venv ## A hostile campaign: 60 clients, and people and machines at random (30 min; NEMESIS_MINUTES, NEMESIS_SEED)

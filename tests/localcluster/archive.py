@@ -108,3 +108,21 @@ def _tar(files: dict[str, bytes], mode: int) -> bytes:
             member.mode = mode
             tar.addfile(member, io.BytesIO(content))
     return out.getvalue()
+
+
+def architecture(path: Path) -> str:
+    """The processor architecture of a Docker archive's first image, as Kubernetes names it: amd64, arm64.
+
+    Problem when the archive says none.
+    """
+    try:
+        with tarfile.open(path) as tar:
+            (first, *_) = json.loads(_text(tar, "manifest.json"))
+            return str(json.loads(_text(tar, first["Config"]))["architecture"])
+    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError) as unreadable:
+        raise Problem(f"{path}: says no architecture: {unreadable}") from unreadable
+
+
+def _text(tar: tarfile.TarFile, name: str) -> bytes:
+    file = tar.extractfile(name)
+    return file.read() if file else b""

@@ -4,14 +4,13 @@ import argparse
 import fcntl
 import functools
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.localcluster import backend, bare, binaries, environment, kind, layout, recipes, second, teardown
+from tests.localcluster import backend, bare, binaries, environment, kind, layout, machine, recipes, second, teardown
 from tests.localcluster.execution import run
 from tests.localcluster.layout import Layout
 from tests.localcluster.problem import Problem
@@ -60,7 +59,7 @@ def down(command: Command) -> None:
     with locked(command.layout, command.progress), command.progress.step("removing the cluster"):
         if chosen == "bare":
             teardown.down(command.layout)
-        elif Path(kind.program(command.layout)).exists():
+        elif Path(machine.program("kind", command.layout)).exists():
             kind.down(_kind(command.layout, chosen))
 
 
@@ -135,12 +134,13 @@ def locked(files: Layout, progress: Progress) -> Iterator[None]:
 
 def _build_for_kind(files: Layout, progress: Progress) -> None:
     wanted = [*recipes.clients(files.version), recipes.kind()]
-    binaries.build([recipe for recipe in wanted if shutil.which(recipe.program) is None], files, progress)
+    binaries.build([recipe for recipe in wanted if machine.lacks(recipe.program, files)], files, progress)
 
 
 def _kind(files: Layout, engine: str) -> kind.Kind:
     surroundings = kind.environment(engine, os.environ)
-    return kind.Kind(kind.program(files), engine, files, functools.partial(run, environment=surroundings))
+    runner = functools.partial(run, environment=surroundings)
+    return kind.Kind(machine.program("kind", files), engine, files, runner, kind.wanted_image(os.environ))
 
 
 COMMANDS: dict[str, Callable[[Command], None]] = {

@@ -33,9 +33,16 @@ def run(argv: Sequence[str], /, *, text: str | None = None, environment: Mapping
         env=environment,
     )
     if done.returncode != 0:
-        said = f"{done.stdout.strip()}\n{done.stderr.strip()}".strip()[-2000:]
+        said = shortened(f"{done.stdout.strip()}\n{done.stderr.strip()}".strip())
         raise Problem(f"this command ended with status {done.returncode}:\n  {shlex.join(argv)}\n{said}")
     return done.stdout
+
+
+def shortened(text: str, most: int = 2400) -> str:
+    """The beginning and the end of a long text: some programs say what is wrong first, and then where they were."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}\n[…]\n{text[-most // 2 :]}"
 
 
 def succeeds(argv: Sequence[str], /, seconds: float = 20) -> bool:

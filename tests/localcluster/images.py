@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.localcluster import images_debian, images_engine, images_pip
+from tests.localcluster import archive, images_debian, images_engine, images_pip
 from tests.localcluster.problem import Problem
 from tests.localcluster.progress import Progress
 
@@ -104,6 +104,8 @@ def push(registry: str, tag: str | None = None) -> dict[str, str]:
             named[name] = f"{registry.rstrip('/')}/pgbouncer-operator/{name}:{tag or _version()}"
             with progress.step(f"pushing {named[name]}"):
                 images_engine.push(engine, built.archive, built.reference, named[name])
+    built_for = sorted({archive.architecture(built.archive) for built in released.values()})
+    progress.say(f"pushed for {' and '.join(built_for)}: nodes of another architecture cannot run these images")
     return named
 
 

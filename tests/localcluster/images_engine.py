@@ -1,12 +1,12 @@
 """Builds, saves and pushes images with Docker, Podman or, where no engine answers, buildah. Standard library only."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.localcluster.backend import CHOICE, ENGINES, Answers, engine_answers
 from tests.localcluster.execution import run, succeeds
 from tests.localcluster.problem import Problem
 
@@ -42,10 +42,11 @@ class Build:
     secrets: Mapping[str, Path]
 
 
-def answering() -> Engine | None:
-    """Docker or Podman, if its engine answers."""
-    for program in ("docker", "podman"):
-        if shutil.which(program) and succeeds([program, "info"]):
+def answering(environment: Mapping[str, str] = os.environ, answers: Answers = engine_answers) -> Engine | None:
+    """Docker or Podman, if its engine answers; only the one that LOCALCLUSTER names, if it names one."""
+    wish = environment.get(CHOICE, "")
+    for program in (wish,) if wish in ENGINES else ENGINES:
+        if answers(program):
             return Engine(program)
     return None
 

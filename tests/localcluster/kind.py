@@ -1,5 +1,6 @@
 """The cluster by kind, where Docker or Podman answers: kind's own commands, and an audit log on the host."""
 
+import functools
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,18 @@ from tests.localcluster import archive, control_plane
 from tests.localcluster.addresses import CLUSTER_NAME
 from tests.localcluster.execution import Run
 from tests.localcluster.layout import Layout
+from tests.localcluster.problem import Problem
 from tests.localcluster.progress import Progress
+from tests.localcluster.waiting import until
 
+IMAGE = "NODE_IMAGE"  # environment variable: the node's image, of another Kubernetes or from a mirror
+NODE = f"{CLUSTER_NAME}-control-plane"
+READY_SECONDS = 180
 AUDIT_DIRECTORY = "/var/log/kubernetes-audit"  # in the node
 POLICY_FILE = "/etc/kubernetes-audit-policy.json"  # in the node
+PATCHES = "/etc/kubernetes-patches"  # in the node
+# kubeadm reserves 650m of processor for these, which on two processors keeps pods of the tests from being placed.
+STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +33,23 @@ class Kind:
     engine: str
     layout: Layout
     run: Run
+    image: str = ""
+    """The node's image; empty: kind's own default."""
 
     def command(self, *words: str) -> list[str]:
         """One kind command on our cluster."""
         return [self.program, *words, "--name", CLUSTER_NAME]
 
 
-def program(layout: Layout) -> str:
-    """The machine's kind, else the one in the cache."""
-    return shutil.which("kind") or str(layout.programs / "kind")
+def wanted_image(environment: Mapping[str, str]) -> str:
+    """The node's image that the environment names. Problem for KUBERNETES, for which no image is known here."""
+    image, minor = environment.get(IMAGE, ""), environment.get("KUBERNETES", "")
+    if minor and not image:
+        raise Problem(
+            f"KUBERNETES={minor} is for the bare cluster. With kind, name the node's image of that version, as in "
+            f"{IMAGE}=kindest/node:v{minor}.0, or set LOCALCLUSTER=bare"
+        )
+    return image
 
 
 def environment(engine: str, current: Mapping[str, str]) -> dict[str, str]:
@@ -61,7 +78,9 @@ def configuration(layout: Layout) -> str:
         "extraMounts": [
             {"hostPath": str(control_plane.audit_policy(layout)), "containerPath": POLICY_FILE, "readOnly": True},
             {"hostPath": str(layout.audit_log.parent), "containerPath": AUDIT_DIRECTORY},
+            {"hostPath": str(_patches(layout)), "containerPath": PATCHES, "readOnly": True},
         ],
+        "kubeadmConfigPatches": [json.dumps({"kind": "InitConfiguration", "patches": {"directory": PATCHES}})],
         "kubeadmConfigPatchesJSON6902": [
             _patch("v1beta3", [add_volumes, *as_map]),
             _patch("v1beta4", [add_volumes, *as_list]),
@@ -80,27 +99,61 @@ def _patch(version: str, operations: Sequence[Mapping[str, object]]) -> dict[str
     return {**target, "patch": json.dumps(operations, sort_keys=True)}
 
 
+def patches() -> dict[str, str]:
+    """Files for kubeadm, by name: its static pods request nothing, so that small machines have room for pods.
+
+    https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-init/, "patches".
+    """
+    requests = {"op": "remove", "path": "/spec/containers/0/resources/requests"}
+    return {f"{each}+json.json": json.dumps([requests]) + "\n" for each in STATIC_PODS}
+
+
 def exists(kind: Kind) -> bool:
     """Whether our cluster is among kind's."""
     return CLUSTER_NAME in kind.run([kind.program, "get", "clusters"]).split()
 
 
 def up(kind: Kind, progress: Progress) -> None:
-    """Create the cluster unless it exists, and write its kubeconfig."""
+    """Create the cluster unless it exists, start it if its node has stopped, and write its kubeconfig."""
     layout = kind.layout
     if not exists(kind):
-        layout.audit_log.parent.mkdir(parents=True, exist_ok=True)
-        _images(layout).unlink(missing_ok=True)
-        for path, text in {**control_plane.files(layout), _file(layout): configuration(layout)}.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        with progress.step("kind create cluster (the first time it downloads the node's image)"):
-            options = ["--config", str(_file(layout)), "--kubeconfig", str(layout.kubeconfig), "--wait", "180s"]
-            kind.run(kind.command("create", "cluster", *options))
-        # The API server is root and writes for root only; whoever called us is to read the log and to remove it.
-        kind.run([kind.engine, "exec", f"{CLUSTER_NAME}-control-plane", "chmod", "-R", "a+rwX", AUDIT_DIRECTORY])
+        _create(kind, progress)
+    elif not runs(kind):
+        with progress.step("starting the node, which had stopped"):
+            kind.run([kind.engine, "start", NODE])
+            until(functools.partial(_not_ready, kind), READY_SECONDS, pause=1.0)
     layout.kubeconfig.touch(mode=0o600)
     layout.kubeconfig.write_text(kind.run(kind.command("get", "kubeconfig")))
+
+
+def _create(kind: Kind, progress: Progress) -> None:
+    layout = kind.layout
+    layout.audit_log.parent.mkdir(parents=True, exist_ok=True)
+    _images(layout).unlink(missing_ok=True)
+    written = {_patches(layout) / name: text for name, text in patches().items()}
+    for path, text in {**control_plane.files(layout), **written, _file(layout): configuration(layout)}.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    with progress.step("kind create cluster (the first time it downloads the node's image)"):
+        options = ["--config", str(_file(layout)), "--kubeconfig", str(layout.kubeconfig)]
+        image = ["--image", kind.image] if kind.image else []
+        kind.run(kind.command("create", "cluster", *options, "--wait", f"{READY_SECONDS}s", *image))
+    # The API server is root and writes for root only; whoever called us is to read the log and to remove it.
+    kind.run([kind.engine, "exec", NODE, "chmod", "-R", "a+rwX", AUDIT_DIRECTORY])
+
+
+def runs(kind: Kind) -> bool:
+    """Whether the node's container runs: it stops with its engine, and does not always start with it."""
+    return kind.run([kind.engine, "inspect", "--format", "{{.State.Running}}", NODE]).strip() == "true"
+
+
+def _not_ready(kind: Kind) -> str:
+    words = ["kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "get", "nodes", "--no-headers"]
+    try:
+        nodes = kind.run([kind.engine, "exec", NODE, *words]).splitlines()
+    except Problem as problem:
+        return str(problem)
+    return "" if nodes and all(each.split()[1] == "Ready" for each in nodes) else "the node is Ready"
 
 
 def down(kind: Kind) -> None:
@@ -127,7 +180,13 @@ def load(kind: Kind, archives: Sequence[Path], progress: Progress) -> None:
 
 def status(kind: Kind) -> str:
     """One line on the cluster's state."""
-    return "kind: running" if exists(kind) else "kind: not running"
+    if not exists(kind):
+        return "kind: not running"
+    return "kind: running" if runs(kind) else "kind: its node has stopped; `make cluster` starts it"
+
+
+def _patches(layout: Layout) -> Path:
+    return layout.configuration / "kubeadm-patches"
 
 
 def _images(layout: Layout) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.localcluster import addresses
 from tests.localcluster.addresses import Node
+from tests.localcluster.problem import Problem
 
 GO_MODULES = Path(__file__).parent / "go"
 
@@ -86,16 +87,34 @@ class Layout:
         return self.state / "logs" / "audit" / "audit.log"
 
 
-def kubernetes_version() -> str:
-    """The version that go.mod pins, such as v1.36.3."""
-    text = (GO_MODULES / "kubernetes" / "go.mod").read_text()
+def kubernetes_versions() -> dict[str, str]:
+    """The versions that can be built, such as v1.36.3, each with its Go module's directory; the default is the first.
+
+    ValueError names a go.mod that pins none.
+    """
+    modules = ("kubernetes", *sorted(each.name for each in GO_MODULES.glob("kubernetes-*")))
+    return {_pinned(module): module for module in modules}
+
+
+def _pinned(module: str) -> str:
+    text = (GO_MODULES / module / "go.mod").read_text()
     found = re.search(r"^require k8s\.io/kubernetes (v\S+)$", text, re.MULTILINE)
     if found is None:
-        raise ValueError("tests/localcluster/go/kubernetes/go.mod: no line 'require k8s.io/kubernetes v…'")
+        raise ValueError(f"tests/localcluster/go/{module}/go.mod: no line 'require k8s.io/kubernetes v…'")
     return found[1]
 
 
+def kubernetes_version(minor: str = "") -> str:
+    """The version of a minor such as "1.33", by default the one that the tests run. Problem for a minor without one."""
+    versions = kubernetes_versions()
+    for version in versions:
+        if not minor or version.startswith(f"v{minor}."):
+            return version
+    known = ", ".join(sorted(version.removeprefix("v").rpartition(".")[0] for version in versions))
+    raise Problem(f"KUBERNETES={minor} cannot be built: choose one of {known}, or leave it out")
+
+
 def from_environment(environment: Mapping[str, str] = os.environ) -> Layout:
-    """The layout below $XDG_CACHE_HOME, else ~/.cache."""
+    """The layout below $XDG_CACHE_HOME, else ~/.cache, with the Kubernetes version that $KUBERNETES names."""
     base = environment.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Layout(cache=Path(base) / "pgbouncer-operator", version=kubernetes_version())
+    return Layout(Path(base) / "pgbouncer-operator", kubernetes_version(environment.get("KUBERNETES", "")))

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.localcluster.layout import GO_MODULES
+from tests.localcluster.layout import GO_MODULES, kubernetes_versions
 
 PAUSE_SOURCE = Path(__file__).parent / "pause.c"
 
@@ -41,7 +41,7 @@ def _kubernetes(program: str, version: str, minutes: float) -> Recipe:
     major, minor, _ = version.removeprefix("v").split(".", 2)
     values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     settings = tuple((f"k8s.io/component-base/version.{name}", value) for name, value in values.items())
-    return Recipe(program, "kubernetes", f"k8s.io/kubernetes/cmd/{program}", settings, minutes)
+    return Recipe(program, kubernetes_versions()[version], f"k8s.io/kubernetes/cmd/{program}", settings, minutes)
 
 
 def clients(version: str) -> tuple[Recipe, ...]:

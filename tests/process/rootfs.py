@@ -25,12 +25,19 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pgbo
 ROOT = CACHE / PGBOUNCER_VERSION
 
 
-def missing() -> str | None:
-    """Why process tests cannot run here, with the remedy; None when they can."""
+def impossible() -> str | None:
+    """Why process tests can never run here, with the remedy; None when they can."""
     if sys.platform != "linux":
-        return "process tests need Linux"
+        return "process tests need Linux; `make check` and `make demo` do not"
     if os.geteuid() != 0:
         return "process tests need root (chroot, mount namespace, another uid for the servers): run them with sudo"
+    return None
+
+
+def missing() -> str | None:
+    """Why process tests cannot run here now, with the remedy; None when they can."""
+    if reason := impossible():
+        return reason
     if not (ROOT / ".complete").exists():
         return f"{ROOT} is not built: run `make test`, or python -m tests.process.rootfs"
     return None
@@ -119,5 +126,9 @@ def _run(*argv: str) -> str:
 
 
 if __name__ == "__main__":
+    if reason := impossible():
+        sys.exit(reason)
+    if sys.argv[1:] == ["possible"]:
+        sys.exit()
     build()
     print(ROOT)

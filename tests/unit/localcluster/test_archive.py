@@ -108,3 +108,17 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
 )
 def test_the_name_that_the_kubelet_asks_for(name: str, full: str) -> None:
     assert archive.full_name(name) == full
+
+
+def docker(at: Path, configuration: dict[str, str]) -> Path:
+    members = {"manifest.json": [{"Config": "ab.json"}], "ab.json": configuration}
+    return written(at / "a.tar", {name: json.dumps(value).encode() for name, value in members.items()})
+
+
+def test_a_docker_archive_says_which_nodes_can_run_it(tmp_path: Path) -> None:
+    assert archive.architecture(docker(tmp_path, {"architecture": "arm64", "os": "linux"})) == "arm64"
+
+
+def test_an_archive_without_an_architecture_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="says no architecture"):
+        archive.architecture(docker(tmp_path, {"os": "linux"}))

@@ -1,5 +1,5 @@
 import pytest
-from tests.localcluster import backend
+from tests.localcluster import backend, images_engine
 from tests.localcluster.problem import Problem
 
 
@@ -42,3 +42,19 @@ def test_where_nothing_is_possible_both_ways_out_are_named() -> None:
 
     assert "install Docker or Podman" in str(problem.value)
     assert "it needs root" in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("wish", "answering", "chosen"),
+    [
+        ("", {"docker", "podman"}, "docker"),
+        ("podman", {"docker", "podman"}, "podman"),
+        ("podman", {"docker"}, None),
+        ("bare", {"docker"}, "docker"),
+        ("", set(), None),
+    ],
+)
+def test_images_are_built_by_the_engine_that_one_chose(wish: str, answering: set[str], chosen: str | None) -> None:
+    engine = images_engine.answering({"LOCALCLUSTER": wish}, lambda program: program in answering)
+
+    assert (engine.program if engine else None) == chosen

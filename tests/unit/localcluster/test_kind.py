@@ -7,6 +7,7 @@ import pytest
 from tests.localcluster import archive, kind
 from tests.localcluster.kind import Kind
 from tests.localcluster.layout import Layout
+from tests.localcluster.problem import Problem
 from tests.localcluster.progress import Progress
 
 QUIET = Progress(io.StringIO())
@@ -20,11 +21,12 @@ class FakeKind:
         self.loaded: list[str] = []
         self.asked: list[list[str]] = []
         self.configuration = ""
+        self.running = True
 
     def __call__(self, argv: Sequence[str], /, *, text: str | None = None) -> str:
         self.asked.append(list(argv))
         if argv[0] == "docker":
-            return ""
+            return self.docker(argv[1:])
         assert argv[0] == "/bin/kind"
         words = list(argv[1:])
         name = words[words.index("--name") + 1] if "--name" in words else ""
@@ -44,6 +46,15 @@ class FakeKind:
             case _:
                 raise AssertionError(words)
         return ""
+
+    def docker(self, words: Sequence[str]) -> str:
+        if words[0] == "inspect":
+            return f"{str(self.running).lower()}\n"
+        if words[0] == "start":
+            self.running = True
+        elif words[0] == "exec" and not self.running:
+            raise Problem("the container is not running")
+        return "node Ready control-plane 1d v1.2.3\n" if "nodes" in words else ""
 
 
 @pytest.fixture
@@ -140,3 +151,50 @@ def test_the_audit_log_is_written_where_the_layout_says(machine: FakeKind, ours:
 
 def test_the_chosen_engine_is_passed_to_kind() -> None:
     assert kind.environment("podman", {"PATH": "/bin"}) == {"PATH": "/bin", "KIND_EXPERIMENTAL_PROVIDER": "podman"}
+
+
+def test_a_cluster_whose_node_has_stopped_is_started(machine: FakeKind, ours: Kind) -> None:
+    kind.up(ours, QUIET)
+    machine.running = False
+    assert kind.status(ours) == "kind: its node has stopped; `make cluster` starts it"
+
+    kind.up(ours, QUIET)
+
+    assert ["docker", "start", "pgbouncer-operator-control-plane"] in machine.asked
+    assert kind.status(ours) == "kind: running"
+    assert sum("create" in argv for argv in machine.asked) == 1
+
+
+def test_a_nodes_image_can_be_named(machine: FakeKind, tmp_path: Path) -> None:
+    image = kind.wanted_image({"NODE_IMAGE": "mirror.example.com/kindest/node:v1.33.4", "KUBERNETES": "1.33"})
+    kind.up(Kind("/bin/kind", "docker", Layout(tmp_path, "v1.2.3"), machine, image), QUIET)
+
+    (create,) = (argv for argv in machine.asked if "create" in argv)
+    assert create[create.index("--image") + 1] == "mirror.example.com/kindest/node:v1.33.4"
+
+
+def test_another_kubernetes_without_an_image_is_refused_with_the_way_to_name_one() -> None:
+    assert kind.wanted_image({}) == ""
+    with pytest.raises(Problem, match=r"NODE_IMAGE=kindest/node:v1\.33\.0, or set LOCALCLUSTER=bare"):
+        kind.wanted_image({"KUBERNETES": "1.33"})
+
+
+def test_the_control_plane_requests_nothing(machine: FakeKind, ours: Kind) -> None:
+    kind.up(ours, QUIET)
+
+    (node,) = json.loads(machine.configuration)["nodes"]
+    (patch,) = map(json.loads, node["kubeadmConfigPatches"])
+    (there,) = (
+        Path(mount["hostPath"])
+        for mount in node["extraMounts"]
+        if mount["containerPath"] == patch["patches"]["directory"]
+    )
+    assert patch["kind"] == "InitConfiguration"
+    assert sorted(file.name for file in there.iterdir()) == [
+        "etcd+json.json",
+        "kube-apiserver+json.json",
+        "kube-controller-manager+json.json",
+        "kube-scheduler+json.json",
+    ]
+    for file in there.iterdir():
+        assert json.loads(file.read_text()) == [{"op": "remove", "path": "/spec/containers/0/resources/requests"}]

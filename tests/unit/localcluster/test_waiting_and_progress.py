@@ -1,9 +1,11 @@
 import io
 import json
+import sys
 
 import pytest
 from tests.localcluster import inquiry, waiting
 from tests.localcluster.commands import main
+from tests.localcluster.execution import run
 from tests.localcluster.problem import Problem
 from tests.localcluster.progress import Progress
 
@@ -88,3 +90,13 @@ def test_a_problem_is_told_without_a_traceback(
 
     assert main(["status"]) == 1
     assert capsys.readouterr().err == "localcluster: LOCALCLUSTER=minikube: it can be docker, podman or bare\n"
+
+
+def test_a_long_error_keeps_its_beginning_and_its_end() -> None:
+    program = "import sys; print('ERROR: no room'); print('where\\n' * 3000); print('the last'); sys.exit(3)"
+    with pytest.raises(Problem) as raised:
+        run([sys.executable, "-c", program])
+
+    first, *_, last = str(raised.value).splitlines()[2:]
+    assert (first, last) == ("ERROR: no room", "the last")
+    assert len(str(raised.value)) < 3000
