@@ -68,7 +68,7 @@ format: venv ## Format the code
 lock: venv ## Lock the dependencies with hashes
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links -q -o operator/requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links -q -o tests/requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra plugin --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links -q -o tests/requirements.lock
 
 .PHONY: cluster
 cluster: ## Start a local Kubernetes (kind with a container engine, else bare) or repair it

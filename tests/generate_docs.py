@@ -5,7 +5,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.nemesis import kinds
-from tests.reference import clients, commands, conditions, fields, metrics, names, settings, simulations, support
+from tests.reference import (
+    clients,
+    commands,
+    conditions,
+    fields,
+    metrics,
+    names,
+    plugin,
+    settings,
+    simulations,
+    support,
+)
 
 DOCS = Path("operator/docs")
 Tables = Mapping[str, Callable[[], str]]
@@ -22,6 +33,7 @@ TABLES: Tables = {
     "metrics-pod": metrics.of_pod,
     "nemesis": kinds.table,
     "objects": names.objects,
+    "plugin": plugin.commands,
     "pool-spec": fields.pool_spec,
     "pool-status": fields.pool_status,
     "ports": names.ports,

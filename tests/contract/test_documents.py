@@ -35,6 +35,7 @@ LANGUAGES = {
     "sh": "run on the cluster",
     "sql": "run by PostgreSQL in the cluster",
     "ts": "test_typescript_reads_variables_that_its_page_sets",
+    "console": "test_documents_plugin.py: what `kubectl pgbouncer` prints",
     "mermaid": "test_a_diagram_has_no_loose_ends",
     "text": "test_readme.py: what `make demo` prints",
     "": "the output of kubectl on the cluster",

@@ -163,6 +163,17 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
 )
 
 
+NEUTRAL = {ConditionType.PAUSED, ConditionType.UPDATE_AVAILABLE}
+"""Conditions of which neither status is a fault."""
+
+
+def is_well(kind: str, status: str, reason: str) -> bool:
+    """Whether a condition of this type is as it should be. A newer operator may write words that are not known here."""
+    if kind in NEUTRAL:
+        return reason != Reason.PAUSE_TIMED_OUT
+    return status == (ConditionStatus.FALSE if kind == ConditionType.STALLED else ConditionStatus.TRUE)
+
+
 def unseen() -> dict[str, str]:
     """The CRD's default condition, for `kubectl get` and `kubectl wait` before an operator writes a status."""
     return {

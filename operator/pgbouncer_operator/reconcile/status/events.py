@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
+from pgbouncer_operator.api.conditions import Condition, ConditionType, Reason, is_well
 from pgbouncer_operator.api.status import PoolStatus
 from pgbouncer_operator.api.tuning import SizingMode
 from pgbouncer_operator.reconcile.observed import Observed
@@ -14,9 +14,6 @@ RESIZED = "Resized"
 QUIET = {Reason.PENDING, Reason.APPLYING_CONFIGURATION, Reason.PAUSING, Reason.UP_TO_DATE}
 """Reasons without an event: they announce another condition, or that there is nothing to say."""
 
-NEUTRAL = {ConditionType.PAUSED, ConditionType.UPDATE_AVAILABLE}
-"""Conditions of which neither status is a fault."""
-
 
 def of_conditions(before: Sequence[Condition], now: Sequence[Condition]) -> tuple[Announcement, ...]:
     """One event for each condition whose status or reason changed. What is well from the start is no news."""
@@ -26,10 +23,10 @@ def of_conditions(before: Sequence[Condition], now: Sequence[Condition]) -> tupl
         if each.type is ConditionType.RECONCILING or each.reason in QUIET:
             continue
         previous = old.get(each.type)
-        if previous is None and _good(each) and each.type is not ConditionType.READY:
+        if previous is None and is_well(each.type, each.status, each.reason) and each.type is not ConditionType.READY:
             continue
         if previous is None or (previous.status, previous.reason) != (each.status, each.reason):
-            warning = not _good(each) and each.reason is not Reason.WAITING_FOR_PODS
+            warning = not is_well(each.type, each.status, each.reason) and each.reason is not Reason.WAITING_FOR_PODS
             message = f"{each.type.value} is {each.status.value}: {each.message}"
             events.append(Announcement(warning, each.reason.value, message))
     return tuple(events)
@@ -45,9 +42,3 @@ def of_size(observed: Observed, status: PoolStatus) -> tuple[Announcement, ...]:
     why = f"{status.recommendation.reason}: {status.recommendation.inputs}"
     message = f"The size changes from {before.size} to {now.size} server connections. {why}."
     return (Announcement(False, RESIZED, message),)
-
-
-def _good(each: Condition) -> bool:
-    if each.type in NEUTRAL:
-        return each.reason is not Reason.PAUSE_TIMED_OUT
-    return each.status is (ConditionStatus.FALSE if each.type is ConditionType.STALLED else ConditionStatus.TRUE)

@@ -1,0 +1,111 @@
+"""The commands of `kubectl pgbouncer`: parses arguments and calls what they name."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from pgbouncer_operator import __version__
+from pgbouncer_operator.plugin import doctor as doctoring
+from pgbouncer_operator.plugin import output
+from pgbouncer_operator.plugin import status as statuses
+from pgbouncer_operator.plugin.kubectl import Kubectl, KubectlError, Scope
+from pgbouncer_operator.plugin.operators import Clock
+from pgbouncer_operator.plugin.output import Output
+
+app = typer.Typer(name="kubectl pgbouncer", no_args_is_help=True, pretty_exceptions_enable=False)
+
+Pool = Annotated[str | None, typer.Argument(metavar="POOL", help="Name of a pool. Without it: every pool.")]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", help="Namespace. Without it: kubectl's current one.")
+]
+Everywhere = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Pools of every namespace.")]
+Form = Annotated[Output, typer.Option("--output", "-o", help="text for people, json for programs.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What the commands reach the outside by."""
+
+    clock: Clock
+    """Time."""
+    kubectl: Kubectl
+    """The cluster."""
+
+
+def run(arguments: Sequence[str], clock: Clock | None = None) -> int:
+    """Run one command. Returns its exit code: 0 success, 1 a fault was found, 2 the command could not do its work.
+
+    clock: the machine's own by default.
+    """
+    own = Clock(lambda: datetime.now(UTC), time.sleep)
+    try:
+        app(args=[*arguments], prog_name="kubectl pgbouncer", obj=clock or own)
+    except KubectlError as error:
+        output.say(str(error))
+        return 2
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig. Without it: the current one.")] = None,
+    kubeconfig: Annotated[str | None, typer.Option(help="Path of the kubeconfig. Without it: kubectl's own.")] = None,
+) -> None:
+    """See and handle PgBouncer pools with your own rights, through your own kubectl."""
+    pairs = (("--context", context), ("--kubeconfig", kubeconfig))
+    chosen = tuple(f"{name}={value}" for name, value in pairs if value is not None)
+    ctx.obj = Invocation(ctx.obj, Kubectl(chosen))
+
+
+@app.command()
+def status(
+    ctx: typer.Context,
+    pool: Pool = None,
+    namespace: Namespace = None,
+    everywhere: Everywhere = False,
+    form: Form = Output.TEXT,
+) -> None:
+    """Show pools in a table: ready, pods, connections, clients; then the first fault of each, with its remedy."""
+    invocation: Invocation = ctx.obj
+    lines = [statuses.line(body) for body in invocation.kubectl.pools(Scope(namespace, everywhere), pool)]
+    if form is Output.JSON:
+        output.write_json({"pools": lines})
+    elif lines:
+        output.write_status(lines, namespaces=everywhere)
+    else:
+        output.say("There is no ConnectionPool here. -A shows every namespace.")
+
+
+@app.command()
+def doctor(
+    ctx: typer.Context,
+    pool: Pool = None,
+    namespace: Namespace = None,
+    everywhere: Everywhere = False,
+    form: Form = Output.TEXT,
+) -> None:
+    """Say everything that is ill about pools, their servers and their operators, with remedy and runbook.
+
+    The exit code is 1 if something is ill.
+    """
+    invocation: Invocation = ctx.obj
+    diagnoses = doctoring.diagnose(invocation.kubectl, Scope(namespace, everywhere), pool, invocation.clock)
+    if form is Output.JSON:
+        output.write_json({"objects": diagnoses})
+    else:
+        output.write_diagnoses(diagnoses)
+    if any(each.ill for each in diagnoses):
+        raise typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)

@@ -1,0 +1,99 @@
+"""Writes what a command found: tables and lines for people, JSON for programs.
+
+What others wrote, such as the words of PostgreSQL in a condition, cannot steer the terminal: control characters and
+marks of rich's own markup are text.
+"""
+
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pgbouncer_operator.plugin.findings import Diagnosis, Finding, Severity
+from pgbouncer_operator.plugin.status import COLUMNS, PoolLine
+from pgbouncer_operator.wording import counted
+
+# Control characters, and those that turn the direction of text.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+_WIDE = 1000  # columns where nobody looks at a terminal
+_COLOURS = {"True": "green", "False": "red", Severity.FAULT: "red", Severity.UNKNOWN: "yellow"}
+
+
+class Output(StrEnum):
+    """How a command writes what it found."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def write_json(value: Any) -> None:
+    """Write a value as JSON."""
+    print(json.dumps(value, indent=2, default=_data))
+
+
+def _data(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    raise TypeError(type(value).__name__)
+
+
+def write_status(lines: Sequence[PoolLine], namespaces: bool) -> None:
+    """Write a table of pools, then what is not as it should be. namespaces: with a column for them."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in (*(("NAMESPACE",) if namespaces else ()), *COLUMNS):
+        table.add_column(column, overflow="fold")
+    for each in lines:
+        cells = (*((each.namespace,) if namespaces else ()), *each.cells)
+        table.add_row(*(Text(plain(cell), style=_COLOURS.get(cell, "")) for cell in cells))
+    console = _console()
+    console.print(table)
+    for each in lines:
+        if each.findings:
+            _write_findings(console, f"{each.namespace}/{each.name}" if namespaces else each.name, each.findings)
+
+
+def write_diagnoses(diagnoses: Sequence[Diagnosis]) -> None:
+    """Write every diagnosis, then how many objects have a fault."""
+    console = _console()
+    for each in diagnoses:
+        title = f"{each.kind} {each.namespace}/{each.name}"
+        _write_findings(console, title if each.findings else f"{title}: no finding", each.findings)
+    ill = sum(each.ill for each in diagnoses)
+    _line(console, f"{counted(ill, 'object')} of {len(diagnoses)} with a fault.", "")
+
+
+def plain(text: str) -> str:
+    """The text in one line without characters that steer a terminal."""
+    return _UNPRINTABLE.sub(" ", text)
+
+
+def say(text: str) -> None:
+    """Write a line to standard error."""
+    print(plain(text), file=sys.stderr)
+
+
+def _write_findings(console: Console, title: str, findings: Sequence[Finding]) -> None:
+    """The title, and each finding below it with its remedy and its runbook."""
+    _line(console, title, "bold")
+    for each in findings:
+        _line(console, f"  {each.severity}: {each.subject}: {each.reason}", _COLOURS.get(each.severity, ""))
+        for label, text in (("why", each.message), ("do", each.remedy), ("runbook", each.runbook)):
+            if text:
+                _line(console, f"    {label}: {text}", "")
+
+
+def _line(console: Console, text: str, style: str) -> None:
+    console.print(Text(plain(text), style=style), soft_wrap=True)
+
+
+def _console() -> Console:
+    """A console of the terminal's width; where the output is no terminal, no line is broken and nothing is coloured."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=_WIDE)
