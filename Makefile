@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 REGISTRY ?=
+VERSION ?=
 PYTEST_ARGS ?=
 CLIENTS ?=
 VERSIONS ?= 1.33 1.37
@@ -89,6 +90,10 @@ image: ## Build the images
 .PHONY: push
 push: ## Push the images: make image push REGISTRY=registry.example.com/team
 	@$(PYTHON) -m tests.localcluster.images push "$(REGISTRY)"
+
+.PHONY: release
+release: venv ## The files of a release, in build/release: make release VERSION=1.2.3 REGISTRY=registry.example.com/team
+	$(BIN)/python -m tests.release "$(VERSION)" "$(REGISTRY)"
 
 .PHONY: deploy
 deploy: cluster image ## Install the operator into the local cluster with Helm

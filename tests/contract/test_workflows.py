@@ -8,6 +8,7 @@ import pytest
 import yaml
 from tests import documents
 from tests.contract.test_document_links import makefile
+from tests.release.__main__ import FOLDER
 
 WORKFLOWS = sorted((documents.REPOSITORY / ".github/workflows").iterdir())
 KEYS = {"name", "on", "permissions", "concurrency", "jobs"}
@@ -32,7 +33,7 @@ def steps(path: Path) -> list[dict[str, Any]]:
 
 
 def test_each_workflow_is_here() -> None:
-    assert [path.name for path in WORKFLOWS] == ["check.yml", "test.yml"]
+    assert [path.name for path in WORKFLOWS] == ["check.yml", "release.yml", "test.yml"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -93,3 +94,13 @@ def test_a_pull_request_runs_all_tests_and_never_with_rights_of_the_branch_it_go
         assert set(read(path)["on"]) >= {"push", "pull_request"}
         assert [step["run"] for step in steps(path) if "run" in step] == [command]
     assert not [path for path in WORKFLOWS if "pull_request_target" in path.read_text(encoding="utf-8")]
+
+
+def test_a_tag_makes_the_files_of_a_release_and_keeps_them() -> None:
+    (path,) = (each for each in WORKFLOWS if each.stem == "release")
+    assert read(path)["on"] == {"push": {"tags": ["v*"]}}
+    commands = [step["run"] for step in steps(path) if "run" in step]
+    assert commands == ["make check", 'make release VERSION="$TAG" REGISTRY="$REGISTRY"']
+    (kept,) = (step["with"] for step in steps(path) if step.get("uses", "").startswith("actions/upload-artifact@"))
+    assert documents.REPOSITORY / kept["path"] == FOLDER
+    assert kept["if-no-files-found"] == "error"
