@@ -108,7 +108,7 @@ test: venv ## All tiers: check, the local cluster itself, real processes, contro
 	@$(PYTHON) -m tests.process.rootfs possible
 	$(PYTHON) -m tests.localcluster down
 	$(PYTHON) -m tests.localcluster build
-	$(PYTHON) -m tests.localcluster build helm3
+	$(PYTHON) -m tests.localcluster build helm3 actionlint
 	$(MAKE) check
 	$(BIN)/python -m pytest -q tests/localcluster $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal tests/simulated $(PYTEST_ARGS) # they wait for clocks more than they work

@@ -1,6 +1,9 @@
 """Workflows run targets of the Makefile only, with pinned actions, and with no more rights than they need."""
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,7 @@ import pytest
 import yaml
 from tests import documents
 from tests.contract.test_document_links import makefile
+from tests.localcluster import layout
 from tests.release.__main__ import FOLDER
 
 WORKFLOWS = sorted((documents.REPOSITORY / ".github/workflows").iterdir())
@@ -30,6 +34,29 @@ def jobs(path: Path) -> list[dict[str, Any]]:
 
 def steps(path: Path) -> list[dict[str, Any]]:
     return [step for job in jobs(path) for step in job["steps"]]
+
+
+def lint(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What actionlint says by itself, without other linters of the machine. Skipped where there is none."""
+    built = layout.from_environment().programs / "actionlint"
+    found = str(built) if os.access(built, os.X_OK) else shutil.which("actionlint")
+    if found is None:
+        pytest.skip("needs actionlint: `python3 -m tests.localcluster build actionlint` builds it, or put it on PATH")
+    return subprocess.run([found, "-shellcheck=", "-pyflakes=", *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_actionlint_finds_no_fault() -> None:
+    said = lint(*map(str, WORKFLOWS))
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_actionlint_finds_a_fault(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yml"
+    text = (documents.REPOSITORY / ".github/workflows/check.yml").read_text(encoding="utf-8")
+    wrong.write_text(text.replace("github.ref", "github.reff"), encoding="utf-8")
+    said = lint(str(wrong))
+    assert said.returncode == 1
+    assert 'property "reff" is not defined' in said.stdout
 
 
 def test_each_workflow_is_here() -> None:

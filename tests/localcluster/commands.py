@@ -102,12 +102,16 @@ def status(command: Command) -> None:
     print(bare.status(command.layout) if chosen == "bare" else kind.status(_kind(command.layout, chosen)))
 
 
+# Programs that tests use and no cluster needs, by name.
+OPTIONAL: dict[str, Callable[[], recipes.Recipe]] = {"helm3": recipes.helm3, "actionlint": recipes.actionlint}
+
+
 def build(command: Command) -> None:
     """Build the programs only; named ones, or all that this machine needs."""
     chosen = backend.choose()
     with locked(command.layout, command.progress):
-        if "helm3" in command.words:
-            binaries.build([recipes.helm3()], command.layout, command.progress)
+        if command.words:
+            binaries.build([OPTIONAL[name]() for name in command.words], command.layout, command.progress)
         elif chosen == "bare":
             bare.build(command.layout, command.progress)
         else:
@@ -159,7 +163,7 @@ def main(arguments: Sequence[str]) -> int:
         elif name == "node":
             added.add_argument("words", nargs=1, choices=["add", "remove"])
         elif name == "build":
-            added.add_argument("words", nargs="*", choices=["helm3", []], metavar="helm3", default=[])
+            added.add_argument("words", nargs="*", choices=[*OPTIONAL, []], metavar="PROGRAM", default=[])
     given = parser.parse_args(arguments)
     try:
         COMMANDS[given.command](Command(layout.from_environment(), Progress(), getattr(given, "words", ())))

@@ -70,6 +70,11 @@ def helm3() -> Recipe:
     return Recipe("helm3", "helm3", "helm.sh/helm/v3/cmd/helm", (_helm_version("helm3", "helm.sh/helm/v3"),), 3)
 
 
+def actionlint() -> Recipe:
+    """actionlint, which checks .github/workflows. Optional."""
+    return Recipe("actionlint", "actionlint", "github.com/rhysd/actionlint/cmd/actionlint", (), 0.5)
+
+
 def kind() -> Recipe:
     """kind, when a container engine answers but kind itself is not installed."""
     return Recipe("kind", "kind", "sigs.k8s.io/kind", (), 0.5)

@@ -6,7 +6,7 @@ from tests.localcluster.recipes import Recipe
 
 VERSIONS = layout.kubernetes_versions()
 VERSION = layout.kubernetes_version()
-ALL = (*recipes.servers(VERSION), *recipes.clients(VERSION), recipes.helm3(), recipes.kind())
+ALL = (*recipes.servers(VERSION), *recipes.clients(VERSION), recipes.helm3(), recipes.actionlint(), recipes.kind())
 
 
 @pytest.mark.parametrize("recipe", ALL, ids=lambda recipe: recipe.program)
