@@ -95,6 +95,10 @@ push: ## Push the images: make image push REGISTRY=registry.example.com/team
 release: venv ## The files of a release, in build/release: make release VERSION=1.2.3 REGISTRY=registry.example.com/team
 	$(BIN)/python -m tests.release "$(VERSION)" "$(REGISTRY)"
 
+.PHONY: push-chart
+push-chart: venv ## Push the chart of build/release as an OCI artefact: make push-chart REGISTRY=registry.example.com/team
+	$(BIN)/python -m tests.release.push "$(REGISTRY)"
+
 .PHONY: deploy
 deploy: cluster image ## Install the operator into the local cluster with Helm
 	@$(PYTHON) -m tests.localcluster.deploy

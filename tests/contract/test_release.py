@@ -21,7 +21,7 @@ from tests.contract.chart import MAJORS, Answer, environment, helm, pod, program
 from tests.localcluster import images
 from tests.localcluster.problem import Problem
 from tests.release import __main__ as command
-from tests.release import changelog, packages
+from tests.release import changelog, packages, push
 from tests.release.artefacts import KUBERNETES, Release, make
 
 import pgbouncer_operator
@@ -244,3 +244,19 @@ def test_a_release_without_its_version_or_registry_is_refused_before_anything_is
 ) -> None:
     assert command.main([version, registry]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_a_chart_is_pushed_only_to_a_registry_with_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert push.main([""]) == 1
+    assert "name the registry to push to: make push-chart REGISTRY=" in capsys.readouterr().err
+
+
+def test_only_the_chart_of_one_release_is_pushed(folder: Path, tmp_path: Path) -> None:
+    assert push.only_chart(folder) == folder / CHART
+    with pytest.raises(Problem, match="0 charts, not one: run `make release` first"):
+        push.only_chart(tmp_path)
+
+
+def test_a_registry_that_does_not_answer_is_told_in_helms_words(release: Release, folder: Path) -> None:
+    with pytest.raises(Problem, match=r"push .* failed:\n(.|\n)*refused"):
+        push.push(folder / CHART, "127.0.0.1:1", release.helm, "--plain-http")

@@ -16,7 +16,7 @@ from tests.release.__main__ import FOLDER
 
 WORKFLOWS = sorted((documents.REPOSITORY / ".github/workflows").iterdir())
 KEYS = {"name", "on", "permissions", "concurrency", "jobs"}
-JOB_KEYS = {"name", "runs-on", "timeout-minutes", "steps", "permissions", "needs", "environment"}
+JOB_KEYS = {"name", "runs-on", "timeout-minutes", "steps", "permissions", "needs", "env"}
 STEP_KEYS = {"name", "id", "if", "uses", "with", "run", "env"}
 SCOPES = {"contents", "packages", "id-token", "attestations"}
 # A target and its variables, whose values a shell cannot read as commands.
@@ -123,11 +123,20 @@ def test_a_pull_request_runs_all_tests_and_never_with_rights_of_the_branch_it_go
     assert not [path for path in WORKFLOWS if "pull_request_target" in path.read_text(encoding="utf-8")]
 
 
-def test_a_tag_makes_the_files_of_a_release_and_keeps_them() -> None:
+def test_a_tag_makes_the_files_of_a_release_and_then_pushes_its_images_and_its_chart() -> None:
     (path,) = (each for each in WORKFLOWS if each.stem == "release")
     assert read(path)["on"] == {"push": {"tags": ["v*"]}}
-    commands = [step["run"] for step in steps(path) if "run" in step]
-    assert commands == ["make check", 'make release VERSION="$TAG" REGISTRY="$REGISTRY"']
+    (job,) = jobs(path)
+    assert job["permissions"] == {"contents": "read", "packages": "write"}
+    assert [step["run"] for step in job["steps"] if "run" in step] == [
+        "make check",
+        'make release VERSION="$TAG" REGISTRY="$REGISTRY"',
+        'make push REGISTRY="$REGISTRY"',
+        'make push-chart REGISTRY="$REGISTRY"',
+    ]
+    assert set(job["env"]) == {"TAG", "REGISTRY"}
     (kept,) = (step["with"] for step in steps(path) if step.get("uses", "").startswith("actions/upload-artifact@"))
     assert documents.REPOSITORY / kept["path"] == FOLDER
     assert kept["if-no-files-found"] == "error"
+    (login,) = (step["with"] for step in steps(path) if step.get("uses", "").startswith("docker/login-action@"))
+    assert job["env"]["REGISTRY"].startswith(f"{login['registry']}/")

@@ -36,11 +36,17 @@ def _release(version: str, registry: str) -> Release:
         raise Problem("name both: make release VERSION=1.2.3 REGISTRY=registry.example.com/team")
     version = version.removeprefix("v")
     due(images.REPOSITORY, version)
-    helm = next(filter(None, map(program, MAJORS)), None)
-    if helm is None:
-        raise Problem("there is no Helm: `python3 -m tests.localcluster build` builds it, or put it on PATH")
+    found = helm()
     archives: dict[str, Path] = {name: built.archive for name, built in images.build(images.RELEASED).items()}
-    return Release(images.REPOSITORY, version, registry.rstrip("/"), helm, archives)
+    return Release(images.REPOSITORY, version, registry.rstrip("/"), found, archives)
+
+
+def helm() -> str:
+    """The program. Problem where there is none."""
+    found = next(filter(None, map(program, MAJORS)), None)
+    if found is None:
+        raise Problem("there is no Helm: `python3 -m tests.localcluster build` builds it, or put it on PATH")
+    return found
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def make(release: Release, folder: Path) -> tuple[str, ...]:
         chart = _chart(release, made)
         (made / "install.yaml").write_text(_manifest(release, chart), encoding="utf-8")
         epoch = {"SOURCE_DATE_EPOCH": str(int(section.day.timestamp()))}
-        _run([sys.executable, "-m", "hatchling", "build", "--directory", str(made)], release.root, epoch)
+        run([sys.executable, "-m", "hatchling", "build", "--directory", str(made)], release.root, epoch)
         (made / "notes.md").write_text(section.text, encoding="utf-8")
         parts = sbom.Parts(
             release.version,
@@ -86,14 +86,14 @@ def _chart(release: Release, folder: Path) -> Path:
             raise Problem(f'values.yaml of the chart has {lines} lines `registry: ""`, not one')
         (chart / "values.yaml").write_text(values, encoding="utf-8")
         version = ["--version", release.version, "--app-version", release.version]
-        _run([release.helm, "package", str(chart), "--destination", str(folder), *version], release.root)
+        run([release.helm, "package", str(chart), "--destination", str(folder), *version], release.root)
     return folder / f"{NAME}-{release.version}.tgz"
 
 
 def _manifest(release: Release, chart: Path) -> str:
     """Every object of the chart, with the definitions and the namespace."""
     command = [release.helm, "template", NAME, str(chart), "--namespace", NAME, "--kube-version", KUBERNETES]
-    return HEAD.format(version=release.version) + _run(command, release.root)
+    return HEAD.format(version=release.version) + run(command, release.root)
 
 
 def _sums(folder: Path) -> str:
@@ -102,7 +102,7 @@ def _sums(folder: Path) -> str:
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items()))
 
 
-def _run(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> str:
+def run(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> str:
     """What a program prints; Problem with what it said when it failed."""
     variables = {**os.environ, "KUBECONFIG": os.devnull, **(environment or {})}
     done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
