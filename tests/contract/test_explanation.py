@@ -77,6 +77,22 @@ def test_the_drain_has_the_figures_of_the_code() -> None:
     assert f"nobody has logged in for {drain.QUIET_SECONDS:.0f} seconds" in text
 
 
+def test_the_end_of_a_drain_has_the_figures_of_the_code() -> None:
+    text, promises, defaults = page("drain.md"), page("promises.md"), drain._OPTIONS
+    times = drain.Times(defaults)
+    before = times.end - times.unready
+    assert f"becomes unready {before:.0f} s before `drain.timeoutSeconds` are over" in text
+    assert f"|{before:.0f} s before the end of drain.timeoutSeconds" in text
+    assert f"takes up to {defaults['--probes']} s to see" in text
+    assert f"the last clients have {drain.LEAVE_SECONDS} s to leave" in text
+    fixed = before - times.delay
+    assert f"at {before:.0f} s or more ({fixed:.0f} s and `endpointDelaySeconds`)" in text
+    assert f"[becomes unready](drain.md) {before:.0f} s before its deadline" in promises
+    assert f"`drain.timeoutSeconds` below {before:.0f} s**, or below {fixed:.0f} s and" in promises
+    assert f"at least {drain.LEAVE_SECONDS} s to leave" in promises
+    assert drain.Times({**defaults, "--timeout": f"{before}"}).unready == times.delay, "from the first pause on"
+
+
 def test_sizing_has_the_modes_and_the_paces_of_the_code() -> None:
     text = page("sizing.md")
     assert re.findall(r"\| `(\w+)`(?: \(default\))? \|", text)[:3] == [each.value for each in SizingMode]

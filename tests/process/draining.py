@@ -1,8 +1,8 @@
 """A pod that drains, and what it says of its drain."""
 
 import contextlib
-import subprocess
 from collections.abc import Iterator
+from subprocess import Popen
 
 import pytest
 from tests.process import agentdb, agentpod
@@ -44,10 +44,11 @@ def transactional(postgres: Postgres) -> Iterator[Pod]:
         yield found
 
 
-def drain(pod: Pod, delay: str = "0", timeout: str = "60", transaction: str = "10") -> subprocess.Popen[bytes]:
+def drain(pod: Pod, *more: str, delay: str = "0", timeout: str = "60", transaction: str = "10") -> Popen[bytes]:
+    """more: further arguments of drain.py."""
     return pod.script(
         "drain",
-        *("--endpoint-delay", delay, "--timeout", timeout, "--transaction", transaction),
+        *("--endpoint-delay", delay, "--timeout", timeout, "--transaction", transaction, *more),
         *("--run-dir", str(pod.run), "--port", str(pod.port)),
     )
 

@@ -61,6 +61,25 @@ def test_as_long_as_clients_are_sent_here_there_is_somebody_to_take_them(transac
     assert draining.wait(30) == 0
 
 
+def test_a_pod_is_unready_some_time_before_its_deadline_and_serves_its_clients_until_they_leave(
+    transactional: Pod,
+) -> None:
+    """kube-proxy then sends nobody there who would be closed a moment later."""
+
+    def ready() -> bool:
+        return transactional.script("probe", str(transactional.run), str(transactional.port)).wait(30) == 0
+
+    client = transactional.connect("shop", "shop", PASSWORD)
+    draining = drain(transactional, "--probes", "60", delay="1")
+    eventually("the agent knows", lambda: transactional.state()["phase"] == "draining")
+    eventually("the readiness probe fails", lambda: not ready(), on_failure=transactional.logs)
+    assert client.execute("select 1").fetchone() == (1,)
+    assert transactional.logs_in("shop", "shop", PASSWORD), "whoever is still sent here"
+    assert draining.poll() is None
+    client.close()
+    assert draining.wait(30) == 0
+
+
 @pytest.mark.parametrize("mode", ["transaction", "session"])
 def test_whoever_still_comes_has_a_connection_beside_one_that_is_held(postgres: Postgres, mode: str) -> None:
     """What a draining pod gave back it does not get again, so it waits until nobody is sent to it any more."""

@@ -9,6 +9,10 @@ standard library only, since it runs in PgBouncer's cgroup. The steps, for every
 2. The listener stays open. Wait until only console sessions are left and no client has connected for the endpoint
    delay: a client that connects was still routed to this pod. Then return, and kubelet's SIGTERM ends PgBouncer. The
    file says whether new clients may come. When none may, the agent gives back the connections that the rest cannot use.
+   Some time before the timeout write <run dir>/unready, if other pods serve: probe.py fails from then on. kube-proxy
+   sends new clients to a terminating pod when no other is ready, unless the pod is unready itself. So nobody comes
+   shortly before step 3, which would fail the first transaction.
+   https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#serving
 3. At the timeout send SHUTDOWN WAIT_FOR_SERVERS, so that transactions end, and wait until PgBouncer has exited. A
    SIGTERM after it is a second shutdown signal, at which PgBouncer exits at once. So this waits until the transactions
    have ended or their time is over.
@@ -35,10 +39,15 @@ POLL_SECONDS = 0.25
 # After so long without a new client most likely none comes, and other pods wait for this pod's connections.
 QUIET_SECONDS = 2.0
 ANSWER_SECONDS = 2.0
+# In which kubelet finds that the readiness probe fails: period * failureThreshold + timeoutSeconds of the template.
+PROBE_SECONDS = 23
+# In which clients that came just before the pod was out of the Service leave by themselves.
+LEAVE_SECONDS = 10
 _OPTIONS = {
     "--endpoint-delay": "5",
     "--timeout": "120",
     "--transaction": "60",
+    "--probes": str(PROBE_SECONDS),
     "--run-dir": "/run/pgbouncer",
     "--port": "6432",
 }
@@ -57,8 +66,19 @@ class Count:
         self.clients, self.busy, self.logins = clients, busy, logins
 
 
+class Times:
+    """The deadlines of a drain, in seconds since it began, and the endpoint delay."""
+
+    def __init__(self, options: dict[str, str]) -> None:
+        """options: the arguments by name."""
+        keys = ("--endpoint-delay", "--timeout", "--transaction", "--probes")
+        self.delay, timeout, self.transaction, probes = (float(options[key]) for key in keys)
+        self.end = self.delay + timeout  # then PgBouncer is shut down
+        self.unready = self.end - probes - self.delay - LEAVE_SECONDS  # from then on the pod may be unready
+
+
 class Report:
-    """Two files for the agent: that the pod drains, and what became of the clients so far."""
+    """Files that say how far the drain is: two for the agent, and one for the readiness probe."""
 
     def __init__(self, run_dir: str, console: str) -> None:
         """The drain begins now. console: PgBouncer's socket."""
@@ -66,6 +86,8 @@ class Report:
         self._process = wire.NO_PROCESS
         self._flag = os.path.join(run_dir, "draining")
         self._result = os.path.join(run_dir, "drained")
+        self._unready = os.path.join(run_dir, "unready")
+        self._ready = True
         self._begun = time.monotonic()
         self._written = ""
 
@@ -81,6 +103,15 @@ class Report:
         if flag != self._written:
             _write(self._flag, flag)
         self._written = flag
+
+    def unready(self) -> None:
+        """Let the readiness probe of the PgBouncer that drains fail from now on."""
+        try:
+            if self._ready:
+                _write(self._unready, f"{self._process[0]} {self._process[1]}")
+                self._ready = False
+        except OSError:
+            return  # the directory is full: the drain goes on, and the next look tries again
 
     def keep(self, done: bool, left: int, closed: int = 0, cut: int = 0) -> None:
         """Write the number of clients that left by themselves, were closed between two transactions, or cut in one."""
@@ -100,19 +131,19 @@ def main(arguments: list[str]) -> int:
         return 2
     options |= dict(zip(arguments[::2], arguments[1::2], strict=True))
     console = os.path.join(options["--run-dir"], f".s.PGSQL.{options['--port']}")
-    delay, timeout, transaction = (float(options[key]) for key in ("--endpoint-delay", "--timeout", "--transaction"))
     first = _count(console) or Count()  # before step 1: these are the clients that the drain is about
     place = (console, int(options["--port"]))
-    return _drain(place, first, Report(options["--run-dir"], console), (delay, timeout, transaction))
+    return _drain(place, first, Report(options["--run-dir"], console), Times(options))
 
 
-def _drain(place: tuple[str, int], first: Count, report: Report, times: tuple[float, float, float]) -> int:
+def _drain(place: tuple[str, int], first: Count, report: Report, times: Times) -> int:
     """place: PgBouncer's socket and port."""
     console, _ = place
-    delay, timeout, transaction = times
+    if not _hands_over(console):
+        times.unready = times.end
     report.expect(newcomers=True)
     _resume(console)
-    rest = _wait_for_clients(place, first.logins, report, (delay, delay + timeout))
+    rest = _wait_for_clients(place, first.logins, report, times)
     if rest is not None and not rest.clients:
         # A process that has exited has no count of logins any more.
         report.keep(True, gone(first, rest) if rest.logins else first.clients)
@@ -124,7 +155,7 @@ def _drain(place: tuple[str, int], first: Count, report: Report, times: tuple[fl
         report.keep(True, left, 0, clients)
         return 1
     report.keep(False, left, clients)
-    busy = _wait_for_exit(console, transaction, rest.busy if rest is not None else clients)
+    busy = _wait_for_exit(console, times.transaction, rest.busy if rest is not None else clients)
     cut = min(busy, clients)
     report.keep(True, left, clients - cut, cut)
     return 1 if busy else 0
@@ -135,22 +166,30 @@ def gone(first: Count, last: Count) -> int:
     return max(0, first.clients + last.logins - first.logins - last.clients)
 
 
-def _wait_for_clients(place: tuple[str, int], logins: int, report: Report, times: tuple[float, float]) -> Count | None:
+def _wait_for_clients(place: tuple[str, int], logins: int, report: Report, times: Times) -> Count | None:
     """Wait until no client is left and none has connected for a while. Returns the last count, None without an answer.
 
     It ends early when PgBouncer has closed its port. place: PgBouncer's socket and port. logins: their number when the
-    drain began. times: seconds without a new client, and the most seconds to wait. The clock is read before each count
-    and after it, because this process may stop in between while clients connect.
+    drain began. The clock is read before each count and after it, because this process may stop in between while
+    clients connect.
+
+    The pod becomes unready only if new clients have once stayed away for a while: then other pods were ready, and those
+    that leave now leave later than this one. Where nobody has stayed away, this pod may be the only one that serves.
     """
-    (console, port), (quiet, seconds) = place, times
+    console, port = place
     begun = last_login = time.monotonic()
+    others = False
     while True:
         now, count = time.monotonic(), _count(console)
         if count is not None and count.logins > logins:
             last_login, logins = time.monotonic(), count.logins
-        report.expect(newcomers=count is None or now - last_login < min(quiet, QUIET_SECONDS))
-        left = count is not None and not count.clients and now - last_login >= quiet
-        if left or now - begun >= seconds or not listens(port):
+        away = now - last_login if count is not None else 0.0
+        report.expect(newcomers=count is None or away < min(times.delay, QUIET_SECONDS))
+        others = others or away >= max(times.delay, QUIET_SECONDS)
+        if others and now - begun >= times.unready:
+            report.unready()
+        left = count is not None and not count.clients and away >= times.delay
+        if left or now - begun >= times.end or not listens(port):
             return count
         time.sleep(POLL_SECONDS)
 
@@ -193,6 +232,19 @@ def counted(pools: list[wire.Row], lists: list[wire.Row], stats: list[wire.Row])
     busy = sum(int(pool["sv_active"]) for pool in own)
     logins = sum(int(row["total_client_login_count"]) for row in stats if row["database"] != "pgbouncer")
     return Count(clients, busy, logins)
+
+
+def _hands_over(console: str) -> bool:
+    """Whether a database has more than one connection, so that the agent hands some over. Ask before the agent does.
+
+    Otherwise a successor most likely waits for the end of this pod, and nobody else takes new clients.
+    """
+    try:
+        with wire.console(console, ANSWER_SECONDS) as session:
+            databases = session.query("SHOW DATABASES")
+    except (OSError, wire.WireError):
+        return True
+    return any(int(row["pool_size"]) > 1 for row in databases if row["name"] != "pgbouncer")
 
 
 def _resume(console: str) -> None:

@@ -12,6 +12,7 @@ from pgbouncer_operator.agent.settings import AgentSettings
 
 FLAG = "draining"  # written by drain.py
 RESULT = "drained"  # written by drain.py
+UNREADY = "unready"  # written by drain.py, read by probe.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Draining:
             self.begun = False
         elif process not in {console.NO_PROCESS, flag.process}:
             self.keeps = None
-            for name in (FLAG, RESULT):
+            for name in (FLAG, RESULT, UNREADY):
                 (self._settings.run_dir / name).unlink(missing_ok=True)
             self.begun = self._logged = False
         elif not self.begun:

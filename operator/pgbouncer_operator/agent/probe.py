@@ -1,7 +1,8 @@
 """Readiness of the pgbouncer container: a login to the console over TCP. Exit 0 when it answers.
 
 A login fails when the process hangs; a TCP connection alone would not, since the kernel accepts it. A login to the
-console works when PostgreSQL is down and when max_client_conn is reached.
+console works when PostgreSQL is down and when max_client_conn is reached. Near the end of a drain it fails without a
+login, so that no new client comes: see drain.py.
 Run as `python3 -IS probe.py [run directory] [port]`. It uses the standard library only.
 """
 
@@ -25,11 +26,24 @@ def main(arguments: list[str]) -> int:
     try:
         with open(os.path.join(run_dir, "probe-user"), encoding="utf-8") as file:
             user = file.read().strip()
+        if _leaves(run_dir, port):
+            print("This pod leaves and takes no more new clients. It serves its last ones.", file=sys.stderr)
+            return 1
         _login(user, port)
     except (OSError, wire.WireError) as error:
         print(f"PgBouncer does not answer on 127.0.0.1:{port}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _leaves(run_dir: str, port: int) -> bool:
+    """Whether drain.py has made the PgBouncer that runs now unready. One that kubelet has restarted since serves."""
+    try:
+        with open(os.path.join(run_dir, "unready"), encoding="utf-8") as file:
+            leaving = file.read().split()
+    except FileNotFoundError:
+        return False
+    return leaving == [str(each) for each in wire.process(os.path.join(run_dir, f".s.PGSQL.{port}"))]
 
 
 def _login(user: str, port: int) -> None:

@@ -45,6 +45,7 @@ class FakePgBouncer:
 
     run_dir: Path
     clients: list[Client]
+    share: int = 8
     paused: bool = False
     refuses_shutdown: bool = False
     terminated_at: float = IMMORTAL
@@ -95,7 +96,7 @@ class FakePgBouncer:
         zero = dict.fromkeys(("cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req"), "0")
         match text.split():
             case ["SHOW", "DATABASES"]:
-                return [{"name": "shop", "paused": str(int(self.paused))}]
+                return [{"name": "shop", "pool_size": str(self.share), "paused": str(int(self.paused))}]
             case ["SHOW", "POOLS"]:
                 return [{"database": "shop", "cl_active": str(len(connected)), "sv_active": str(busy)} | zero]
             case ["SHOW", "LISTS"]:
@@ -131,13 +132,13 @@ class FakePgBouncer:
         return found
 
 
-def drained(monkeypatch: pytest.MonkeyPatch, pgbouncer: FakePgBouncer) -> int:
-    """Run drain.py against it; its exit code."""
+def drained(monkeypatch: pytest.MonkeyPatch, pgbouncer: FakePgBouncer, *arguments: str) -> int:
+    """Run drain.py against it, with further arguments; its exit code."""
     monkeypatch.setattr(drain.wire, "console", pgbouncer.console)
     monkeypatch.setattr(drain.wire, "unix", pgbouncer.unix)
     monkeypatch.setattr(drain, "time", pgbouncer)
     monkeypatch.setattr(drain, "listens", pgbouncer.listens)
-    return drain.main([*ARGUMENTS, "--run-dir", str(pgbouncer.run_dir)])
+    return drain.main([*ARGUMENTS, *arguments, "--run-dir", str(pgbouncer.run_dir)])
 
 
 def test_the_agent_is_told_of_the_drain_before_any_command_and_paused_databases_flow_before_the_wait(
@@ -148,10 +149,10 @@ def test_the_agent_is_told_of_the_drain_before_any_command_and_paused_databases_
     assert pgbouncer.log == [('RESUME "shop"', 0.0)], "without RESUME the client would stay until it is closed"
     steps = [step for step, _ in pgbouncer.flags]
     told = [newcomers for _, newcomers in pgbouncer.flags]
-    # The first look counts who is there before the agent is told: three SHOW commands. Everything after follows it.
-    assert told[:3] == [None] * 3
-    assert told[3:].count(None) == 0
-    assert steps.index('RESUME "shop"') == 4, "SHOW DATABASES, then RESUME, then the wait"
+    # Who is there, and what can be handed over, is read before the agent is told: four SHOW commands.
+    assert told[:4] == [None] * 4
+    assert told[4:].count(None) == 0
+    assert steps.index('RESUME "shop"') == 5, "SHOW DATABASES, then RESUME, then the wait"
 
 
 def test_a_drain_returns_without_a_shutdown_once_nobody_is_left_and_nobody_came_for_the_endpoint_delay(
@@ -170,7 +171,7 @@ def test_the_agent_gives_nothing_back_while_new_clients_may_come(
 ) -> None:
     pgbouncer = FakePgBouncer(tmp_path, [Client(comes=1.5, leaves=20.0)])
     assert drained(monkeypatch, pgbouncer) == 0
-    expected = [newcomers for _, newcomers in pgbouncer.flags[3:]]
+    expected = [newcomers for _, newcomers in pgbouncer.flags[4:]]
     assert expected == sorted(expected, reverse=True), "from expected to not expected, once"
     assert {True, False} == set(expected)
 

@@ -143,8 +143,10 @@ def test_a_pgbouncer_that_started_after_the_drain_began_serves_again(
     pgbouncer.process = console.NO_PROCESS
     assert drain.update(), "it has only exited"
     assert drain.keeps == 3
+    (settings.run_dir / draining.UNREADY).write_text("1 1\n")
     pgbouncer.process = NEW
     assert not drain.update()
+    assert not (settings.run_dir / draining.UNREADY).exists()
     assert not drain.asked
     assert drain.keeps is None
 

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.agent.drain import PROBE_SECONDS
 from pgbouncer_operator.agent.liveness import ANSWER_SECONDS, WINDOW_SECONDS
 from pgbouncer_operator.api.connection_pool import ConnectionPool, parse
 from pgbouncer_operator.protocol.intent import Intent
@@ -98,6 +99,11 @@ def test_the_drain_gets_its_deadlines_and_kubelet_waits_for_all_of_them() -> Non
     command = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
     assert command[-6:] == ["--endpoint-delay", "5", "--timeout", "30", "--transaction", "7"]
     assert spec["terminationGracePeriodSeconds"] == 5 + 30 + 7 + 10
+
+
+def test_a_pod_that_drains_knows_how_long_kubelet_takes_to_find_it_unready() -> None:
+    probe = pod()["containers"][0]["readinessProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] + probe["timeoutSeconds"] == PROBE_SECONDS
 
 
 def test_liveness_is_slow_to_fail_and_what_it_ends_may_drain() -> None:
