@@ -36,6 +36,7 @@ LANGUAGES = {
     "sql": "run by PostgreSQL in the cluster",
     "ts": "test_typescript_reads_variables_that_its_page_sets",
     "console": "test_documents_plugin.py: what `kubectl pgbouncer` prints",
+    "ini": "test_documents_plugin.py: what `kubectl pgbouncer import` reads",
     "mermaid": "test_a_diagram_has_no_loose_ends",
     "text": "test_readme.py: what `make demo` prints",
     "": "the output of kubectl on the cluster",

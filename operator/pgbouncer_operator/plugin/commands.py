@@ -4,13 +4,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pgbouncer_operator import __version__
 from pgbouncer_operator.plugin import doctor as doctoring
-from pgbouncer_operator.plugin import output
+from pgbouncer_operator.plugin import importing, output
 from pgbouncer_operator.plugin import status as statuses
 from pgbouncer_operator.plugin.kubectl import Kubectl, KubectlError, Scope
 from pgbouncer_operator.plugin.operators import Clock
@@ -44,7 +45,7 @@ def run(arguments: Sequence[str], clock: Clock | None = None) -> int:
     own = Clock(lambda: datetime.now(UTC), time.sleep)
     try:
         app(args=[*arguments], prog_name="kubectl pgbouncer", obj=clock or own)
-    except KubectlError as error:
+    except (KubectlError, importing.ImportFault) as error:
         output.say(str(error))
         return 2
     except SystemExit as end:
@@ -102,6 +103,31 @@ def doctor(
     else:
         output.write_diagnoses(diagnoses)
     if any(each.ill for each in diagnoses):
+        raise typer.Exit(1)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A pgbouncer.ini.")] = None,
+    userlist: Annotated[Path | None, typer.Option(help="Its userlist.txt, with the logins.")] = None,
+    pooler: Annotated[Path | None, typer.Option(help="Instead: a Pooler of CloudNativePG, in YAML.")] = None,
+    secrets: Annotated[Path | None, typer.Option(help="New file for Secrets with the plain passwords.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the pool of a pgbouncer.ini.")] = "pgbouncer",
+) -> None:
+    """Print a ConnectionPool made of another pooler's configuration. Needs no cluster.
+
+    What cannot be kept is said line by line on standard error, and in comments at the top of the output. A password
+    goes nowhere but into the file of --secrets. The exit code is 1 if the pool still needs a correction.
+    """
+    if (file is None) == (pooler is None):
+        raise typer.BadParameter("give either a pgbouncer.ini or --pooler FILE")
+    text, problems = (
+        importing.of_pooler(pooler) if pooler else importing.of_ini(file or Path(), userlist, secrets, name)
+    )
+    print(text, end="")
+    for problem in problems:
+        output.say(f"error: {problem}")
+    if problems:
         raise typer.Exit(1)
 
 

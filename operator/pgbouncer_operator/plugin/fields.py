@@ -1,7 +1,11 @@
 """Reads fields of an object as kubectl prints it. What the object does not have is None, which means unknown. Pure."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+# Control characters, and those that turn the direction of text.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 
 
 def condition(body: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
@@ -20,3 +24,8 @@ def at(body: Mapping[str, Any], *path: str) -> Any:
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
+
+
+def plain(text: str) -> str:
+    """The text in one line, without characters that steer a terminal."""
+    return _UNPRINTABLE.sub(" ", text)

@@ -6,7 +6,6 @@ marks of rich's own markup are text.
 
 import dataclasses
 import json
-import re
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -16,12 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pgbouncer_operator.plugin.fields import plain
 from pgbouncer_operator.plugin.findings import Diagnosis, Finding, Severity
 from pgbouncer_operator.plugin.status import COLUMNS, PoolLine
 from pgbouncer_operator.wording import counted
 
-# Control characters, and those that turn the direction of text.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 _WIDE = 1000  # columns where nobody looks at a terminal
 _COLOURS = {"True": "green", "False": "red", Severity.FAULT: "red", Severity.UNKNOWN: "yellow"}
 
@@ -67,11 +65,6 @@ def write_diagnoses(diagnoses: Sequence[Diagnosis]) -> None:
         _write_findings(console, title if each.findings else f"{title}: no finding", each.findings)
     ill = sum(each.ill for each in diagnoses)
     _line(console, f"{counted(ill, 'object')} of {len(diagnoses)} with a fault.", "")
-
-
-def plain(text: str) -> str:
-    """The text in one line without characters that steer a terminal."""
-    return _UNPRINTABLE.sub(" ", text)
 
 
 def say(text: str) -> None:
