@@ -10,7 +10,10 @@ from tests.process.servers import Postgres
 
 
 class Load:
-    """Clients that run short transactions one after the other, each with a connection of its own."""
+    """Clients that run short transactions one after the other, each with a connection of its own.
+
+    longest: seconds that the longest of them took, the wait for a server connection included.
+    """
 
     def __init__(
         self,
@@ -20,7 +23,7 @@ class Load:
         work: str = "begin; select pg_sleep(0.02); commit",
         login: tuple[str, str] = ("shop", PASSWORD),
     ) -> None:
-        self.done = 0
+        self.done, self.longest = 0, 0.0
         self.failures: list[str] = []
         self._pod, self._database, self._work, self._login = pod, database, work, login
         self._stop = threading.Event()
@@ -40,8 +43,9 @@ class Load:
         try:
             with self._pod.connect(self._database, *self._login, prepare_threshold=None) as client:
                 while not self._stop.is_set():
+                    began = time.monotonic()
                     client.execute(self._work)  # type: ignore[arg-type]
-                    self.done += 1
+                    self.done, self.longest = self.done + 1, max(self.longest, time.monotonic() - began)
         except psycopg.Error as error:
             self.failures.append(str(error))
 

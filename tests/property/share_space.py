@@ -1,4 +1,4 @@
-"""One pod whose databases share its cap: every order of grants, configurations, reloads, looks and restarts.
+"""One pod whose databases share its cap: every order of grants, needs, configurations, reloads, looks and restarts.
 
 The agent's own are what it installs next, what it makes of a look, what it takes up after a restart. Modelled is
 PgBouncer at its worst: a database takes at once what it may, gives back when it likes, and a RELOAD may be lost.
@@ -26,10 +26,11 @@ Shares = tuple[int, ...]
 # What the mounts may ask for: the pod's cap, and each database's own maximum.
 WISHES: tuple[tuple[int, tuple[int | None, ...]], ...] = (
     (4, (None, None)),
-    (4, (1, None)),
     (4, (None, 1)),
     (2, (None, None)),
 )
+# What the databases need, as the agent saw it. It moves shares under the same grant.
+DEMANDS: tuple[dict[str, int], ...] = ({}, {"shop": 4})
 
 
 class Installed(NamedTuple):
@@ -43,14 +44,15 @@ class Now(NamedTuple):
     """A state. files: what the agent installed, None after its restart. loaded: what PgBouncer obeys.
 
     holds: the most that each database may come to have. over: seen above their shares, None while not known.
-    told: the wish that is confirmed. charge: what the operator reckons with.
+    told: the wish that is confirmed. charge: what the operator reckons with. demand: one of DEMANDS.
     """
 
     wish: int
+    demand: int
     files: Installed | None
     loaded: Installed
     holds: Shares
-    over: tuple[str, ...] | None
+    over: tuple[tuple[str, int], ...] | None
     told: int | None
     charge: int
 
@@ -65,7 +67,7 @@ class Space:
     def walk(self) -> "Space":
         """Visit all; Violation at the first in which the databases may hold more than the pod is charged for."""
         shares = self.shares(self.wanted(0))
-        first = Now(0, Installed(0, shares), Installed(0, shares), shares, (), 0, WISHES[0][0])
+        first = Now(0, 0, Installed(0, shares), Installed(0, shares), shares, (), 0, WISHES[0][0])
         front, seen = [(first, "")], {first}
         while front:
             now, way = front.pop(0)
@@ -78,15 +80,16 @@ class Space:
         self.states = len(seen)
         return self
 
-    def wanted(self, wish: int) -> Candidate:
+    def wanted(self, wish: int, demand: int = 0) -> Candidate:
         """As the agent composes it."""
-        if wish not in self._known:
+        if (wish, demand) not in self._known:
             cap, maxima = WISHES[wish % len(WISHES)]
             databases = tuple(DatabaseIntent(name, "pg", max=most) for name, most in zip(NAMES, maxima, strict=True))
             intent = Intent("ns/shop", {}, databases, (UserIntent("shop", "shop"),), ServerTls("disable"))
             mounts = Mounts(intent=intent, users=USERS, uid="uid-1")
-            self._known[wish] = candidate.candidate(mounts, AcceptedGrant(wish + 1, cap, wish + 1), FRESH)
-        found: Candidate = self._known[wish]
+            inputs = replace(FRESH, demand=DEMANDS[demand])
+            self._known[wish, demand] = candidate.candidate(mounts, AcceptedGrant(wish + 1, cap, wish + 1), inputs)
+        found: Candidate = self._known[wish, demand]
         return found
 
     def candidate(self, one: Installed) -> Candidate:
@@ -108,7 +111,9 @@ class Space:
             files, loaded = now.files and _older(now.files, wish), _older(now.loaded, wish)
             charge = max(now.charge, cap)
             yield f"wish {wish}", now._replace(wish=wish, charge=charge, told=None, files=files, loaded=loaded)
-        yield "restart", now._replace(files=None, over=None, told=None)
+        for demand in range(len(DEMANDS)):
+            yield f"demand {demand}", now._replace(demand=demand)
+        yield "restart", now._replace(files=None, over=None, told=None, demand=0)
         for place, name in enumerate(NAMES):
             holds = (*now.holds[:place], now.loaded.shares[place], *now.holds[place + 1 :])
             yield f"{name} gives back", now._replace(holds=holds)
@@ -120,7 +125,7 @@ class Space:
             yield "confirmed", now._replace(charge=WISHES[now.wish][0])
 
     def _climb(self, now: Now) -> Iterator[tuple[str, Now]]:
-        wanted = self.wanted(now.wish)
+        wanted = self.wanted(now.wish, now.demand)
         if now.files is None:
             limits = dict(zip(NAMES, now.loaded.shares, strict=True))
             step = share_steps.taken_up(wanted, limits)
@@ -129,7 +134,7 @@ class Space:
         running = self.candidate(now.files)
         if running.marker == wanted.marker:
             return
-        found = share_steps.next_step(running, wanted, now.over)
+        found = share_steps.next_step(running, wanted, None if now.over is None else dict(now.over))
         if found is not None:
             wish = now.wish if found.seq == wanted.seq else now.files.wish
             installed = now._replace(files=Installed(wish, self.shares(found)), over=None)
@@ -146,7 +151,7 @@ class Space:
         databases = {name: DatabaseRow(most, 0 if idle and has <= most else has, False) for name, most, has in rows}
         loaded = self.candidate(now.loaded)
         verdict = install.verify(self.candidate(files), ConsoleAnswer(databases, Figures(), loaded.marker, "1"))
-        over = verdict.known_over
+        over = None if verdict.known_over is None else tuple(sorted(verdict.known_over.items()))
         if not verdict.read:
             yield "look, reload again", self._loaded(now._replace(over=over))
             yield "look", now._replace(over=over)

@@ -17,12 +17,17 @@ def raise_and_lower_in_one_reload(patch: pytest.MonkeyPatch) -> None:
 
 
 def trust_reload(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(install, "verify", lambda candidate, seen: Verification(True, ()))
+    patch.setattr(install, "verify", lambda candidate, seen: Verification(True, {}))
 
 
 def believe_that_a_reload_is_in_force_before_a_look(patch: pytest.MonkeyPatch) -> None:
     honest = share_steps.next_step
-    patch.setattr(share_steps, "next_step", lambda running, wanted, over: honest(running, wanted, over or ()))
+    patch.setattr(share_steps, "next_step", lambda running, wanted, over: honest(running, wanted, over or {}))
+
+
+def count_what_is_over_as_given_back(patch: pytest.MonkeyPatch) -> None:
+    honest = share_steps._raised
+    patch.setattr(share_steps, "_raised", lambda old, new, over: honest(old, new, dict.fromkeys(over, 0)))
 
 
 def forget_what_pgbouncer_runs_at_a_restart(patch: pytest.MonkeyPatch) -> None:
@@ -32,7 +37,7 @@ def forget_what_pgbouncer_runs_at_a_restart(patch: pytest.MonkeyPatch) -> None:
 def round_the_shares_up(patch: pytest.MonkeyPatch) -> None:
     honest = grants.split
 
-    def faulty(cap: int, databases: Sequence[tuple[str, int | None]]) -> Mapping[str, int]:
+    def faulty(cap: int, databases: Sequence[tuple[str, int | None]], _: object = None) -> Mapping[str, int]:
         return {name: max(share, -(-cap // len(databases))) for name, share in honest(cap, databases).items()}
 
     patch.setattr(grants, "split", faulty)
@@ -40,7 +45,7 @@ def round_the_shares_up(patch: pytest.MonkeyPatch) -> None:
 
 def ignore_what_is_held(patch: pytest.MonkeyPatch) -> None:
     honest = install.verify
-    patch.setattr(install, "verify", lambda candidate, seen: replace(honest(candidate, seen), over=()))
+    patch.setattr(install, "verify", lambda candidate, seen: replace(honest(candidate, seen), over={}))
 
 
 FAULTS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
@@ -48,6 +53,7 @@ FAULTS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     trust_reload,
     believe_that_a_reload_is_in_force_before_a_look,
     forget_what_pgbouncer_runs_at_a_restart,
+    count_what_is_over_as_given_back,
     round_the_shares_up,
     ignore_what_is_held,
 )

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.agent import shares
 from pgbouncer_operator.agent.grant import AcceptedGrant
 from pgbouncer_operator.agent.mounts import AUTH_QUERY, Credential, Mounts
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer import hba, ini, parameters, userlist
-from pgbouncer_operator.pgbouncer.composition import entries
 from pgbouncer_operator.protocol import grants
 from pgbouncer_operator.protocol.intent import SYSTEM_CA, DatabaseIntent, Intent
 from pgbouncer_operator.protocol.reasons import ProblemReason
@@ -88,6 +88,8 @@ class CandidateInputs:
     """Databases that are removed and still have clients."""
     open_files: int = 0
     """The most files that PgBouncer may open in this pod; 0 while it is unknown."""
+    demand: Mapping[str, int] = field(default_factory=dict)
+    """Server connections that each database can use; see `Needs`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def target(mounts: Mounts, grant: AcceptedGrant, running: Candidate | None, inpu
             return Target(candidate(mounts, grant, inputs))
         except (ini.CompositionError, userlist.UserlistError, grants.GrantsError) as error:
             problem = AgentProblem(ProblemReason.CANDIDATE_REFUSED, str(error))
-    return Target(regranted(running, grant) if running else None, (problem,))
+    return Target(regranted(running, grant, inputs.demand) if running else None, (problem,))
 
 
 def mount_problem(mounts: Mounts) -> AgentProblem | None:
@@ -164,12 +166,12 @@ def candidate(mounts: Mounts, grant: AcceptedGrant, inputs: CandidateInputs) -> 
     """
     intent = mounts.intent
     assert intent is not None, "mount_problem reports an absent intent"
-    removed = lingering(intent, inputs.lingering, grant.cap)
+    removed = shares.lingering(intent, inputs.lingering, grant.cap)
     lookup = mounts.users.get(AUTH_QUERY)
     return Candidate(
         ini.Composition(
             intent=intent,
-            shares=_shares(intent, removed, grant.cap),
+            shares=shares.divided(intent, removed, grant.cap, inputs.demand),
             seq=grant.since,
             logins=_logins(mounts, intent, inputs),
             credentials=_credentials(mounts),
@@ -190,13 +192,6 @@ def candidate(mounts: Mounts, grant: AcceptedGrant, inputs: CandidateInputs) -> 
     )
 
 
-def lingering(intent: Intent, removed: Iterable[DatabaseIntent], cap: int) -> tuple[DatabaseIntent, ...]:
-    """The removed databases for which the pod's cap has a connection, besides those of the intent."""
-    staying = {each.name for each in intent.databases}
-    room = max(0, cap - len(entries(intent)))
-    return tuple(each for each in removed if each.name not in staying)[:room]
-
-
 def limited(candidate: Candidate | None) -> AgentProblem | None:
     """What to do where the open files do not suffice for the clients that the pool wants; None where they do."""
     if candidate is None or candidate.composition.clients == candidate.composition.clients_wanted:
@@ -210,24 +205,15 @@ def limited(candidate: Candidate | None) -> AgentProblem | None:
     )
 
 
-def regranted(running: Candidate, grant: AcceptedGrant) -> Candidate:
+def regranted(running: Candidate, grant: AcceptedGrant, demand: Mapping[str, int] = shares.NO_DEMAND) -> Candidate:
     """What runs, under another grant. Unchanged when the cap is too small for its databases."""
+    before = running.composition
     try:
-        shares = _shares(running.composition.intent, running.composition.lingering, grant.cap)
+        divided = shares.divided(before.intent, before.lingering, grant.cap, demand)
     except grants.GrantsError:
         return running
-    composition = replace(running.composition, shares=shares, seq=grant.since)
+    composition = replace(before, shares=divided, seq=grant.since)
     return replace(running, seq=grant.seq, cap=grant.cap, composition=composition)
-
-
-def _shares(intent: Intent, removed: tuple[DatabaseIntent, ...], cap: int) -> dict[str, int]:
-    """Removed databases keep their share where the cap has room for it. Every database gets at least 1."""
-    staying = [(each.name, each.max) for each in entries(intent)]
-    spare, kept = cap - len(staying) - len(removed), {}
-    for each in removed:
-        extra = max(0, min(spare, (each.max or 1) - 1))
-        kept[each.name], spare = 1 + extra, spare - extra
-    return grants.split(cap - sum(kept.values()), staying) | kept
 
 
 def _peers(ledger: grants.Grants | None) -> tuple[ini.Peer, ...]:

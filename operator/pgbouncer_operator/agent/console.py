@@ -50,6 +50,8 @@ class DatabaseRow:
     """Clients that are connected, waiting ones included."""
     busy: int = 0
     """Server connections that a client holds."""
+    waiting: int = 0
+    """Clients that wait for a server connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ def _database(row: wire.Row, pools: list[wire.Row]) -> DatabaseRow:
         disabled=row["disabled"] == "1",
         clients=sum(int(each["cl_active"]) + int(each["cl_waiting"]) for each in own),
         busy=sum(int(each["sv_active"]) for each in own),
+        waiting=sum(int(each["cl_waiting"]) for each in own),
     )
 
 

@@ -1,6 +1,6 @@
 """Bring a configuration into force (files, RELOAD, RECONNECT), and verify afterwards that it is in force."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pgbouncer_operator.agent import console, files
@@ -48,8 +48,8 @@ class Verification:
 
     read: bool
     """PgBouncer has read the configuration to its last line, and its limits are in force."""
-    over: tuple[str, ...]
-    """Databases that hold more server connections than their shares."""
+    over: Mapping[str, int]
+    """Databases that hold more server connections than their shares, and how many."""
     message: str = ""
     """Why the configuration is not in force; empty when it is."""
     most: int | None = None
@@ -59,7 +59,7 @@ class Verification:
     """
 
     @property
-    def known_over(self) -> tuple[str, ...] | None:
+    def known_over(self) -> Mapping[str, int] | None:
         """`over`; None while the limits are not in force: a database that holds few connections may still open more."""
         return self.over if self.read else None
 
@@ -88,8 +88,8 @@ def verify(candidate: Candidate, observation: ConsoleAnswer) -> Verification:
     return Verification(True, over, most=sum(max(share, rows[name].open) for name, share in candidate.shares.items()))
 
 
-def over_limit(candidate: Candidate, observation: ConsoleAnswer) -> tuple[str, ...]:
-    """The databases that hold more server connections than their shares. Pure."""
+def over_limit(candidate: Candidate, observation: ConsoleAnswer) -> dict[str, int]:
+    """The databases that hold more server connections than their shares, and how many. Pure."""
     shares = sorted(candidate.shares.items())
     rows = observation.databases
-    return tuple(name for name, share in shares if name in rows and rows[name].open > share)
+    return {name: rows[name].open for name, share in shares if name in rows and rows[name].open > share}

@@ -6,6 +6,7 @@ So a configuration is proved before and verified after. RELOAD: https://www.pgbo
 
 import contextlib
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pgbouncer_operator.agent import console, files, install, prove, share_steps
@@ -45,7 +46,7 @@ class Reloader:
         self.version = ""
         self.problem: AgentProblem | None = None  # of the running configuration
         self.refusal: AgentProblem | None = None  # of the wanted configuration
-        self.over: tuple[str, ...] | None = None  # databases above their shares; None while not verified
+        self.over: Mapping[str, int] | None = None  # what databases above their shares hold; None while not verified
         self.read = False  # PgBouncer has read the running configuration; databases may still be over their limits
         self.settled = False  # PgBouncer has read the running configuration and no database is over its limit
         self.most: int | None = None  # see Verification
@@ -100,7 +101,7 @@ class Reloader:
             self._verify(self.running, console.observe(self._settings, whole=True))
         except Unreachable as error:
             if error.gone:
-                self.over = ()
+                self.over = {}
             self.problem = AgentProblem(
                 ProblemReason.CONSOLE_UNREACHABLE, f"{error}; the agent tries again until it answers"
             )
@@ -207,7 +208,7 @@ class Reloader:
         if self.settled:
             self.confirmed = Confirmed(wanted.composition.intent.digest, wanted.seq, wanted.cap)
 
-    def _enforce(self, over: tuple[str, ...]) -> None:
+    def _enforce(self, over: Iterable[str]) -> None:
         """Renew the server connections of databases over their limit, each at the end of its transaction.
 
         A lowered max_db_connections closes no connection by itself.

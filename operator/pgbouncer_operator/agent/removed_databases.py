@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from pgbouncer_operator.agent import console, files
+from pgbouncer_operator.agent import console, files, shares
 from pgbouncer_operator.agent.candidate import Candidate
 from pgbouncer_operator.agent.console import CommandRefused, DatabaseRow, Unreachable
 from pgbouncer_operator.agent.settings import AgentSettings
@@ -39,14 +39,18 @@ def lingering(
 ) -> dict[str, RemovedDatabase]:
     """The removed databases under `wanted`: those of `before`, and those that only `running` serves. Pure.
 
-    A database that `wanted` serves again is none. now: Unix seconds.
+    A database that `wanted` serves again is none. It keeps no more than its even share: those that stay need the rest.
+    now: Unix seconds.
     """
     staying = {each.name for each in wanted.databases}
     removed = {name: each for name, each in before.items() if name not in staying}
     seconds = DEFAULT_SECONDS if wanted.drain_seconds is None else wanted.drain_seconds
-    for each in running.composition.intent.databases if running is not None else ():
-        if running is not None and each.name not in staying:
-            held = replace(each, max=running.shares[each.name])
+    if running is None:
+        return removed
+    even = shares.divided(running.composition.intent, running.composition.lingering, running.cap)
+    for each in running.composition.intent.databases:
+        if each.name not in staying:
+            held = replace(each, max=min(running.shares[each.name], even[each.name]))
             removed.setdefault(each.name, RemovedDatabase(held, now + seconds))
     return removed
 

@@ -1,6 +1,6 @@
 """The steps from what a pod's PgBouncer runs to what it should run, and what each asks of PgBouncer. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from pgbouncer_operator.agent.candidate import Candidate
@@ -9,12 +9,14 @@ from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent
 from pgbouncer_operator.protocol.reasons import ReloadKind
 
 
-def next_step(running: Candidate | None, wanted: Candidate, over: Collection[str] | None) -> Candidate | None:
+def next_step(running: Candidate | None, wanted: Candidate, over: Mapping[str, int] | None) -> Candidate | None:
     """The configuration to install now on the way to `wanted`; None to wait.
 
-    over: databases that hold more server connections than `running` allows; None while `running` is not verified.
+    over: databases that hold more server connections than `running` allows, and how many; None while `running` is not
+    verified.
     A database may get what another has given back, and no earlier: both together would pass the pod's cap. So the
-    first step lowers shares, and the raised shares follow when PgBouncer keeps to the lowered ones.
+    first step lowers shares. Raised shares follow as PgBouncer comes to keep to the lowered ones: it opens no
+    connection for a database that holds more than its share.
     """
     if running is None or wanted.marker == running.marker:
         return wanted
@@ -22,16 +24,30 @@ def next_step(running: Candidate | None, wanted: Candidate, over: Collection[str
     if all(share <= old.get(name, 0) for name, share in new.items()):
         return wanted
     if any(share < old.get(name, share) for name, share in new.items()):
-        lowered = {name: min(share, new.get(name, share)) for name, share in old.items()}
-        return replace(running, composition=replace(running.composition, shares=lowered))
+        return _with(running, {name: min(share, new.get(name, share)) for name, share in old.items()})
     if over is None:
         return None
     # The database that holds too many gets no more by being allowed what it holds; several together could.
     more = {name: new.get(name, share) if len(over) == 1 else share + 1 for name, share in old.items()}
     eased = {name: min(new.get(name, share), more[name]) if name in over else share for name, share in old.items()}
-    if over and eased != old:
-        return replace(running, composition=replace(running.composition, shares=eased))
-    return None if over else wanted
+    if not over:
+        return wanted
+    raised = eased if eased != old else _raised(old, new, over)
+    return None if raised == old else _with(running, raised)
+
+
+def _raised(old: Mapping[str, int], new: Mapping[str, int], over: Mapping[str, int]) -> dict[str, int]:
+    """The shares of `old` with what has been given back so far, the lowest first, up to those of `new`."""
+    shares = dict(old)
+    room = sum(new.values()) - sum(max(share, over.get(name, 0)) for name, share in old.items())
+    while room > 0 and (behind := [name for name in old if name not in over and shares[name] < new.get(name, 0)]):
+        shares[min(behind, key=shares.__getitem__)] += 1
+        room -= 1
+    return shares
+
+
+def _with(running: Candidate, shares: Mapping[str, int]) -> Candidate:
+    return replace(running, composition=replace(running.composition, shares=shares))
 
 
 def taken_up(wanted: Candidate, limits: Mapping[str, int]) -> Candidate:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import pgbouncer_operator
 from pgbouncer_operator import naming
-from pgbouncer_operator.agent import candidate, certificates, console, grant, mounts, run_dir, server
+from pgbouncer_operator.agent import candidate, certificates, console, grant, mounts, needs, run_dir, server
 from pgbouncer_operator.agent.backend_schedule import BackendSchedule
 from pgbouncer_operator.agent.candidate import Candidate, CandidateInputs
 from pgbouncer_operator.agent.console import ConsoleAnswer, Shown
@@ -69,6 +69,7 @@ class Worker:
         self._beat_at = 0.0
         self._draining = Draining(settings)
         self._backend = BackendSchedule(settings)
+        self._needs = needs.Needs()
         self._removed = RemovedDatabases(settings)
         self._traffic = TrafficControl(settings)
         self._reconnector = Reconnector(settings)
@@ -239,8 +240,8 @@ class Worker:
         if self._mounts.intent is not None and candidate.mount_problem(self._mounts) is None:
             self._removed.update(running, self._mounts.intent)
         self._open_files = run_dir.open_files(self.settings)
-        removed = self._removed.databases
-        inputs = CandidateInputs(self._identity, self.settings, self._retired, removed, self._open_files)
+        removed, demand = self._removed.databases, self._needs.demand
+        inputs = CandidateInputs(self._identity, self.settings, self._retired, removed, self._open_files, demand)
         target = candidate.target(self._mounts, self._grant, running, inputs)
         self._wanted = self._draining.bounded(target.candidate, self._grant) or running
         no_grant = (AgentProblem(ProblemReason.NO_GRANT, self._grant_problem),) if self._grant_problem else ()
@@ -252,7 +253,8 @@ class Worker:
         running = self.reloader.running
         if running is None:
             return
-        regranted = self._draining.bounded(candidate.regranted(running, self._grant), self._grant)
+        demand = self._needs.demand
+        regranted = self._draining.bounded(candidate.regranted(running, self._grant, demand), self._grant)
         if regranted is not None and regranted.marker != running.marker:
             self.reloader.advance(regranted, self._read_at)
 
@@ -280,10 +282,15 @@ class Worker:
             self._wanted = self._draining.next_candidate(self.reloader.running, observation)
             self._read_at = self._beat_at
             self.reloader.advance(self._wanted, self._read_at)
-        elif self._removed.step(self.reloader.running):
-            self._choose(self._beat_at)  # clients have left a removed database, or its time is over
+        elif self._removed.step(self.reloader.running) or self._moves(self.reloader.running, observation):
+            self._choose(self._beat_at)  # clients have left a removed database, its time is over, or shares move
         elif self.reloader.read and not self._traffic.asked:
             self._backend.start_if_due(self.reloader.running, self._mounts, observation.figures)
+
+    def _moves(self, running: Candidate, observation: ConsoleAnswer) -> bool:
+        """Look at what databases need. True when their shares should follow."""
+        before, self._needs = self._needs, needs.look(self._needs, self._beat_at, running, self._grant.cap, observation)
+        return self._needs.demand != before.demand
 
 
 if __name__ == "__main__":

@@ -84,14 +84,15 @@ class Grants:
 
 
 def split(
-    cap: int, databases: Sequence[tuple[str, int | None]], demand: Mapping[str, float] | None = None
+    cap: int, databases: Sequence[tuple[str, int | None]], demand: Mapping[str, int] | None = None
 ) -> dict[str, int]:
     """Share a pod's cap between its databases. Returns server connections by name.
 
     databases: (name, its own maximum or None). demand: by name, connections that the database could use; absent is 0.
     Every database gets at least 1, because 0 means unlimited (max_db_connections in
-    https://www.pgbouncer.org/config.html). The rest is shared in proportion to 1 + demand, up to each maximum. The sum
-    is at most the cap. Of equal databases the first gets more.
+    https://www.pgbouncer.org/config.html). The rest goes to those that have least, first up to each demand, then up to
+    each maximum. So a database has its demand or as much as any other. The sum is at most the cap. Of equal databases
+    the first gets more.
     Raises GrantsError when the cap is smaller than the number of databases.
     """
     if not databases:
@@ -101,20 +102,23 @@ def split(
             f"{cap} server connections cannot be shared by {len(databases)} databases, each needs 1: "
             "raise serverConnections.max, run fewer pods or serve fewer databases"
         )
-    weights = [1.0 + max(0.0, (demand or {}).get(name, 0.0)) for name, _ in databases]
-    shares = [1] * len(databases)
-    queue = [(1 / weight, index) for index, weight in enumerate(weights)]
-    heapq.heapify(queue)
-    left = cap - len(databases)
-    while left and queue:
-        _, index = heapq.heappop(queue)
-        most = databases[index][1]
-        if most is not None and shares[index] >= most:
-            continue
-        shares[index] += 1
-        left -= 1
-        heapq.heappush(queue, (shares[index] / weights[index], index))
+    maxima = [cap if most is None else most for _, most in databases]
+    wanted = [min((demand or {}).get(name, 0), most) for (name, _), most in zip(databases, maxima, strict=True)]
+    shares = _filled(_filled([1] * len(databases), wanted, cap), maxima, cap)
     return {name: share for (name, _), share in zip(databases, shares, strict=True)}
+
+
+def _filled(shares: Sequence[int], most: Sequence[int], cap: int) -> list[int]:
+    """The shares, raised one by one up to `most`, always the lowest first, until their sum is the cap."""
+    filled, left = list(shares), cap - sum(shares)
+    queue = [(share, index) for index, share in enumerate(shares) if share < most[index]]
+    heapq.heapify(queue)
+    while left and queue:
+        share, index = heapq.heappop(queue)
+        filled[index], left = share + 1, left - 1
+        if share + 1 < most[index]:
+            heapq.heappush(queue, (share + 1, index))
+    return filled
 
 
 def _read(document: Document) -> Grants:

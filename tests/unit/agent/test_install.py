@@ -19,18 +19,18 @@ def look(marker: str = RUNNING.marker, **databases: tuple[int, int]) -> ConsoleA
 
 
 CASES = [
-    ("all is as installed", look(blog=(2, 2), shop=(3, 0)), True, (), ""),
-    ("connections over a lowered limit", look(blog=(2, 4), shop=(3, 3)), True, ("blog",), ""),
-    ("another configuration", look("other", blog=(2, 0), shop=(3, 0)), False, (), "runs configuration other"),
-    ("no configuration of ours", look("", blog=(2, 0), shop=(3, 0)), False, (), "runs configuration (none)"),
+    ("all is as installed", look(blog=(2, 2), shop=(3, 0)), True, {}, ""),
+    ("connections over a lowered limit", look(blog=(2, 4), shop=(3, 3)), True, {"blog": 4}, ""),
+    ("another configuration", look("other", blog=(2, 0), shop=(3, 0)), False, {}, "runs configuration other"),
+    ("no configuration of ours", look("", blog=(2, 0), shop=(3, 0)), False, {}, "runs configuration (none)"),
     (
         "a limit that is not in force",
         look(blog=(2, 0), shop=(9, 0)),
         False,
-        (),
+        {},
         "allows database shop 9 server connections, not 3",
     ),
-    ("a database that is not known", look(shop=(3, 9)), False, ("shop",), "does not know database blog"),
+    ("a database that is not known", look(shop=(3, 9)), False, {"shop": 9}, "does not know database blog"),
 ]
 
 
@@ -38,7 +38,7 @@ CASES = [
     ("seen", "read", "over", "complaint"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
 def test_only_what_pgbouncer_shows_counts(
-    seen: ConsoleAnswer, read: bool, over: tuple[str, ...], complaint: str
+    seen: ConsoleAnswer, read: bool, over: dict[str, int], complaint: str
 ) -> None:
     verdict = verify(RUNNING, seen)
     assert (verdict.read, verdict.over) == (read, over)

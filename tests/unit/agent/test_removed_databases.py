@@ -31,6 +31,12 @@ def test_what_ran_and_is_wanted_no_more_lingers_for_the_pools_drain_time() -> No
     assert found == {"log": RemovedDatabase(replace(LOG, max=5), NOW + 30)}  # with what it may hold now
 
 
+def test_a_removed_database_that_others_lent_to_keeps_its_even_share() -> None:
+    busy = candidate.regranted(made(), AcceptedGrant(1, 10, 1), {"log": 20})
+    assert busy.shares == {"shop": 1, "log": 9}
+    assert removed_databases.lingering({}, busy, ONE, NOW)["log"].database.max == 5
+
+
 def test_an_older_operator_says_no_time_and_the_default_holds() -> None:
     found = removed_databases.lingering({}, made(), replace(ONE, drain_seconds=None), NOW)
     assert found["log"].until == NOW + DEFAULT_SECONDS
