@@ -1,5 +1,6 @@
 """Commands that need no cluster: check a manifest, render a pool's objects and files, print the CRDs. Pure."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ import yaml
 from pgbouncer_operator import admission, manifest, naming
 from pgbouncer_operator.api import crd as crd_pool
 from pgbouncer_operator.api import crd_server
-from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
+from pgbouncer_operator.api.connection_pool import ConnectionPool, FieldProblem, InvalidSpec
 from pgbouncer_operator.api.definition import to_yaml
 from pgbouncer_operator.api.postgres_server import PostgresServer
 from pgbouncer_operator.pgbouncer import hba, ini, userlist
@@ -17,7 +18,7 @@ from pgbouncer_operator.pgbouncer.composition import Composition, UserEntry, ent
 from pgbouncer_operator.protocol import grants
 from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.reconcile.server import membership
-from pgbouncer_operator.resources import connection_secret
+from pgbouncer_operator.resources import backend_secret, connection_secret
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import Desired, desired, dress
 from pgbouncer_operator.resources.grants import grants_config_map
@@ -52,8 +53,8 @@ def check(text: str | bytes) -> Result:
         if isinstance(pool, InvalidSpec):
             problems += [f"{name}: {problem}" for problem in pool.problems]
             continue
-        if pool.spec.backend.host is None:
-            lines.append(f"{name}: ok, a PostgresServer allocates its server connections\n")
+        if unresolved := _unresolved(pool):
+            lines.append(f"{name}: ok, {unresolved[0]}\n")
             continue
         objects_of_pool = desired(pool, _platform(""))
         if objects_of_pool.fit.shortage:
@@ -69,8 +70,8 @@ def check(text: str | bytes) -> Result:
 def render(text: str | bytes, image: str) -> Result:
     """Render every pool of a manifest: each object as YAML, then the files of one pod as comments.
 
-    text: YAML documents and lists, with the PostgresServers that the pools refer to. image: image of the pods.
-    Logins and passwords are placeholders.
+    text: YAML documents and lists, with the PostgresServers and the Secrets of servers that the pools refer to.
+    image: image of the pods. Logins and passwords are placeholders.
     """
     found = _read(text)
     parts, problems = [], list(found.problems)
@@ -78,10 +79,8 @@ def render(text: str | bytes, image: str) -> Result:
         if isinstance(pool, InvalidSpec):
             problems += [f"{name}: {problem}" for problem in pool.problems]
             continue
-        if pool.spec.backend.host is None:
-            problems.append(
-                f"{name}: add the PostgresServer of backend.serverRef to the manifest, with connections.max."
-            )
+        if unresolved := _unresolved(pool):
+            problems.append(f"{name}: add {unresolved[1]} to the manifest.")
             continue
         objects_of_pool = desired(pool, _platform(image))
         parts += [_yaml(each) for each in objects(pool, objects_of_pool)]
@@ -163,8 +162,44 @@ def _read(text: str | bytes) -> _Found:
     valid = {
         (each.metadata.namespace, each.metadata.name): each for _, each in servers if isinstance(each, PostgresServer)
     }
-    resolved = tuple((name, pool if isinstance(pool, InvalidSpec) else _resolved(pool, valid)) for name, pool in pools)
+    secrets = {(_namespace(body), _name(body)): _stored(body) for body in read.objects if body["kind"] == "Secret"}
+    named = [(name, pool if isinstance(pool, InvalidSpec) else _named(pool, secrets)) for name, pool in pools]
+    resolved = tuple((name, pool if isinstance(pool, InvalidSpec) else _resolved(pool, valid)) for name, pool in named)
     return _Found(resolved, tuple(servers), tuple(problems))
+
+
+def _unresolved(pool: ConnectionPool) -> tuple[str, str] | None:
+    """Who names the pool's server, and what the manifest lacks to know it; None where it is known."""
+    backend, spec = pool.spec.backend, pool.spec
+    if backend.server_ref is not None and backend.host is None:
+        lack = "the PostgresServer of backend.serverRef"
+        return "a PostgresServer allocates its server connections", f"{lack}, with connections.max,"
+    if backend.host is None or not spec.databases or not spec.users:
+        return "its Secret names the server", "the Secret of backend.secretRef"
+    return None
+
+
+def _named(pool: ConnectionPool, secrets: Mapping[tuple[str, str], Mapping[str, Any]]) -> ConnectionPool | InvalidSpec:
+    """The pool with the server that its Secret names, if the manifest has the Secret."""
+    reference = pool.spec.backend.secret_ref
+    body = secrets.get((pool.metadata.namespace, reference.name)) if reference else None
+    if body is None:
+        return pool
+    try:
+        return backend_secret.with_server(pool, backend_secret.read_server(pool.spec, body))
+    except backend_secret.ServerUnavailable as error:
+        return InvalidSpec([FieldProblem("spec.backend.secretRef", str(error))])
+    except InvalidSpec as error:
+        return error
+
+
+def _stored(secret: Mapping[str, Any]) -> dict[str, Any]:
+    """A Secret as the API server stores it: `stringData` goes into `data`, in base64."""
+    plain, data = secret.get("stringData"), secret.get("data")
+    texts = plain.items() if isinstance(plain, Mapping) else ()
+    encoded = {key: base64.b64encode(str(value).encode()).decode() for key, value in texts}
+    stored = {key: value for key, value in data.items() if isinstance(value, str)} if isinstance(data, Mapping) else {}
+    return {"data": stored | encoded}
 
 
 def _resolved(pool: ConnectionPool, servers: Mapping[tuple[str, str], PostgresServer]) -> ConnectionPool | InvalidSpec:

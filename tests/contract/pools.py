@@ -104,6 +104,10 @@ GOOD: tuple[tuple[str, Object], ...] = (
     ("two ports for one database", pool(put(databases=[{"name": "a"}, {"name": "b", "backendName": "a", "poolMode": "session"}]))),
     ("a server that is shared", pool(put(backend={"serverRef": {"name": "rds", "namespace": "platform"}}, serverConnections={}))),
     ("a part of a server that is shared", pool(put(backend={"serverRef": {"name": "rds"}}, serverConnections={"max": 5}))),
+    ("a server in a Secret", pool(put(backend={"secretRef": {"name": "neon"}}, databases=None, users=None))),
+    ("a URL in a Secret", pool(lambda spec: put(backend={"secretRef": {"name": "neon", "urlKey": "DATABASE_URL"}}, connectionSecrets=[{**SECRET, "user": "default"}])(spec) or [spec.pop(each) for each in ("databases", "users")])),
+    ("a login in a Secret and a host", pool(put(backend={"host": "postgres", "port": 6432, "secretRef": {"name": "shop.cluster"}, "tls": {"mode": "require"}}, users=None))),
+    ("a login in a URL", pool(user(urlKey="DATABASE_URL"))),
     ("one Secret for two users", pool(put(users=[{"name": each, "secretRef": {"name": "db"}} for each in "ab"]))),
     ("two logins in one Secret", pool(put(users=[{"name": "a", "secretRef": {"name": "db"}}, {"name": "b", "secretRef": {"name": "db"}, "usernameKey": "login"}]))),
     ("caps", pool(lambda spec: (database(serverConnections={"max": 5})(spec), user(serverConnections={"max": 5})(spec)))),
@@ -153,7 +157,7 @@ RESERVED = (
 )
 OBJECT_NAME = "must be a name of lower-case letters, digits, '-' and '.'"
 KEY_NAME = "must match ^[-._A-Za-z0-9]+$"
-ONE_SERVER = "backend needs exactly one of host and serverRef: keep one and remove the other"
+ONE_SERVER = "backend needs either host or secretRef, or serverRef alone: keep one and remove the other"
 UNPROTECTED = "type NodePort and LoadBalancer need clients.tls with mode require: set it, or keep type ClusterIP"
 BALANCER = "loadBalancerClass and loadBalancerSourceRanges need type LoadBalancer: set it, or remove them"
 CIDR = "must be a network in CIDR notation, such as 10.0.0.0/8 or 2001:db8::/32"
@@ -203,12 +207,19 @@ BAD: tuple[Bad, ...] = (
     Bad("an unknown pool mode", pool(database(poolMode="Transaction")), "spec.databases[0].poolMode", "must be 'session', 'transaction' or 'statement'", 'supported values: "session", "transaction", "statement"'),
     Bad("two databases of one name", pool(put(databases=[{"name": "a"}, {"name": "a"}])), "spec.databases[1]", "two entries have the name a; give each entry its own", 'Duplicate value: {"name":"a"}'),
     Bad("no database", pool(put(databases=[])), "spec.databases", "needs at least 1 entry", "spec.databases in body should have at least 1 items"),
-    Bad("no users", pool(lambda spec: spec.pop("users")), "spec.users", "is required: add it", "Required value"),
+    Bad("no users", pool(lambda spec: spec.pop("users")), "spec.users", "users is required without backend.secretRef: add it"),
+    Bad("no databases", pool(lambda spec: spec.pop("databases")), "spec.databases", "databases is required without backend.secretRef: add it"),
+    Bad("a Secret and a PostgresServer", pool(put(backend={"secretRef": {"name": "neon"}, "serverRef": {"name": "rds"}})), "spec.backend", ONE_SERVER),
+    Bad("a port beside a Secret", pool(put(backend={"secretRef": {"name": "neon"}, "port": 6543})), "spec.backend.port", "port belongs to host, and the Secret has its own: remove port, or add host"),
+    Bad("a Secret of no name", pool(put(backend={"secretRef": {}})), "spec.backend.secretRef.name", "is required: add it", "Required value"),
+    Bad("a Secret and no limit", pool(put(backend={"secretRef": {"name": "neon"}}, serverConnections={})), "spec.serverConnections", "serverConnections.max is required without backend.serverRef: add it"),
+    Bad("a URL and a key for the password", pool(user(urlKey="uri", passwordKey="password")), "spec.users[0]", "urlKey names login and password: remove usernameKey and passwordKey"),
+    Bad("the key of a URL with a blank", pool(user(urlKey="a b")), "spec.users[0].urlKey", KEY_NAME, "should match"),
     Bad("a user with capitals", pool(user(name="Shop")), "spec.users[0].name", HANDLE),
     Bad("a Secret with a newline in its name", pool(user(secretRef={"name": "a\nb"})), "spec.users[0].secretRef.name", OBJECT_NAME),
     Bad("a password key with a blank", pool(user(passwordKey="pass word")), "spec.users[0].passwordKey", KEY_NAME, "should match"),
     Bad("no connections", pool(put(serverConnections={"max": 0})), "spec.serverConnections.max", "must be greater than or equal to 1", "spec.serverConnections.max in body should be greater than or equal to 1"),
-    Bad("no limit", pool(lambda spec: spec.pop("serverConnections")), "spec.serverConnections", "serverConnections.max is required with backend.host: add it"),
+    Bad("no limit", pool(lambda spec: spec.pop("serverConnections")), "spec.serverConnections", "serverConnections.max is required without backend.serverRef: add it"),
     Bad("a number where an object belongs", pool(put(serverConnections=25)), "spec.serverConnections", "must be an object", 'spec.serverConnections in body must be of type object: "integer"'),
     Bad("negative pods", pool(put(replicas=-1)), "spec.replicas", "must be greater than or equal to 0", "spec.replicas in body should be greater than or equal to 0"),
     Bad("a negative timeout", pool(put(timeouts={"querySeconds": -1})), "spec.timeouts.querySeconds", "must be greater than or equal to 0", "spec.timeouts.querySeconds in body should be greater than or equal to 0"),

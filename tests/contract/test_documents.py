@@ -161,7 +161,7 @@ def test_every_key_of_a_connection_secret_has_its_place_in_the_table_of_keys_and
 
 def test_every_other_manifest_has_the_shape_of_its_kind() -> None:
     known = {naming.KIND: naming.API_VERSION, naming.SERVER_KIND: naming.API_VERSION}
-    known |= {"Deployment": "apps/v1", "Job": "batch/v1", "HorizontalPodAutoscaler": "autoscaling/v2"}
+    known |= {"Deployment": "apps/v1", "Job": "batch/v1", "HorizontalPodAutoscaler": "autoscaling/v2", "Secret": "v1"}
     for body in MANIFESTS:
         assert body["apiVersion"] == known[body["kind"]]
         assert body["metadata"]["name"]
@@ -193,7 +193,7 @@ def test_there_is_no_other_foreign_object_than_the_two_that_are_tested_here() ->
 
 def test_the_certificate_is_the_one_that_pools_name_and_names_their_hosts() -> None:
     (certificate,) = (body for body in foreign() if body.get("kind") == "Certificate")
-    (reachable,) = [body["spec"] for body in MANIFESTS if "service" in body["spec"]]
+    (reachable,) = [body["spec"] for body in MANIFESTS if "service" in body.get("spec", ())]
     assert certificate["spec"]["secretName"] == reachable["clients"]["tls"]["secretName"]
     host = naming.service_host(POOL["metadata"]["name"], "shop")
     assert certificate["spec"]["dnsNames"] == [host, reachable["service"]["externalHost"]]

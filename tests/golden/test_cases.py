@@ -1,6 +1,7 @@
 """Every managed object and every file of PgBouncer, byte by byte, for pools that people write.
 
-`cases/<name>/pool.yaml` is the pool; `expected/` holds one file for each object and each file of one pod.
+`cases/<name>/pool.yaml` is the pool, and `secret.yaml` the Secret of its server if it names one. `expected/` holds one
+file for each object and each file of one pod.
 `make golden` rewrites them.
 """
 
@@ -17,6 +18,7 @@ from pgbouncer_operator.pgbouncer.composition import entries
 from pgbouncer_operator.protocol.grants import Grant, Grants, split
 from pgbouncer_operator.protocol.intent import Intent
 from pgbouncer_operator.reconcile.specification import read
+from pgbouncer_operator.resources.backend_secret import read_server, with_server
 from pgbouncer_operator.resources.connection_secret import connection_secret, connection_secrets
 from pgbouncer_operator.resources.deployment import Platform
 from pgbouncer_operator.resources.desired import Desired, desired, dress
@@ -31,7 +33,12 @@ IDENTITY = {"uid": "00000000-0000-4000-8000-000000000001", "generation": 1}
 
 def load(case: Path) -> ConnectionPool:
     body = yaml.safe_load((case / "pool.yaml").read_text())
-    return read({**body, "metadata": {"namespace": "default", **body["metadata"], **IDENTITY}})
+    pool = read({**body, "metadata": {"namespace": "default", **body["metadata"], **IDENTITY}})
+    if not (case / "secret.yaml").exists():
+        return pool
+    plain = yaml.safe_load((case / "secret.yaml").read_text())["stringData"]
+    secret = {"data": {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}}
+    return with_server(pool, read_server(pool.spec, secret))
 
 
 def written(body: dict[str, Any]) -> str:

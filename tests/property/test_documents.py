@@ -32,7 +32,7 @@ HOSTS = st.sampled_from(["postgres", "pg.shop.svc", "::1"])
 SERVER_TLS = st.builds(ServerTls, st.sampled_from(["disable", "require"])) | st.builds(
     ServerTls, st.sampled_from(["verify-ca", "verify-full"]), st.sampled_from(["system", "ca.crt"])
 )
-USERS = st.builds(UserIntent, TAME, FILE_NAMES, KEYS, FILE_NAMES, st.none() | st.integers(1, 50))
+USERS = st.builds(UserIntent, TAME, FILE_NAMES, KEYS, FILE_NAMES, st.none() | st.integers(1, 50), KEYS)
 
 
 @st.composite

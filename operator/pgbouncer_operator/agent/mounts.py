@@ -14,7 +14,7 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.agent import certificates
 from pgbouncer_operator.agent.annotations import parse_annotations
 from pgbouncer_operator.agent.settings import AgentSettings
-from pgbouncer_operator.pgbouncer import userlist
+from pgbouncer_operator.pgbouncer import server_url, userlist
 from pgbouncer_operator.protocol.grants import Grants, GrantsError
 from pgbouncer_operator.protocol.intent import SYSTEM_CA, AuthQueryIntent, Intent, IntentError, UserIntent
 from pgbouncer_operator.protocol.traffic import paused_until
@@ -212,15 +212,19 @@ def credential(user: UserIntent, files: Mapping[str, bytes]) -> Credential | str
     if not files:
         return f"The Secret of {whose} does not exist or is empty. Create it, or correct {place}.secretRef."
     key = user.username_key or ("username" if "username" in files or "user" not in files else "user")
+    apart = [(key, "usernameKey"), (user.password_key, "passwordKey")]
     values = []
-    for name, setting in ((key, "usernameKey"), (user.password_key, "passwordKey")):
+    for name, setting in [(user.url_key, "urlKey")] if user.url_key else apart:
         if name not in files:
             keys = ", ".join(sorted(files))
             return f"The Secret of {whose} has no key {name}; found: {keys}. Set {place}.{setting}."
-        if defect := _defect(files[name]):
+        if defect := _defect(files[name].strip() if user.url_key else files[name]):
             return f"Key {name} in the Secret of {whose} {defect}."
         values.append(files[name].decode())
-    login, password = values
+    try:
+        login, password = server_url.login(values[0]) if user.url_key else values
+    except server_url.UrlError as error:
+        return f"Key {user.url_key} in the Secret of {whose} {error}."
     if problem := userlist.check(login, password):
         return f"In the Secret of {whose} {problem}."
     return Credential(login, password)

@@ -1,11 +1,11 @@
 """`spec.databases`, `spec.users`, `spec.authQuery` and `spec.connectionSecrets`."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from pgbouncer_operator.api.model import Model, matches
+from pgbouncer_operator.api.model import Model, Rule, matches
 from pgbouncer_operator.api.strings import (
     BackendDatabaseName,
     DatabaseName,
@@ -91,6 +91,16 @@ class SecretReference(Model):
 class User(Model):
     """A login, which is in a Secret, so that it can be rotated without a change of the pool."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.urlKey) || !has(self.usernameKey) && !has(self.passwordKey)",
+            broken=lambda user: (
+                "" if user.url_key and user.model_fields_set & {"username_key", "password_key"} else None
+            ),
+            message="urlKey names login and password: remove usernameKey and passwordKey",
+        ),
+    )
+
     name: Handle
     """Name of this entry, for connectionSecrets and status. The login itself is in the Secret, because rotation may
     change it. A new entry rolls the pods."""
@@ -101,6 +111,9 @@ class User(Model):
     """Key of the Secret that holds the login. Default: username, else user. A change is reloaded."""
     password_key: KeyName = "password"  # noqa: S105  the name of a key
     """Key of the Secret that holds the password. Default: password. A change is reloaded."""
+    url_key: KeyName | None = None
+    """Key of the Secret that holds a URL (postgres://…) with login and password, instead of a key for each. Default:
+    none. A change rolls the pods."""
     server_connections: ConnectionCap | None = None
     """Limit for this login within spec.serverConnections.max. Default: no limit of its own. PgBouncer's
     max_user_connections. A change is reloaded."""

@@ -91,14 +91,36 @@ class ServerReference(Model):
     """Its namespace. Its allowedNamespaces must allow the pool's. Default: the pool's. A change is reloaded."""
 
 
+class BackendSecret(Model):
+    """A Secret that names a server: of a provider, or of a PostgreSQL operator."""
+
+    name: ObjectName
+    """Name of the Secret, in the pool's namespace. Required. A new name rolls the pods if they mount the Secret."""
+    url_key: KeyName | None = None
+    """Key of a URL (postgres://…). Default: the keys host, port, dbname and so on, else uri, url, DATABASE_URL,
+    POSTGRES_URL. A change is reloaded; without spec.users it rolls the pods."""
+
+
+def _servers(backend: "Backend") -> bool:
+    """Whether exactly one source names the server."""
+    named = backend.host is not None or backend.secret_ref is not None
+    return named != (backend.server_ref is not None)
+
+
 class Backend(Model):
     """A PostgreSQL server."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="has(self.host) != has(self.serverRef)",
-            broken=lambda backend: None if (backend.host is None) != (backend.server_ref is None) else "",
-            message="backend needs exactly one of host and serverRef: keep one and remove the other",
+            cel="(has(self.host) || has(self.secretRef)) != has(self.serverRef)",
+            broken=lambda backend: None if _servers(backend) else "",
+            message="backend needs either host or secretRef, or serverRef alone: keep one and remove the other",
+        ),
+        Rule(
+            cel="!has(self.secretRef) || has(self.host) || self.port == 5432",
+            broken=lambda backend: "" if backend.secret_ref and not backend.host and backend.port != 5432 else None,
+            message="port belongs to host, and the Secret has its own: remove port, or add host",
+            field="port",
         ),
         Rule(
             cel="!(has(self.serverRef) && has(self.tls))",
@@ -110,9 +132,12 @@ class Backend(Model):
 
     host: Host | None = None
     """DNS name or IP address of the PostgreSQL server; best the Service of the primary. PgBouncer's host. Default: that
-    of serverRef. A change is reloaded, then every server connection is renewed between two transactions."""
+    of serverRef or secretRef. A change is reloaded, then every server connection is renewed between transactions."""
     server_ref: ServerReference | None = None
     """A PostgresServer. The pool uses its host, port, TLS and budget. Default: none. A change is reloaded."""
+    secret_ref: BackendSecret | None = None
+    """A Secret with the server's host, port, sslmode and ca.crt. It also names the database and the user where the spec
+    lists none. Default: none. A change is reloaded; a new ca.crt or user rolls."""
     port: Annotated[Integer, Field(ge=1, le=65535)] = 5432
     """TCP port of the PostgreSQL server. Default: 5432. PgBouncer's port. A change is reloaded, then every
     server connection is renewed."""
@@ -122,9 +147,9 @@ class Backend(Model):
 
     @property
     def address(self) -> str:
-        """The host. Raises ValueError if serverRef is not resolved yet."""
+        """The host. Raises ValueError if serverRef or secretRef is not resolved yet."""
         if self.host is None:
-            raise ValueError("backend.serverRef is not resolved")
+            raise ValueError("the server of the backend is not resolved")
         return self.host
 
     @property

@@ -73,6 +73,7 @@ class Reason(StrEnum):
     CANARY_FAILED = "CanaryFailed"
     PAUSE_TIMED_OUT = "PauseTimedOut"
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
+    SECRET_NOT_READABLE = "SecretNotReadable"  # noqa: S105
     SECRET_KEY_MISSING = "SecretKeyMissing"  # noqa: S105
     SECRET_VALUE_INVALID = "SecretValueInvalid"  # noqa: S105
     CERTIFICATE_EXPIRED = "CertificateExpired"
@@ -130,6 +131,7 @@ REMEDIES: MappingProxyType[Reason, str] = MappingProxyType(
         Reason.CANARY_FAILED: "Correct spec.backend, or the server, as the message says; only one pod has tried it.",
         Reason.PAUSE_TIMED_OUT: "Set spec.traffic to Flowing; then pause again, with a longer pauseTimeoutSeconds.",
         Reason.SECRET_NOT_FOUND: "Create the Secret in the pool's namespace, or correct users[].secretRef.name.",
+        Reason.SECRET_NOT_READABLE: "Let the operator get the Secret: see the chart's connectionSecrets.enabled.",
         Reason.SECRET_KEY_MISSING: "Set users[].usernameKey and users[].passwordKey to keys that the Secret has.",
         Reason.SECRET_VALUE_INVALID: "Correct login or password in the Secret as the message says.",
         Reason.CERTIFICATE_EXPIRED: "Renew the certificate or CA that the message names; it replaces no valid one.",

@@ -47,7 +47,8 @@ def _node(raw: Mapping[str, Any], definitions: Mapping[str, Any], defaults: bool
         node["items"] = _node(node["items"], definitions, defaults=False)
     if value := _map_value(source):
         node["additionalProperties"] = _node(value, definitions, defaults)
-    if not defaults or node.get("default", ...) is None:
+    bounded = node.get("default") == [] and "minItems" in node  # the models' word for an absent list
+    if not defaults or node.get("default", ...) is None or bounded:
         node.pop("default", None)
     if "default" in node:
         node["default"] = _minimal(node["default"], node)

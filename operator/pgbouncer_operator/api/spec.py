@@ -31,11 +31,15 @@ class UpgradePolicy(StrEnum):
 
 def _unknown_database(spec: "PoolSpec") -> str | None:
     names = {database.name for database in spec.databases}
+    if not names:
+        return None  # the Secret of the backend names it
     return next((s.database for s in spec.connection_secrets or () if s.database not in names), None)
 
 
 def _unknown_user(spec: "PoolSpec") -> str | None:
     names = {user.name for user in spec.users}
+    if not names:
+        return None  # as above
     return next((s.user for s in spec.connection_secrets or () if s.user not in names), None)
 
 
@@ -46,7 +50,8 @@ def _unprotected(spec: "PoolSpec") -> str | None:
 
 def _lookup_elsewhere(spec: "PoolSpec") -> str | None:
     database = spec.auth_query.database if spec.auth_query else None
-    return None if database is None or any(each.name == database for each in spec.databases) else database
+    names = {each.name for each in spec.databases}
+    return None if database is None or not names or database in names else database
 
 
 def _nobody_to_follow(spec: "PoolSpec") -> str | None:
@@ -60,7 +65,7 @@ class PoolSpec(Model):
     # No rule may depend on replicas: an autoscaler writes them, would be refused, and could not scale.
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="!has(self.connectionSecrets) || "
+            cel="!has(self.connectionSecrets) || !has(self.databases) || "
             "self.connectionSecrets.all(s, self.databases.exists(d, d.name == s.database))",
             broken=_unknown_database,
             offender="self.connectionSecrets.map(s, s.database).filter(n, !self.databases.exists(d, d.name == n))[0]",
@@ -68,14 +73,16 @@ class PoolSpec(Model):
             field="connectionSecrets",
         ),
         Rule(
-            cel="!has(self.connectionSecrets) || self.connectionSecrets.all(s, self.users.exists(u, u.name == s.user))",
+            cel="!has(self.connectionSecrets) || !has(self.users) || "
+            "self.connectionSecrets.all(s, self.users.exists(u, u.name == s.user))",
             broken=_unknown_user,
             offender="self.connectionSecrets.map(s, s.user).filter(n, !self.users.exists(u, u.name == n))[0]",
             message="connectionSecrets names the user {}, which is not in spec.users: add or correct it",
             field="connectionSecrets",
         ),
         Rule(
-            cel="!has(self.authQuery) || self.databases.exists(d, d.name == self.authQuery.database)",
+            cel="!has(self.authQuery) || !has(self.databases) || "
+            "self.databases.exists(d, d.name == self.authQuery.database)",
             broken=_lookup_elsewhere,
             offender="self.authQuery.database",
             message="authQuery names the database {}, which is not in spec.databases: add or correct it",
@@ -88,9 +95,21 @@ class PoolSpec(Model):
             field="service",
         ),
         Rule(
+            cel="has(self.databases) || has(self.backend.secretRef)",
+            broken=lambda spec: None if spec.databases or spec.backend.secret_ref else "",
+            message="databases is required without backend.secretRef: add it",
+            field="databases",
+        ),
+        Rule(
+            cel="has(self.users) || has(self.backend.secretRef)",
+            broken=lambda spec: None if spec.users or spec.backend.secret_ref else "",
+            message="users is required without backend.secretRef: add it",
+            field="users",
+        ),
+        Rule(
             cel="has(self.backend.serverRef) || has(self.serverConnections.max)",
             broken=lambda spec: "" if spec.backend.server_ref is None and spec.server_connections.max is None else None,
-            message="serverConnections.max is required with backend.host: add it",
+            message="serverConnections.max is required without backend.serverRef: add it",
             field="serverConnections",
         ),
         Rule(
@@ -104,11 +123,12 @@ class PoolSpec(Model):
 
     backend: Backend
     """The PostgreSQL server behind the pool. Required. A change is reloaded; a new CA reference rolls."""
-    databases: Annotated[tuple[Database, ...], Field(min_length=1, max_length=128), ListMap("name")]
-    """Databases that clients may ask for, 1 to 128, merged by name. Required. PgBouncer's [databases]. A
-    change is reloaded; removal first lets clients leave."""
-    users: Annotated[tuple[User, ...], Field(min_length=1, max_length=128), ListMap("name")]
-    """Logins that may use the pool, 1 to 128, merged by name. Required. PgBouncer's auth_file. A new reference rolls
+    databases: Annotated[tuple[Database, ...], Field(min_length=1, max_length=128), ListMap("name")] = ()
+    """Databases that clients may ask for, 1 to 128, merged by name. Required without backend.secretRef. Default: the
+    database of that Secret. PgBouncer's [databases]. A change is reloaded; removal first lets clients leave."""
+    users: Annotated[tuple[User, ...], Field(min_length=1, max_length=128), ListMap("name")] = ()
+    """Logins that may use the pool, 1 to 128, merged by name. Required without backend.secretRef. Default: one entry,
+    named default, with the login of that Secret. PgBouncer's auth_file. A new reference rolls
     the pods; new content of a Secret is reloaded. Removal rolls the pods too: sessions of the removed user end with the
     drain of their pod."""
     auth_query: AuthQuery | None = None

@@ -118,6 +118,15 @@ class LastChange(Model):
     """When the last pod confirmed it, in UTC."""
 
 
+class BackendStatus(Model):
+    """The server in a Secret."""
+
+    host: Text
+    """DNS name or IP address."""
+    port: Count
+    """TCP port of the server."""
+
+
 class PoolStatus(Model):
     """What the operator observed of the pool."""
 
@@ -153,6 +162,8 @@ class PoolStatus(Model):
     """Columns of kubectl get that consist of two numbers."""
     last_change: LastChange | None = None
     """The latest change that reached the pods: what, how and how quickly."""
+    backend: BackendStatus | None = None
+    """The server that the Secret of backend.secretRef names. Absent without such a Secret."""
     connection_secrets: Annotated[tuple[Name, ...], Field(max_length=64)] | None = None
     """Names of the connection Secrets that the operator created, so that it can delete those no longer wanted."""
     operator: Text | None = None

@@ -53,6 +53,8 @@ class UserIntent:
     password_key: str = "password"  # noqa: S105 - the name of a key, not a password
     max: int | None = None
     """The most server connections of the login in ONE pod; None for no limit."""
+    url_key: str | None = None
+    """The key of a URL with login and password, instead of a key for each; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ def _document(intent: Intent) -> dict[str, Any]:
                 "usernameKey": each.username_key,
                 "passwordKey": each.password_key,
                 "max": each.max,
+                **({"urlKey": each.url_key} if each.url_key else {}),
             }
             for each in intent.users
         ],
@@ -230,6 +233,7 @@ def _user(document: Document) -> UserIntent:
         username_key=_key(document, "usernameKey"),
         password_key=_key(document, "passwordKey") or "password",
         max=document.optional_integer("max", 1),
+        url_key=_key(document, "urlKey"),
     )
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.status import How
 from pgbouncer_operator.protocol.state import AgentState
+from pgbouncer_operator.resources.backend_secret import ServerFromSecret
 from pgbouncer_operator.sizing.demand import CALM, Decision, SizingState
 
 ChildKey = tuple[str, str]  # kind, name
@@ -117,6 +118,27 @@ class SecretsRead:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerRead:
+    """The last read of the Secret that names the pool's server, and what came of it."""
+
+    at: float
+    """When it was read, in monotonic seconds."""
+    asked: str
+    """What the spec wanted of the Secret then. Another value causes a read."""
+    refresh: str
+    """The pool's annotation for a refresh then. Another value causes a read."""
+    found: ServerFromSecret | None
+    """The server; that of an earlier read while there is none now. None before the first."""
+    missing: Missing | None = None
+    """What was missing; None when all was there."""
+
+    @property
+    def content(self) -> tuple[ServerFromSecret | None, Missing | None]:
+        """What came of it."""
+        return self.found, self.missing
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """A candidate configuration that one pod tries or has tried (see `rollout.canary`). Times are monotonic seconds."""
 
@@ -197,6 +219,8 @@ class Memory:
     """When the figures of the status were last written."""
     reading: SecretsRead | None = None
     """The last read of the users' Secrets; None before the first."""
+    server: ServerRead | None = None
+    """The last read of the Secret that names the server; None before the first, and where the spec names none."""
     connection_secrets: tuple[str, ...] = ()
     """Names of the pool's connection Secrets, until its status lists them."""
     endpoints: str = ""

@@ -160,8 +160,15 @@ class Observation:
 
     @property
     def missing(self) -> Missing | None:
-        """What the users' Secrets lacked when they were last read."""
-        return self.memory.reading.missing if self.memory.reading else None
+        """What the Secret that names the server, or the users' Secrets, lacked when they were last read."""
+        server, reading = self.memory.server, self.memory.reading
+        return (server.missing if server else None) or (reading.missing if reading else None)
+
+    @property
+    def obstacle(self) -> Missing | None:
+        """What keeps a spec without faults from being used: its PostgresServer, or the Secret that names its server."""
+        member, server = self.membership, self.memory.server
+        return (member.obstacle if member else None) or (server.missing if server else None)
 
     @property
     def connection_secrets(self) -> tuple[str, ...]:
@@ -205,6 +212,7 @@ class Observation:
             self.membership,
             self.former,
             self.turn,
+            self.memory.server and self.memory.server.content,
             self.memory.demand and self.memory.demand.fingerprint,
         )
 

@@ -58,6 +58,7 @@ def intent(pool: ConnectionPool, fit: Fit) -> Intent:
                 mount=each.name,
                 username_key=each.username_key,
                 password_key=each.password_key,
+                url_key=each.url_key,
                 max=per_pod(each.server_connections.max if each.server_connections else None, pods),
             )
             for each in sorted(spec.users, key=lambda user: user.name)

@@ -106,7 +106,9 @@ def _own_keys(entry: ConnectionSecret, values: Mapping[str, str], address: _Addr
 def secret_inputs(pool: ConnectionPool) -> str:
     """16 hexadecimal digits of a hash of every reference to a Secret, and of all that goes into connection Secrets."""
     spec = pool.spec
-    logins = [(user.name, user.secret_ref.name, user.username_key, user.password_key) for user in spec.users]
+    logins = [
+        (each.name, each.secret_ref.name, each.username_key, each.password_key, each.url_key) for each in spec.users
+    ]
     certificates = (spec.clients.tls and spec.clients.tls.secret_name, spec.backend.ca)
     targets = [(entry, _address(pool, entry)) for entry in connection_secrets(pool)]
     return hashlib.sha256(repr((logins, spec.auth_query, certificates, targets)).encode()).hexdigest()[:16]

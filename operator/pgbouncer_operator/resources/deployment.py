@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.api.access import User
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.pod import Pod
 from pgbouncer_operator.pgbouncer import parameters
@@ -85,7 +86,7 @@ def hashed_delay(pool: ConnectionPool, annotation: str, platform: Platform) -> i
 def _inputs(pool: ConnectionPool, delay: int) -> dict[str, object]:
     spec = pool.spec
     inputs: dict[str, object] = {
-        "users": sorted([each.name, each.secret_ref.name] for each in spec.users),
+        "users": sorted([each.name, each.secret_ref.name, *_url_key(each)] for each in spec.users),
         "ca": spec.backend.ca.wire() if spec.backend.ca else None,
         "drain": spec.drain.wire(),
         "pod": spec.pod.wire(),
@@ -98,6 +99,11 @@ def _inputs(pool: ConnectionPool, delay: int) -> dict[str, object]:
     if spec.auth_query:
         inputs["authQuery"] = spec.auth_query.secret_ref.name
     return inputs
+
+
+def _url_key(user: User) -> list[str]:
+    """The key of a user's URL, only if the spec has it. Pods of an operator without such keys cannot read a URL."""
+    return [user.url_key] if user.url_key else []
 
 
 def _restart_settings(pool: ConnectionPool) -> dict[str, str | int]:

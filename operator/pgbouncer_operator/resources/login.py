@@ -8,6 +8,8 @@ from typing import Any
 from pgbouncer_operator.api.access import AuthQuery, User
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.postgres_server import Monitoring
+from pgbouncer_operator.pgbouncer import server_url
+from pgbouncer_operator.pgbouncer.server_url import UrlError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ def read_login(reference: User | AuthQuery | Monitoring, path: str, secret: Mapp
         message = f"Secret {name} does not exist. Create it, or correct {path}.secretRef.name."
         raise LoginUnavailable(Reason.SECRET_NOT_FOUND, message)
     data: Mapping[str, str] = secret.get("data") or {}
+    if isinstance(reference, User) and reference.url_key:
+        return _login_in_url(reference.url_key, path, name, data)
     username_key = reference.username_key or ("username" if "username" in data else "user")
     for key, remedy in ((username_key, "usernameKey"), (reference.password_key, "passwordKey")):
         if not data.get(key):
@@ -51,3 +55,17 @@ def read_login(reference: User | AuthQuery | Monitoring, path: str, secret: Mapp
         message = f"Secret {name}: login or password is not UTF-8 text. Correct it."
         raise LoginUnavailable(Reason.SECRET_VALUE_INVALID, message) from None
     return Login(username, password)
+
+
+def _login_in_url(key: str, path: str, name: str, data: Mapping[str, str]) -> Login:
+    if not data.get(key):
+        keys = ", ".join(sorted(data)) or "nothing"
+        message = f"Secret {name} has no key {key}; found: {keys}. Set {path}.urlKey."
+        raise LoginUnavailable(Reason.SECRET_KEY_MISSING, message)
+    try:
+        return Login(*server_url.login(base64.b64decode(data[key]).decode()))
+    except UrlError as error:
+        problem = str(error)
+    except ValueError:
+        problem = "is not UTF-8 text: correct it"
+    raise LoginUnavailable(Reason.SECRET_VALUE_INVALID, f"Secret {name}: key {key} {problem}.")

@@ -149,6 +149,24 @@ CREDENTIALS = [
         Credential("ü", "'\"\\ ;#"),
     ),
     (
+        "a URL",
+        UserIntent("shop", "shop", url_key="uri"),
+        {"uri": b"postgres://app:p%40ss@db:5432/shop?sslmode=require\n", "username": b"not this"},
+        Credential("app", "p@ss"),
+    ),
+    (
+        "no URL",
+        UserIntent("shop", "shop", url_key="uri"),
+        {"url": b"x"},
+        "The Secret of user shop has no key uri; found: url. Set users[shop].urlKey.",
+    ),
+    (
+        "a URL of something else",
+        UserIntent("shop", "shop", url_key="uri"),
+        {"uri": b"mysql://app:hush@db"},
+        "Key uri in the Secret of user shop is not a URL that begins with postgres:// or postgresql://: correct it.",
+    ),
+    (
         "no password",
         USER,
         {"uri": b"x", "username": b"a"},

@@ -23,6 +23,7 @@ def secret(**values: str) -> dict[str, Any]:
         (USER, secret(username="shop", user="other", password="x")),
         (USER, secret(user="shop", password="x")),
         (User(name="a", secret_ref=REFERENCE, username_key="l", password_key="p"), secret(l="shop", p="x", user="u")),
+        (User(name="a", secret_ref=REFERENCE, url_key="uri"), secret(uri="postgres://shop:x@db/shop\n", username="u")),
         (AuthQuery(secret_ref=REFERENCE, database="shop"), secret(username="shop", password="x")),
         (Monitoring(secret_ref=MonitoringSecret(name="shop-db")), secret(user="shop", password="x")),
     ],
@@ -49,6 +50,30 @@ def test_a_login_that_cannot_be_read_names_the_fault_and_the_remedy(
         read_login(Monitoring(secret_ref=MonitoringSecret(name="shop-db")), "monitoring", body)
     assert raised.value.reason is reason
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "message"),
+    [
+        (
+            secret(url="x"),
+            Reason.SECRET_KEY_MISSING,
+            "Secret shop-db has no key uri; found: url. Set users[",
+        ),
+        (secret(uri="postgres://shop@db"), Reason.SECRET_VALUE_INVALID, "Secret shop-db: key uri has no password: "),
+        (secret(uri="hush"), Reason.SECRET_VALUE_INVALID, "Secret shop-db: key uri is not a URL that begins with"),
+        (
+            {"data": {"uri": "/w=="}},
+            Reason.SECRET_VALUE_INVALID,
+            "Secret shop-db: key uri is not UTF-8 text: ",
+        ),
+    ],
+)
+def test_a_url_without_a_login_names_the_key_and_the_remedy(body: dict[str, Any], reason: Reason, message: str) -> None:
+    with pytest.raises(LoginUnavailable) as raised:
+        read_login(User(name="shop", secret_ref=REFERENCE, url_key="uri"), "users[shop]", body)
+    assert raised.value.reason is reason
+    assert str(raised.value).startswith(message)
 
 
 def test_no_value_of_the_secret_is_in_a_traceback() -> None:

@@ -40,7 +40,7 @@ def pool(body: Body) -> PoolView:
         refresh=(metadata.get("annotations") or {}).get(naming.ANNOTATION_REFRESH, ""),
         clients=references(body),
         server=_server(body),
-        address=_address(body, "backend"),
+        address=_address(body, _place(body)),
         operator=_operator(body),
         template_version=version_in(metadata.get("annotations") or {}),
     )
@@ -58,7 +58,7 @@ def server(body: Body) -> ServerView:
         status=_json(status),
         allocations=_allocations(status),
         backend=endpoints.service(host, metadata.get("namespace", "")) if isinstance(host, str) else None,
-        address=_address(body),
+        address=_address(body, spec),
         limits=_limits(body, status),
         budget=status.get("budget"),
         created=metadata.get("creationTimestamp", ""),
@@ -126,8 +126,15 @@ def controller(metadata: Body) -> Body:
     return next((each for each in metadata.get("ownerReferences") or () if each.get("controller")), {})
 
 
+def _place(body: Body) -> Body:
+    """Where a pool's server is: by the spec, or by the status where the spec names a Secret. It only finds the pool."""
+    named: Body = (body.get("spec") or {}).get("backend") or {}
+    by_secret = "secretRef" in named and "host" not in named
+    return ((body.get("status") or {}).get("backend") or {}) if by_secret else named
+
+
 def _backend(body: Body) -> Service | None:
-    host = ((body.get("spec") or {}).get("backend") or {}).get("host")
+    host = _place(body).get("host")
     return endpoints.service(host, body["metadata"].get("namespace", "")) if isinstance(host, str) else None
 
 
@@ -141,11 +148,9 @@ def _operator(body: Body) -> str:
     return named if isinstance(named, str) else ""
 
 
-def _address(body: Body, field: str = "") -> str:
-    spec = body.get("spec") or {}
-    backend = (spec.get(field) or {}) if field else spec
-    host, namespace = backend.get("host"), body["metadata"].get("namespace", "")
-    return endpoints.address(host, backend.get("port", 5432), namespace) if isinstance(host, str) else ""
+def _address(body: Body, place: Body) -> str:
+    host, namespace = place.get("host"), body["metadata"].get("namespace", "")
+    return endpoints.address(host, place.get("port", 5432), namespace) if isinstance(host, str) else ""
 
 
 def _allocations(status: Body) -> Allocations:
@@ -163,7 +168,7 @@ def _limits(body: Body, status: Body) -> ServerLimits | None:
     limits = status.get("limits") or {}
     # A status of an older operator has no address: the spec that it is about had this host and port.
     unchanged = status.get("observedGeneration") == body["metadata"].get("generation", 0)
-    read_here = limits["address"] == _address(body) if limits.get("address") else unchanged
+    read_here = limits["address"] == _address(body, body.get("spec") or {}) if limits.get("address") else unchanged
     if not limits or not read_here:
         return None
     return ServerLimits(limits["maxConnections"], limits["reserved"], limits.get("started", ""))

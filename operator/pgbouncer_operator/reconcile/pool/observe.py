@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.access import AuthQuery, User
+from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.connection_pool import ConnectionPool, InvalidSpec
 from pgbouncer_operator.api.status import previous
 from pgbouncer_operator.kube import errors
@@ -18,7 +19,7 @@ from pgbouncer_operator.reconcile.cache.keys import Key, key_of, name_of
 from pgbouncer_operator.reconcile.cache.views import ChildView, PoolView
 from pgbouncer_operator.reconcile.intervals import NORMAL, Intervals
 from pgbouncer_operator.reconcile.lost_pods import LostPods
-from pgbouncer_operator.reconcile.memory import ChildKey, LostPod, Memory, Missing, SecretsRead
+from pgbouncer_operator.reconcile.memory import ChildKey, LostPod, Memory, Missing, SecretsRead, ServerRead
 from pgbouncer_operator.reconcile.observed import (
     Credentials,
     Membership,
@@ -29,9 +30,10 @@ from pgbouncer_operator.reconcile.observed import (
     with_spec,
 )
 from pgbouncer_operator.reconcile.pause import pause
-from pgbouncer_operator.reconcile.pool import certificates
+from pgbouncer_operator.reconcile.pool import backend_secret, certificates
 from pgbouncer_operator.reconcile.pool.agents import Agents, answers
 from pgbouncer_operator.reconcile.pool.secrets import (
+    READ_AGAIN,
     content_hash,
     inputs,
     login_of,
@@ -75,8 +77,30 @@ class Observer:
             self.world.ended.pop(key, None)
             self.world.lost_of(key, None)
             return None
+        started, written = self.clock(), parsed(view)
+        memory = await self._knowing_server(view, written, memory)
+        observed = await self._observed(key, view, written, memory)
+        if isinstance(observed, ObservedInvalid) or not self.read_secrets or view.deleting:
+            return observed
+        if not should_read(observed, inputs(observed, observed.spec)):
+            return with_new_mounts(observed)
+        server = memory.server
+        if server is not None and isinstance(written, ConnectionPool) and server.at < started:
+            server = await self._server(view, written, memory)
+            if memory.server is not None and server.content != memory.server.content:
+                return await self.look(key, replace(memory, server=server))
+            observed = observed.remember(server=server)
+        if server is not None and server.missing is not None and server.missing.reason is Reason.SECRET_NOT_READABLE:
+            return with_new_mounts(observed)
+        return await self._with_secrets(observed, observed.spec)
+
+    async def _observed(
+        self, key: Key, view: PoolView, written: ConnectionPool | InvalidSpec, memory: Memory
+    ) -> Observed | ObservedInvalid:
+        """Everything but the content of the users' Secrets. written: the spec as its user wrote it."""
+        spec, view = backend_secret.resolved(written, view, memory.server)
         await self.world.servers.know_claims(self.kube, view, self.clock())
-        spec, member = self._resolved(view)
+        spec, member = self._resolved(spec, view)
         if member is not None and member.obstacle is None:
             view = with_service(view, self.world.servers.of(view))
         common = replace(await self._common(key, view, memory), membership=member)
@@ -84,12 +108,28 @@ class Observer:
         if isinstance(spec, InvalidSpec):
             return with_spec(common, spec)
         config_map = common.children.get(("ConfigMap", naming.config_map(view.name)))
-        observed = replace(with_spec(common, spec), pause=pause(spec, config_map, common.today))
-        if not self.read_secrets or view.deleting:
-            return observed
-        if not should_read(observed, inputs(observed, spec)):
-            return with_new_mounts(observed)
-        return await self._with_secrets(observed, spec)
+        return replace(with_spec(common, spec), pause=pause(spec, config_map, common.today))
+
+    async def _knowing_server(self, view: PoolView, spec: ConnectionPool | InvalidSpec, memory: Memory) -> Memory:
+        """The memory with what the Secret of `backend.secretRef` says, read if that is due. Raises ApiError."""
+        if isinstance(spec, InvalidSpec) or spec.spec.backend.secret_ref is None:
+            return replace(memory, server=None)
+        oldest = self.clock() - (READ_AGAIN if self.read_secrets else backend_secret.READ_AGAIN)
+        if view.deleting or not backend_secret.due(memory.server, spec, view.refresh, oldest):
+            return memory
+        return replace(memory, server=await self._server(view, spec, memory))
+
+    async def _server(self, view: PoolView, spec: ConnectionPool, memory: Memory) -> ServerRead:
+        """What the Secret of `backend.secretRef` says now, also without the right to other Secrets. Raises ApiError."""
+        reference = spec.spec.backend.secret_ref
+        try:
+            body = await self._read("Secret", view.namespace, reference.name) if reference else None
+            answer = backend_secret.answer(spec, body)
+        except errors.Forbidden:
+            answer = backend_secret.forbidden(spec)
+        found, missing = (None, answer) if isinstance(answer, Missing) else (answer, None)
+        read = ServerRead(self.clock(), backend_secret.asked(spec), view.refresh, found, missing)
+        return backend_secret.remembered(memory.server, read)
 
     async def _common(self, key: Key, view: PoolView, memory: Memory) -> Observation:
         """What is observed whatever the spec says. Raises ApiError when a read fails."""
@@ -160,22 +200,25 @@ class Observer:
         children = (child for store in self.world.children.values() for child in store.find(key))
         return {(child.kind, child.name): child for child in children if child.owner == uid}
 
-    def _resolved(self, view: PoolView) -> tuple[ConnectionPool | InvalidSpec, Membership | None]:
+    def _resolved(
+        self, spec: ConnectionPool | InvalidSpec, view: PoolView
+    ) -> tuple[ConnectionPool | InvalidSpec, Membership | None]:
         """The spec, with what its PostgresServer adds to it."""
-        spec, servers = parsed(view), self.world.servers
+        servers = self.world.servers
         if isinstance(spec, InvalidSpec):
             return spec, None
         if spec.spec.backend.server_ref is not None:
             return resolve(spec, view, servers.of(view))
         owner = servers.budgeted(view)
-        return budgeted(owner, view.namespace) if owner else (spec, None)
+        return budgeted(owner, spec) if owner else (spec, None)
 
     async def _with_secrets(self, observed: Observed, pool: ConnectionPool) -> Observed:
         """The same look with the content of the Secrets, and a memory of this read."""
         references: list[User | AuthQuery] = [*pool.spec.users]
         if pool.spec.auth_query:
             references.append(pool.spec.auth_query)
-        bodies = await self._bodies(observed, {("Secret", each.secret_ref.name) for each in references}, pool)
+        names = {each.secret_ref.name for each in (*references, pool.spec.backend) if each.secret_ref}
+        bodies = await self._bodies(observed, {("Secret", name) for name in names}, pool)
         logins = [login_of(each, bodies["Secret", each.secret_ref.name]) for each in references]
         by_user = {user.name: login for user, login in zip(pool.spec.users, logins, strict=False)}
         versions = {named: body["metadata"]["resourceVersion"] if body else "" for named, body in bodies.items()}

@@ -34,7 +34,7 @@ def should_read(observed: Observed, asked: str) -> bool:
     reading = observed.memory.reading
     if (
         reading is None
-        or reading.missing
+        or observed.missing
         or observed.memory.refusals
         or reading.asked != asked
         or reading.refresh != observed.view.refresh

@@ -24,17 +24,21 @@ MOVING = 0.5  # seconds between two looks while other pools wait for this one's 
 SILENT = 5.0  # the same while none of those pods answers
 
 
-def budgeted(server: ServerView, namespace: str) -> tuple[InvalidSpec, Membership]:
+def budgeted(server: ServerView, pool: ConnectionPool) -> tuple[InvalidSpec, Membership]:
     """The answer to a pool that names the host of a PostgresServer: the connections of that host have a budget.
 
-    namespace: the pool's. The message names no object of another namespace.
+    pool: with the host, also if a Secret names it. The message names no object of another namespace.
     """
+    secret = pool.spec.backend.secret_ref
+    host = "The host and port in the Secret" if secret else "This host and port"
+    field = "backend.secretRef" if secret else "backend.host"
+    besides = ", and list databases and users" if secret else ""
     message = (
-        f"This host and port are those of PostgresServer {server.name}, whose connections have a budget. "
-        f"Replace backend.host by backend.serverRef: {{name: {server.name}}}."
-        if server.namespace == namespace
-        else "This host and port are those of a PostgresServer of another namespace, whose connections have a budget. "
-        "Ask the owner of the PostgreSQL server for its name, and replace backend.host by backend.serverRef."
+        f"{host} are those of PostgresServer {server.name}, whose connections have a budget. "
+        f"Replace {field} by backend.serverRef: {{name: {server.name}}}{besides}."
+        if server.namespace == pool.metadata.namespace
+        else f"{host} are those of a PostgresServer of another namespace, whose connections have a budget. "
+        f"Ask the owner of the PostgreSQL server for its name, and replace {field} by backend.serverRef{besides}."
     )
     return _refused(name_of(server), Reason.SERVER_IS_BUDGETED, message)
 

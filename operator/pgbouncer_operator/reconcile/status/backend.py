@@ -39,15 +39,19 @@ def backend_reachable(observed: Observed, decided: Decided) -> Condition:
 
 def _reachable(observed: Observed) -> Condition:
     kind = ConditionType.BACKEND_REACHABLE
-    if sign := pooler(observed.spec):
+    read = observed.memory.server
+    found = read.found if read else None
+    if sign := pooler(observed.spec) or ("pgbouncer=true" if found and found.pooled else ""):
         member = observed.membership
         where = f"host and port of PostgresServer {member.server}" if member else "backend.host and backend.port"
+        where = "host and port in the Secret of backend.secretRef" if found else where
         message = (
             f"A login to PostgreSQL works, but {sign} looks like another pooler: the direct URL would not be direct. "
             f"Set {where} to the server itself."
         )
         return condition(kind, TRUE, Reason.BACKEND_IS_POOLER, message)
-    return condition(kind, TRUE, Reason.REACHABLE, "A login to PostgreSQL works.")
+    ignored = f" Without effect in the URL of the Secret: {found.ignored}." if found and found.ignored else ""
+    return condition(kind, TRUE, Reason.REACHABLE, f"A login to PostgreSQL works.{ignored}")
 
 
 def pooler(pool: ConnectionPool) -> str:

@@ -272,8 +272,8 @@ def pods_refused(observed: Observed, decided: Decided, standing: str) -> Cause |
 
 
 def spec_unusable(observed: ObservedInvalid) -> Cause:
-    """Why the spec cannot be used: what its PostgresServer has against it, or its own faults."""
-    obstacle = observed.membership.obstacle if observed.membership else None
+    """Why the spec cannot be used: its PostgresServer, the Secret that names its server, or its own faults."""
+    obstacle = observed.obstacle
     return Cause(obstacle.reason, obstacle.message) if obstacle else Cause(Reason.INVALID_SPEC, str(observed.fault))
 
 

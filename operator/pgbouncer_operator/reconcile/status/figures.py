@@ -7,6 +7,7 @@ from pgbouncer_operator.api.access import Endpoint
 from pgbouncer_operator.api.connection_pool import ConnectionPool
 from pgbouncer_operator.api.spec import PoolSpec
 from pgbouncer_operator.api.status import (
+    BackendStatus,
     Binding,
     ClientsStatus,
     Configuration,
@@ -17,7 +18,7 @@ from pgbouncer_operator.api.status import (
 )
 from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.memory import Missing
-from pgbouncer_operator.reconcile.observed import Observed
+from pgbouncer_operator.reconcile.observed import Observation, Observed
 from pgbouncer_operator.reconcile.rollout.delivery import follows
 from pgbouncer_operator.reconcile.rollout.template import image, lacking
 from pgbouncer_operator.reconcile.status.advice import advice
@@ -57,9 +58,17 @@ def with_figures(status: PoolStatus, observed: Observed, decided: Decided) -> Po
             "recommendation": size.recommendation,
             "advice": advice(observed, size) or None,
             "last_change": observed.status.last_change,
+            "backend": backend(observed),
             "connection_secrets": tuple(secrets) or None,
         }
     )
+
+
+def backend(observed: Observation) -> BackendStatus | None:
+    """The server in the Secret of `backend.secretRef`; None without one."""
+    read = observed.memory.server
+    server = read.found.backend if read and read.found else None
+    return BackendStatus(host=server.address, port=server.port) if server else None
 
 
 def _configuration(observed: Observed, decided: Decided) -> Configuration:

@@ -10,7 +10,7 @@ from pgbouncer_operator.reconcile.rollout.last_change import arrived
 from pgbouncer_operator.reconcile.status import events
 from pgbouncer_operator.reconcile.status.conditions import conditions, conditions_of_invalid
 from pgbouncer_operator.reconcile.status.decided import Decided
-from pgbouncer_operator.reconcile.status.figures import with_figures
+from pgbouncer_operator.reconcile.status.figures import backend, with_figures
 from pgbouncer_operator.reconcile.status.timing import first_status_waits, next_look, worth_writing
 from pgbouncer_operator.reconcile.steps import Action, Announcement, Plan, Step
 
@@ -48,9 +48,8 @@ def report_invalid(observed: ObservedInvalid) -> Plan:
     """The plan for a pool whose spec cannot be used: its conditions say why, and the figures stay as they are."""
     checked = conditions_of_invalid(observed)
     conditions = _merged(observed, checked)
-    status = observed.status.model_copy(
-        update={"observed_generation": observed.view.generation, "conditions": conditions}
-    )
+    facts = {"conditions": conditions, "backend": backend(observed) or observed.status.backend}
+    status = observed.status.model_copy(update={"observed_generation": observed.view.generation, **facts})
     observed = observed.remember(pending_since=_pending_since(observed, _moving(observed, checked)))
     return _with_status(observed, status, (), ())
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tests.unit.reconcile import looks
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.reconcile.cache import projections, views
@@ -173,6 +174,19 @@ def test_a_deployment_whose_controller_has_not_looked_yet() -> None:
 def test_an_object_that_was_posted_and_never_applied() -> None:
     fields = [{"manager": naming.FIELD_MANAGER, "operation": "Update"}]
     assert projections.child({**DEPLOYMENT, "metadata": DEPLOYMENT["metadata"] | {"managedFields": fields}}).posted
+
+
+def test_a_pool_whose_server_is_in_a_secret_is_found_by_the_server_that_its_status_names() -> None:
+    status = {"backend": {"host": "rw.db", "port": 6000}}
+    named = {**looks.pool(backend={"secretRef": {"name": "db-app"}}), "status": status}
+    assert (projections.pool(named).backend, projections.pool(named).address) == (("db", "rw"), "db/rw:6000")
+    assert projections.pool({**named, "status": {}}).address == ""
+
+
+def test_the_host_of_the_spec_goes_before_that_of_the_status() -> None:
+    backend = {"secretRef": {"name": "db-app"}, "host": "pg"}
+    named = {**looks.pool(backend=backend), "status": {"backend": {"host": "rw", "port": 6000}}}
+    assert projections.pool(named).address == "web/pg:5432"
 
 
 def test_our_own_status_and_a_new_version_alone_wake_nobody() -> None:

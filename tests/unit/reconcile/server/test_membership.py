@@ -222,7 +222,9 @@ def test_a_pod_that_keeps_others_waiting_and_says_nothing_is_asked_less_often() 
 
 
 def test_who_goes_round_a_budget_is_told_what_to_write() -> None:
-    spec, place = membership.budgeted(view(), "platform")
+    made = pool(member())
+    own = made.model_copy(update={"metadata": made.metadata.model_copy(update={"namespace": "platform"})})
+    spec, place = membership.budgeted(view(), own)
     assert isinstance(spec, InvalidSpec)
     assert place.obstacle is not None
     assert place.obstacle.reason is Reason.SERVER_IS_BUDGETED
@@ -231,11 +233,19 @@ def test_who_goes_round_a_budget_is_told_what_to_write() -> None:
 
 
 def test_a_server_of_another_namespace_is_not_named_to_who_goes_round_its_budget() -> None:
-    _, place = membership.budgeted(view(), "web")
+    _, place = membership.budgeted(view(), pool())
     assert place.obstacle is not None
     assert "rds" not in place.obstacle.message
     assert "platform" not in place.obstacle.message
     assert "backend.serverRef" in place.obstacle.message
+
+
+def test_who_goes_round_a_budget_by_a_secret_is_told_what_to_write_instead() -> None:
+    named = pool(member(backend={"secretRef": {"name": "shop-app"}}))
+    _, place = membership.budgeted(view(), named)
+    assert place.obstacle is not None
+    assert place.obstacle.message.startswith("The host and port in the Secret are those of a PostgresServer")
+    assert "replace backend.secretRef by backend.serverRef, and list databases and users" in place.obstacle.message
 
 
 FITS, SHORT, NONE = Fit(2, 1, 1, 3, None), Fit(1, 0, 1, 1, "too few"), Fit(0, 0, 1, 0, "too few")
