@@ -28,6 +28,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         "serverConnections": figures,
     }
     found.put(worlds.served(**status), worlds.lease())
+    found.meanwhile = lambda: worlds.follow(found)
     monkeypatch.chdir(tmp_path)
     (ini,) = documents.blocks("ini", PAGE)
     (tmp_path / "pgbouncer.ini").write_text(ini.text, encoding="utf-8")

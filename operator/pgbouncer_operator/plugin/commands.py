@@ -11,15 +11,18 @@ import typer
 
 from pgbouncer_operator import __version__
 from pgbouncer_operator.plugin import doctor as doctoring
-from pgbouncer_operator.plugin import importing, output
+from pgbouncer_operator.plugin import importing, output, traffic
+from pgbouncer_operator.plugin import refresh as refreshing
 from pgbouncer_operator.plugin import status as statuses
 from pgbouncer_operator.plugin.kubectl import Kubectl, KubectlError, Scope
-from pgbouncer_operator.plugin.operators import Clock
 from pgbouncer_operator.plugin.output import Output
+from pgbouncer_operator.plugin.traffic import Outcome
+from pgbouncer_operator.plugin.waiting import Clock
 
 app = typer.Typer(name="kubectl pgbouncer", no_args_is_help=True, pretty_exceptions_enable=False)
 
 Pool = Annotated[str | None, typer.Argument(metavar="POOL", help="Name of a pool. Without it: every pool.")]
+One = Annotated[str, typer.Argument(metavar="POOL", help="Name of the pool.")]
 Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="Namespace. Without it: kubectl's current one.")
 ]
@@ -103,6 +106,52 @@ def doctor(
     else:
         output.write_diagnoses(diagnoses)
     if any(each.ill for each in diagnoses):
+        raise typer.Exit(1)
+
+
+@app.command()
+def pause(
+    ctx: typer.Context,
+    pool: One,
+    namespace: Namespace = None,
+    length: Annotated[
+        str | None, typer.Option("--for", help="Time such as 30s or 2m, written to spec.pauseTimeoutSeconds.")
+    ] = None,
+    form: Form = Output.TEXT,
+) -> None:
+    """Hold queries back on every pod, and wait until running transactions have ended.
+
+    Queries flow again by themselves after spec.pauseTimeoutSeconds. The exit code is 1 if the pool is not paused.
+    """
+    try:
+        limit = None if length is None else traffic.seconds(length)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--for") from None
+    invocation: Invocation = ctx.obj
+    _write(traffic.pause(invocation.kubectl, Scope(namespace), pool, limit, invocation.clock), form)
+
+
+@app.command()
+def resume(ctx: typer.Context, pool: One, namespace: Namespace = None, form: Form = Output.TEXT) -> None:
+    """Let queries flow again after a pause. The exit code is 1 if the status does not say so."""
+    invocation: Invocation = ctx.obj
+    _write(traffic.resume(invocation.kubectl, Scope(namespace), pool, invocation.clock), form)
+
+
+@app.command()
+def refresh(ctx: typer.Context, pool: One, namespace: Namespace = None, form: Form = Output.TEXT) -> None:
+    """Bring new content of Secrets to every pod at once. The exit code is 1 if a pod was not told."""
+    invocation: Invocation = ctx.obj
+    _write(refreshing.refresh(invocation.kubectl, Scope(namespace), pool, invocation.clock), form)
+
+
+def _write(outcome: Outcome, form: Output) -> None:
+    """Write what a command did. The exit code is 1 if it was not done."""
+    if form is Output.JSON:
+        output.write_json(outcome)
+    else:
+        output.write_outcome(outcome)
+    if not outcome.done:
         raise typer.Exit(1)
 
 

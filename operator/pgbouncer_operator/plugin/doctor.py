@@ -11,7 +11,7 @@ from pgbouncer_operator.plugin import operators
 from pgbouncer_operator.plugin.fields import at
 from pgbouncer_operator.plugin.findings import Diagnosis, Finding, Severity, of_object, remedy
 from pgbouncer_operator.plugin.kubectl import SERVERS, Body, Kubectl, KubectlError, Scope
-from pgbouncer_operator.plugin.operators import Clock
+from pgbouncer_operator.plugin.waiting import Clock
 
 EVENTS_MAX = 5  # of one pool
 # What an event's reason asks for. Other events speak for themselves.

@@ -1,7 +1,6 @@
 """Whether the operator that serves an object runs: its lease says so."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,20 +8,11 @@ from pgbouncer_operator import naming
 from pgbouncer_operator.plugin.fields import at
 from pgbouncer_operator.plugin.findings import Diagnosis, Finding, Severity, runbook
 from pgbouncer_operator.plugin.kubectl import LEASES, Kubectl, KubectlError
+from pgbouncer_operator.plugin.waiting import Clock
 
 DURATION = 15  # seconds that a lease holds, where it does not say so
 ABSENT = "OperatorAbsent"
 _LOOK = "Look at the operator's pods: `kubectl get pods -n {}`; pools serve on, but changes wait."
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """The time of the person's machine, and its passing."""
-
-    now: Callable[[], datetime]
-    """The time, in UTC."""
-    sleep: Callable[[float], None]
-    """Waits for so many seconds."""
 
 
 def serving(body: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from rich.text import Text
 from pgbouncer_operator.plugin.fields import plain
 from pgbouncer_operator.plugin.findings import Diagnosis, Finding, Severity
 from pgbouncer_operator.plugin.status import COLUMNS, PoolLine
+from pgbouncer_operator.plugin.traffic import Outcome
 from pgbouncer_operator.wording import counted
 
 _WIDE = 1000  # columns where nobody looks at a terminal
@@ -65,6 +66,13 @@ def write_diagnoses(diagnoses: Sequence[Diagnosis]) -> None:
         _write_findings(console, title if each.findings else f"{title}: no finding", each.findings)
     ill = sum(each.ill for each in diagnoses)
     _line(console, f"{counted(ill, 'object')} of {len(diagnoses)} with a fault.", "")
+
+
+def write_outcome(outcome: Outcome) -> None:
+    """Write what happened to a pool, a sentence a line."""
+    console = _console()
+    for message in outcome.messages:
+        _line(console, f"{outcome.name}: {message}", "" if outcome.done else "red")
 
 
 def say(text: str) -> None:

@@ -42,7 +42,10 @@ def main(path: Path, arguments: list[str]) -> int:
     if body is None:
         return failed(f'Error from server (NotFound): {resource} "{name}" not found')
     if verb == "patch":
-        merge(body, json.loads(options["--patch"]))
+        patch = json.loads(options["--patch"])
+        merge(body, patch)
+        if "spec" in patch:  # as the API server counts changes of the spec
+            body["metadata"]["generation"] += 1
         path.write_text(json.dumps(world), encoding="utf-8")
     print(json.dumps(body))
     return 0

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.contract.pools import pool
 from tests.unit.plugin import fake_kubectl
 
 from pgbouncer_operator.plugin import commands
-from pgbouncer_operator.plugin.operators import Clock
+from pgbouncer_operator.plugin.waiting import Clock
 
 Body = dict[str, Any]
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -106,6 +106,24 @@ def served(name: str = "shop-pool", namespace: str = "default", **status: Any) -
 
 def condition(kind: str, status: str, reason: str, message: str = "words") -> Body:
     return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
+def follow(world: World) -> None:
+    """What the operator does about spec.traffic, in one look."""
+    for body in (each for each in world.read()["objects"] if each["kind"] == "ConnectionPool"):
+        if body["spec"].get("traffic") == "Paused":
+            end = (NOW + timedelta(seconds=body["spec"]["pauseTimeoutSeconds"])).strftime("%H:%M:%S")
+            message = f"2 of 2 pods hold queries back, until {end} UTC at the latest."
+            paused(world, body, condition("Paused", "True", "Paused", message))
+        else:
+            paused(world, body, condition("Paused", "False", "Flowing", "Queries reach the server."))
+
+
+def paused(world: World, body: Body, found: Body) -> None:
+    """Set the condition Paused of a pool, in a status that is about its present spec."""
+    others = [each for each in body["status"]["conditions"] if each["type"] != "Paused"]
+    body["status"] |= {"conditions": [*others, found], "observedGeneration": body["metadata"]["generation"]}
+    world.put(body)
 
 
 def lease(renewed: str = "2026-03-01T11:59:58.000000Z", holder: str = "operator-1") -> Body:

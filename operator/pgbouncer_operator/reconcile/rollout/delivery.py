@@ -62,6 +62,11 @@ def follows(state: AgentState | None, digest: str, seq: int) -> bool:
     return state is not None and state.digest == digest and state.seq >= seq
 
 
+def refreshed(poke: str, asked: str) -> bool:
+    """Whether a pod's annotation has the mark of this refresh. asked: the value of the pool's annotation."""
+    return _refresh(asked) in _parse(poke)[1].split(".")
+
+
 def told_seq(pod: PodView) -> int:
     """The round of the ledger in the pod's annotation; 0 when it has none."""
     return max(0, _parse(pod.poke)[0])
@@ -96,9 +101,13 @@ def _news(observed: Observation, last: str) -> str:
     last_credentials, *rest = last.split(".")
     credentials = observed.credentials.version if observed.credentials else last_credentials or _last_read(observed)
     asked = observed.view.refresh
-    refresh = "r" + sha256(asked.encode()).hexdigest()[:8] if asked else next((e for e in rest if e[:1] == "r"), "")
+    refresh = _refresh(asked) if asked else next((e for e in rest if e[:1] == "r"), "")
     pause = f"p{observed.pause.until}" if observed.pause else ""
     return ".".join([credentials, *filter(None, (refresh, pause))])
+
+
+def _refresh(asked: str) -> str:
+    return "r" + sha256(asked.encode()).hexdigest()[:8]
 
 
 def _renewal(observed: Observation, pod: PodView, poked: bool) -> str | None:
