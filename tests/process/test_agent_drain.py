@@ -85,7 +85,7 @@ def test_whoever_still_comes_has_a_connection_beside_one_that_is_held(postgres: 
     """What a draining pod gave back it does not get again, so it waits until nobody is sent to it any more."""
     with running(postgres, mode) as pod, contextlib.closing(pod.connect("shop", "shop", PASSWORD)) as stays:
         stays.execute("begin; select 1")
-        draining = drain(pod, delay="5", timeout="10")
+        draining = drain(pod, delay="5")
         came = time.monotonic()
         until, pause = came + 5, 0.0  # the longest in which nobody came: this machine may stand still
         while time.monotonic() < until:
