@@ -48,6 +48,8 @@ class ServerFromSecret:
     """The database, where the spec lists none."""
     users: tuple[User, ...]
     """The login, where the spec lists no user. Login and password stay in the Secret."""
+    names_host: bool = True
+    """Whether the Secret names the host, and not the spec."""
     pooled: bool = False
     """Whether the URL says `pgbouncer=true`: it is that of another pooler."""
     ignored: str = ""
@@ -97,6 +99,7 @@ def read_server(spec: PoolSpec, secret: Mapping[str, Any] | None) -> ServerFromS
         backend=content.valid("", lambda: Backend(host=host, port=port, tls=tls, secret_ref=reference)),
         databases=() if spec.databases else (_database(named, content),),
         users=() if spec.users else (_user(named, content),),
+        names_host=spec.backend.host is None,
         pooled=named.parameters.get("pgbouncer") == "true",
         ignored=_ignored(named.parameters),
     )

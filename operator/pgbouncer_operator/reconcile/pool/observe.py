@@ -113,7 +113,7 @@ class Observer:
     async def _knowing_server(self, view: PoolView, spec: ConnectionPool | InvalidSpec, memory: Memory) -> Memory:
         """The memory with what the Secret of `backend.secretRef` says, read if that is due. Raises ApiError."""
         if isinstance(spec, InvalidSpec) or spec.spec.backend.secret_ref is None:
-            return replace(memory, server=None)
+            return replace(memory, server=None) if memory.server else memory
         oldest = self.clock() - (READ_AGAIN if self.read_secrets else backend_secret.READ_AGAIN)
         if view.deleting or not backend_secret.due(memory.server, spec, view.refresh, oldest):
             return memory

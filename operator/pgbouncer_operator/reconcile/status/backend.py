@@ -44,7 +44,7 @@ def _reachable(observed: Observed) -> Condition:
     if sign := pooler(observed.spec) or ("pgbouncer=true" if found and found.pooled else ""):
         member = observed.membership
         where = f"host and port of PostgresServer {member.server}" if member else "backend.host and backend.port"
-        where = "host and port in the Secret of backend.secretRef" if found else where
+        where = "host and port in the Secret of backend.secretRef" if found and found.names_host else where
         message = (
             f"A login to PostgreSQL works, but {sign} looks like another pooler: the direct URL would not be direct. "
             f"Set {where} to the server itself."

@@ -137,3 +137,11 @@ def test_the_url_of_a_pooler_is_a_warning_and_the_pool_is_ready() -> None:
     assert "pgbouncer=true looks like another pooler" in message
     assert "Set host and port in the Secret of backend.secretRef to the server itself." in message
     assert condition(observed, ConditionType.READY)[0] == "True"
+
+
+def test_a_pooler_that_the_spec_names_is_to_be_replaced_there() -> None:
+    found = server(backend={"host": "acid-pooler", **BACKEND})
+    observed = healthy(backend={"host": "acid-pooler", **BACKEND}).remember(server=known(found))
+    message = condition(observed, ConditionType.BACKEND_REACHABLE)[2]
+    assert "host acid-pooler looks like another pooler" in message
+    assert "Set backend.host and backend.port to the server itself." in message
