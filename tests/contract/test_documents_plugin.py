@@ -28,6 +28,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         "serverConnections": figures,
     }
     found.put(worlds.served(**status), worlds.lease())
+    worlds.serve(found, "a", [("shop", "shop", (20, 12, 4.5, 13, 0)), ("shop", "report", (2, 0, 0, 0, 1))])
+    worlds.serve(found, "b", [("shop", "shop", (11, 0, 0, 11, 0))])
     found.meanwhile = lambda: worlds.follow(found)
     monkeypatch.chdir(tmp_path)
     (ini,) = documents.blocks("ini", PAGE)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pgbouncer_operator import __version__
+from pgbouncer_operator.plugin import clients as counting
 from pgbouncer_operator.plugin import doctor as doctoring
 from pgbouncer_operator.plugin import importing, output, traffic
 from pgbouncer_operator.plugin import refresh as refreshing
@@ -107,6 +108,17 @@ def doctor(
         output.write_diagnoses(diagnoses)
     if any(each.ill for each in diagnoses):
         raise typer.Exit(1)
+
+
+@app.command()
+def clients(ctx: typer.Context, pool: One, namespace: Namespace = None, form: Form = Output.TEXT) -> None:
+    """Show who is connected to a pool and who waits, by database and login. Needs the right to get pods/proxy."""
+    invocation: Invocation = ctx.obj
+    found = counting.clients(invocation.kubectl, Scope(namespace), pool)
+    if form is Output.JSON:
+        output.write_json(found)
+    else:
+        output.write_clients(found)
 
 
 @app.command()

@@ -88,6 +88,10 @@ class Kubectl:
         """One object, or a list of objects as one. Raises KubectlError."""
         return self._json("get", resource, "--output=json", *arguments)
 
+    def raw(self, path: str) -> str:
+        """The text at a path of the API server. Raises KubectlError."""
+        return self._run("get", "--raw", path)
+
     def merge(self, resource: str, namespace: str, name: str, patch: Mapping[str, Any]) -> Body:
         """The object after a merge patch. Raises KubectlError."""
         text = json.dumps(patch)
@@ -132,10 +136,11 @@ def _error(arguments: tuple[str, ...], lines: list[str]) -> KubectlError:
     text = " ".join(filter(None, lines))
     found = _ERROR.match(text)
     reason, words = (found["reason"] or "", found["text"]) if found else ("", text)
-    what = f"kubectl {arguments[0]} {arguments[1]}"
+    resource = "pods/proxy" if arguments[1] == "--raw" else arguments[1]
+    what = f"kubectl {arguments[0]} {resource}"
     if _NO_DEFINITIONS in words:
         return KubectlError(f"{what}: {words}. Install the operator, or choose its cluster with --context.", reason)
     if reason == "Forbidden":
-        question = f"`kubectl auth can-i {arguments[0]} {arguments[1]}`"
+        question = f"`kubectl auth can-i {arguments[0]} {resource}`"
         return KubectlError(f"{what}: {words}. Ask for this right; {question} says whether you have it.", reason)
     return KubectlError(f"{what}: {words or 'failed; see its own words above'}", reason)

@@ -7,7 +7,7 @@ marks of rich's own markup are text.
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pgbouncer_operator.plugin.clients import COLUMNS as CLIENTS_COLUMNS
+from pgbouncer_operator.plugin.clients import PoolClients
 from pgbouncer_operator.plugin.fields import plain
 from pgbouncer_operator.plugin.findings import Diagnosis, Finding, Severity
 from pgbouncer_operator.plugin.status import COLUMNS, PoolLine
@@ -45,14 +47,9 @@ def _data(value: object) -> object:
 
 def write_status(lines: Sequence[PoolLine], namespaces: bool) -> None:
     """Write a table of pools, then what is not as it should be. namespaces: with a column for them."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in (*(("NAMESPACE",) if namespaces else ()), *COLUMNS):
-        table.add_column(column, overflow="fold")
-    for each in lines:
-        cells = (*((each.namespace,) if namespaces else ()), *each.cells)
-        table.add_row(*(Text(plain(cell), style=_COLOURS.get(cell, "")) for cell in cells))
-    console = _console()
-    console.print(table)
+    console, extra = _console(), ("NAMESPACE",) if namespaces else ()
+    rows = ((*((each.namespace,) if namespaces else ()), *each.cells) for each in lines)
+    _write_table(console, (*extra, *COLUMNS), rows)
     for each in lines:
         if each.findings:
             _write_findings(console, f"{each.namespace}/{each.name}" if namespaces else each.name, each.findings)
@@ -68,6 +65,14 @@ def write_diagnoses(diagnoses: Sequence[Diagnosis]) -> None:
     _line(console, f"{counted(ill, 'object')} of {len(diagnoses)} with a fault.", "")
 
 
+def write_clients(found: PoolClients) -> None:
+    """Write a table of databases and logins, then the pods that did not answer."""
+    console = _console()
+    _write_table(console, CLIENTS_COLUMNS, (each.cells for each in found.lines))
+    if found.findings:
+        _write_findings(console, found.name, found.findings)
+
+
 def write_outcome(outcome: Outcome) -> None:
     """Write what happened to a pool, a sentence a line."""
     console = _console()
@@ -78,6 +83,15 @@ def write_outcome(outcome: Outcome) -> None:
 def say(text: str) -> None:
     """Write a line to standard error."""
     print(plain(text), file=sys.stderr)
+
+
+def _write_table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(cell), style=_COLOURS.get(cell, "")) for cell in row))
+    console.print(table)
 
 
 def _write_findings(console: Console, title: str, findings: Sequence[Finding]) -> None:

@@ -1,6 +1,7 @@
 """A kubectl that answers from the objects in a file, and patches them there. Standard library only.
 
-The file's members: `objects`; `forbidden`, resources that may not be read; `context`, the only one that exists.
+The file's members: `objects`; `forbidden`, resources that may not be read; `context`, the only one that exists; `raw`,
+texts by path.
 """
 
 import json
@@ -14,21 +15,19 @@ KINDS = {
     "events": "Event",
     "pods": "Pod",
 }
-WITH_VALUE = {"--namespace", "--patch"}
+WITH_VALUE = {"--namespace", "--patch", "--raw"}
 
 
 def main(path: Path, arguments: list[str]) -> int:
     world = json.loads(path.read_text(encoding="utf-8"))
     options, words = parsed(arguments)
+    if "--raw" in options:
+        return raw(world["raw"], options["--raw"])
     verb, resource, *names = words
+    fault = refusal(world, verb, resource, options)
+    if fault:
+        return failed(fault)
     namespace = options.get("--namespace", "default")
-    if options.get("--context", world["context"]) != world["context"]:
-        return failed(f'error: context "{options["--context"]}" does not exist')
-    if resource in world["forbidden"]:
-        text = f'{resource} is forbidden: User "eve" cannot {verb} resource'
-        return failed(f"Error from server (Forbidden): {text}")
-    if resource not in world["served"]:
-        return failed(f'error: the server doesn\'t have a resource type "{resource.partition(".")[0]}"')
     print("a credential plugin says hello", file=sys.stderr)
     found = [each for each in world["objects"] if each["kind"] == KINDS[resource]]
     if "--all-namespaces" not in options:
@@ -49,6 +48,17 @@ def main(path: Path, arguments: list[str]) -> int:
         path.write_text(json.dumps(world), encoding="utf-8")
     print(json.dumps(body))
     return 0
+
+
+def refusal(world: dict, verb: str, resource: str, options: dict[str, str]) -> str:
+    """Why the request is refused; empty if it is not."""
+    if options.get("--context", world["context"]) != world["context"]:
+        return f'error: context "{options["--context"]}" does not exist'
+    if resource in world["forbidden"]:
+        return f'Error from server (Forbidden): {resource} is forbidden: User "eve" cannot {verb} resource'
+    if resource not in world["served"]:
+        return f'error: the server doesn\'t have a resource type "{resource.partition(".")[0]}"'
+    return ""
 
 
 def parsed(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -85,6 +95,15 @@ def merge(body: dict, patch: dict) -> None:
             body.pop(key, None)
         else:
             body[key] = value
+
+
+def raw(texts: dict[str, str], path: str) -> int:
+    if path not in texts:
+        return failed("Error from server (ServiceUnavailable): the server is currently unable to handle the request")
+    if texts[path] == "forbidden":
+        return failed('Error from server (Forbidden): pods is forbidden: User "eve" cannot get resource "pods/proxy"')
+    print(texts[path], end="")
+    return 0
 
 
 def failed(text: str) -> int:

@@ -3,7 +3,7 @@
 import copy
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from tests.contract.pools import pool
 from tests.unit.plugin import fake_kubectl
 
+from pgbouncer_operator import naming
 from pgbouncer_operator.plugin import commands
 from pgbouncer_operator.plugin.waiting import Clock
 
@@ -81,7 +82,7 @@ class World:
 def made(folder: Path, capsys: pytest.CaptureFixture[str]) -> World:
     """An empty cluster, and its kubectl in the folder."""
     path, program = folder / "world.json", folder / "kubectl"
-    members = {"objects": [], "forbidden": [], "served": list(fake_kubectl.KINDS), "context": "shop"}
+    members = {"objects": [], "forbidden": [], "served": list(fake_kubectl.KINDS), "context": "shop", "raw": {}}
     path.write_text(json.dumps(members), encoding="utf-8")
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -SE {fake_kubectl.__file__} {path} "$@"\n', encoding="utf-8")
     program.chmod(0o755)
@@ -106,6 +107,26 @@ def served(name: str = "shop-pool", namespace: str = "default", **status: Any) -
 
 def condition(kind: str, status: str, reason: str, message: str = "words") -> Body:
     return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
+POOL_METRICS = ("clients_active", "clients_waiting", "oldest_wait_seconds", "servers_active", "servers_idle")
+
+
+def serve(world: World, name: str, rows: Sequence[tuple[str, str, Sequence[float]]]) -> None:
+    """A pod of the pool whose metrics have a row for each database and login, in the order of POOL_METRICS."""
+    labels = {naming.LABEL_POOL: "shop-pool"}
+    world.put({"kind": "Pod", "metadata": {"namespace": "default", "name": name, "labels": labels}})
+    text = "pgbouncer_up 1\n" + "".join(
+        f'pgbouncer_pool_{metric}{{database="{database}",user="{user}"}} {value}\n'
+        for database, user, values in rows
+        for metric, value in zip(POOL_METRICS, values, strict=True)
+    )
+    world.write(raw={**world.read()["raw"], path(name): text})
+
+
+def path(pod: str) -> str:
+    """Where the API server has the metrics of a pod."""
+    return f"/api/v1/namespaces/default/pods/{pod}:9127/proxy/metrics"
 
 
 def follow(world: World) -> None:
