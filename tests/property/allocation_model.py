@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from tests.property.ledger_model import Op, Pod, Violation
 
 from pgbouncer_operator.protocol.grants import Grants
-from pgbouncer_operator.sizing.allocation import Allocations, Applicant, Entry, Terms, held
+from pgbouncer_operator.sizing.allocation import Allocations, Applicant, Entry, Terms
 from pgbouncer_operator.sizing.fairness import Portion
 from pgbouncer_operator.sizing.fit import FitRequest, fit
-from pgbouncer_operator.sizing.ledger import LedgerTerms, PodUse, allocate
+from pgbouncer_operator.sizing.ledger import LedgerTerms, PodUse, allocate, held
 
 Allocate = Callable[[Allocations, Sequence[Applicant], Terms], Allocations]
 Obeys = Callable[[Grants, Entry], bool]

@@ -108,13 +108,15 @@ def grow_before_the_shrink_is_confirmed(patch: pytest.MonkeyPatch) -> Way:
 
 def confirm_without_the_round(patch: pytest.MonkeyPatch) -> Way:
     honest = allocation._confirmed
-    patch.setattr(allocation, "_confirmed", lambda entry, pool: honest(entry, replace(pool, confirmed=entry.seq)))
+    patch.setattr(
+        allocation, "_confirmed", lambda entry, pool, at: honest(entry, replace(pool, confirmed=entry.seq), at)
+    )
     return Way()
 
 
 def confirm_without_what_is_held(patch: pytest.MonkeyPatch) -> Way:
     honest = allocation._confirmed
-    patch.setattr(allocation, "_confirmed", lambda entry, pool: honest(entry, replace(pool, held=0)))
+    patch.setattr(allocation, "_confirmed", lambda entry, pool, at: honest(entry, replace(pool, held=0), at))
     return Way()
 
 

@@ -74,6 +74,7 @@ def grants(draw: st.DrawFn) -> Grants:
         draw(COUNT) if peers else 0,
         server,
         draw(COUNT) if server else 0,
+        reached=draw(TEXT),
     )
 
 

@@ -32,6 +32,7 @@ class Agent:
     uid: str
     pool: str
     digest: str | None = None
+    host: str = ""
     seq: int = 0
     cap: int = 0
     keeps: int | None = None
@@ -161,7 +162,7 @@ class Agents:
             agent.problems = [{"reason": "CandidateRefused", "message": f"{host} is refused"}]
             return
         agent.problems = []
-        agent.digest, agent.databases = intent["hash"], len(intent["databases"])
+        agent.digest, agent.databases, agent.host = intent["hash"], len(intent["databases"]), host
         out = {"ok": False, "reason": "BackendUnreachable", "message": f"{host}:5432: Connection refused."}
         agent.backend = out if host in self.broken else {"ok": True, "reason": "", "message": ""}
         agent.users |= {

@@ -191,6 +191,15 @@ class PostgresServer(Model):
     spec: ServerSpec
 
 
+class FormerAddress(Model):
+    """A host and port that the server has left, and that pods of a pool may not have left yet."""
+
+    address: LongText
+    """The host and port."""
+    high: Count
+    """The most that the pool's pods may still hold there."""
+
+
 class Allocation(Model):
     """What one pool may hold. It counts in the budget with the higher of connections and high."""
 
@@ -204,6 +213,8 @@ class Allocation(Model):
     """The most that its pods may still hold. It falls to connections once they have confirmed the lower limit."""
     seq: Annotated[Integer, Field(ge=0)]
     """The round of allocation in which connections was set."""
+    former: Annotated[tuple[FormerAddress, ...], Field(max_length=8), ListMap("address")] | None = None
+    """Where pods of the pool may still hold connections since host or port was edited. It goes when none can."""
 
 
 class ReadLimits(Model):
@@ -240,6 +251,8 @@ class ServerStatus(Model):
     """Number of pools that have an allocation or wait for one."""
     seq: Count | None = None
     """The latest round of allocation. It only grows."""
+    address: LongText | None = None
+    """The host and port that the allocations are for. After an edit it follows once the pools fit there."""
     allocations: Annotated[tuple[Allocation, ...], Field(max_length=2000), ListMap("pool")] | None = None
     """What each pool may hold. The operator reads it: a change by hand changes the sum."""
 

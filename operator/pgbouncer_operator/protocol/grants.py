@@ -56,6 +56,8 @@ class Grants:
     """Round of the server's allocation. Agents ignore it."""
     size: int = 0
     """Server connections that the caps were made within; 0 while unknown. Agents ignore it."""
+    reached: str = ""
+    """The server's host and port, once no connection can be at a former one; empty otherwise. Agents ignore it."""
 
     def concerning(self, uid: str) -> int:
         """The last sequence that changed something for this pod. For a pod without a grant it is the ledger's own."""
@@ -72,6 +74,8 @@ class Grants:
             document |= {"server": self.server, "allocation": self.allocation}
         if self.size:
             document["size"] = self.size
+        if self.reached:
+            document["reached"] = self.reached
         return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
     @staticmethod
@@ -133,6 +137,7 @@ def _read(document: Document) -> Grants:
         server=document.optional_text("server") or "",
         allocation=document.optional_integer("allocation", 0, COUNT) or 0,
         size=document.optional_integer("size", 0, MOST) or 0,
+        reached=document.optional_text("reached") or "",
     )
 
 

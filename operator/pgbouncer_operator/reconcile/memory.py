@@ -231,3 +231,5 @@ class Memory:
     """What the pods did; None before the first answers."""
     waiting_since: float | None = None
     """Since when the pool waits for its PostgresServer; None while it does not."""
+    arrived: Mapping[str, float | None] = field(default_factory=dict)
+    """By pod UID, since when the pod runs the new host and port of its PostgresServer; None once it has left others."""

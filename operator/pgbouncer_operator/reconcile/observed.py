@@ -39,6 +39,10 @@ class Membership:
     """False once the server no longer allows the pool's namespace, or no longer gives its host's connections."""
     gives: bool = True
     """False while another PostgresServer gives the connections of this one's host."""
+    leaves_for: str = ""
+    """The server's host and port, while it does not know that the pool has left a former one; empty otherwise."""
+    reached: str = ""
+    """The same once no connection of the pool can be elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

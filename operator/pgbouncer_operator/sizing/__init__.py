@@ -13,6 +13,6 @@ One number has one name at each step between the user and PgBouncer:
 run with. `charge` is the most that a holder may still have open: it falls only when the holder has confirmed that.
 
 The modules: `demand` finds the size that measurements ask for, `allocation` and `fairness` divide a server's budget
-between pools, `fit` says how many pods a size allows, `ledger` divides a size between pods, and `limits` compares a
-budget with what the PostgreSQL server takes.
+between pools, `relocation` moves them with a server whose host is edited, `fit` says how many pods a size allows,
+`ledger` divides a size between pods, and `limits` compares a budget with what the PostgreSQL server takes.
 """

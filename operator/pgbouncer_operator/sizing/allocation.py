@@ -9,7 +9,6 @@ The charges exceed the budget only after the budget was lowered, or when a pool'
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from pgbouncer_operator.protocol.grants import Grants
 from pgbouncer_operator.sizing.fairness import Claim, Portion, divide
 
 POOLS = 2000  # entries of one server, which the definition of a PostgresServer bounds
@@ -30,6 +29,8 @@ class Entry:
     """Most server connections that the pool may still hold; at `connections` once its ledger has confirmed."""
     seq: int
     """The round that set `connections`."""
+    former: tuple[tuple[str, int], ...] = ()
+    """By host and port that the server has left, the most of its charge that may still be there."""
 
     @property
     def charge(self) -> int:
@@ -59,6 +60,8 @@ class Applicant:
     """False once the server no longer allows the pool's namespace."""
     largest: int = 0
     """The largest grant of one pod in its ledger."""
+    reached: str = ""
+    """The host and port at which all of its server connections are, by its ledger; empty while it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +97,15 @@ class Allocations:
     """Pools whose floor does not fit, or that hold more at another server than fits here; the oldest first."""
     doubted: tuple[str, ...] = ()
     """Pools whose ledger no operator can have written; the oldest first."""
+    address: str = ""
+    """The host and port that they are for (`endpoints.address`); empty while unknown."""
+    elsewhere: int = 0
+    """Server connections that pools may still hold at the server's host and port by what other servers gave them."""
 
     @property
     def charged(self) -> int:
         """Server connections that all pools together may hold."""
         return sum(each.charge for each in self.entries.values())
-
-
-def held(grants: Grants, pods: Set[str]) -> int:
-    """Most server connections that the pods of a ledger may hold, with what pods without a grant may take.
-
-    pods: UIDs of all pods that exist. A pod of the ledger that no longer exists still counts, until the pool's ledger
-    drops it.
-    """
-    newborn = sum(1 for uid in pods if uid not in grants.pods)
-    granted = (max(each.cap, each.high, 0 if each.cap else grants.static) for each in grants.pods.values())
-    return sum(granted) + grants.static * newborn
 
 
 def allocate(before: Allocations, applicants: Sequence[Applicant], terms: Terms) -> Allocations:
@@ -124,7 +120,7 @@ def allocate(before: Allocations, applicants: Sequence[Applicant], terms: Terms)
     for name, entry in before.entries.items():
         pool = by_name.get(name)
         if pool is not None and pool.uid == entry.uid:
-            entries[name] = _confirmed(entry, pool)
+            entries[name] = _confirmed(entry, pool, before.address)
         elif name not in terms.emptied:
             entries[name] = entry
     seq = 1 + max([before.seq, *(each.seq for each in entries.values()), *(each.confirmed for each in applicants)])
@@ -140,14 +136,14 @@ def allocate(before: Allocations, applicants: Sequence[Applicant], terms: Terms)
     for each in pools:
         own = entries.get(each.pool)
         if own is not None and targets[each.pool] < own.connections:
-            entries[each.pool] = Entry(each.pool, each.uid, targets[each.pool], own.charge, seq)
+            entries[each.pool] = replace(own, connections=targets[each.pool], high=own.charge, seq=seq)
     blocked = _grow(pools, entries, targets, terms, seq)
     refused = tuple(each.pool for each in pools if each.pool in {*refused, *blocked})
     doubted = tuple(each.pool for each in heard if _doubted(each, before))
     entries = _within(entries, before)
     if entries == before.entries:
         return replace(before, refused=refused, doubted=doubted)
-    return Allocations(seq, dict(sorted(entries.items())), refused, doubted)
+    return Allocations(seq, dict(sorted(entries.items())), refused, doubted, before.address)
 
 
 def _within(entries: dict[str, Entry], before: Allocations) -> dict[str, Entry]:
@@ -188,11 +184,15 @@ def _doubted(pool: Applicant, before: Allocations) -> bool:
     return pool.confirmed > ROUNDS or (pool.confirmed == own.seq and pool.largest > own.charge)
 
 
-def _confirmed(entry: Entry, pool: Applicant) -> Entry:
+def _confirmed(entry: Entry, pool: Applicant, address: str) -> Entry:
     """The entry after what the pool's ledger confirms."""
-    if pool.held is None or pool.confirmed < entry.seq or pool.held > entry.connections:
+    fresh = pool.confirmed >= entry.seq
+    if fresh and pool.held is not None and pool.held <= entry.connections:
+        entry = replace(entry, high=entry.connections)
+    if not entry.former:
         return entry
-    return replace(entry, high=entry.connections)
+    left = fresh and pool.reached == address
+    return replace(entry, former=() if left else tuple((at, min(most, entry.charge)) for at, most in entry.former))
 
 
 def _targets(
@@ -252,15 +252,15 @@ def _grow(
     """
     # A pool without an entry whose ledger names this server: its entry was lost, and its pods still hold connections.
     lost = {each.pool: each.held or 0 for each in pools if each.pool not in entries and each.confirmed}
-    reserved = _reserved(entries, terms)
-    free = terms.budget - sum(each.charge for each in entries.values()) - sum(lost.values()) - sum(reserved.values())
+    kept = reserved(entries, terms)
+    free = terms.budget - sum(each.charge for each in entries.values()) - sum(lost.values()) - sum(kept.values())
     blocked, holders = set(), sum(bool(each.charge) for each in entries.values()) + len(lost)
     for pool in pools:
         entry = entries.get(pool.pool)
         if entry is None and pool.held is None:
             continue
         have, charge = (entry.connections, entry.charge) if entry else (0, lost.get(pool.pool, 0))
-        own = reserved.get(pool.pool, 0)  # what it holds under another server of this host it may bring
+        own = kept.get(pool.pool, 0)  # what it holds under another server of this host it may bring
         brought = 0 if pool.confirmed else max(0, (pool.held or 0) - charge)
         beyond = not charge and pool.floor and holders >= POOLS
         if beyond or brought > max(0, min(free + own, terms.most(pool.group) - charge)):
@@ -277,14 +277,14 @@ def _grow(
         if entry is None and connections < pool.floor and targets[pool.pool] >= pool.floor and not charge:
             continue  # others are being lowered to make room for it
         connections = connections if connections >= pool.floor or charge else 0
-        along = 0 if entry else pool.held or 0  # what it has at another server it may open here before it shrinks
-        given = entries[pool.pool] = Entry(pool.pool, pool.uid, connections, max(connections, charge, along), seq)
+        high = max(connections, charge, 0 if entry else pool.held or 0)  # what it has elsewhere it may open here
+        given = entries[pool.pool] = Entry(pool.pool, pool.uid, connections, high, seq, entry.former if entry else ())
         free -= max(0, given.charge - charge - own)
         holders += bool(given.charge) - bool(charge)
     return blocked
 
 
-def _reserved(entries: Mapping[str, Entry], terms: Terms) -> dict[str, int]:
+def reserved(entries: Mapping[str, Entry], terms: Terms) -> dict[str, int]:
     """By pool, what it holds under another server of this host beyond its charge here."""
     charged = {name: each.charge for name, each in entries.items()}
     return {name: max(0, each.charge - charged.get(name, 0)) for name, each in terms.elsewhere.items()}

@@ -13,7 +13,7 @@ with that part. While no grant can be given to a waiting pod, `static` is 0 and 
 while no operator ran can exceed the size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from pgbouncer_operator.pgbouncer.session import OUTLIVES
@@ -66,6 +66,8 @@ class LedgerTerms:
     """The PostgresServer that gives the allocation, as `namespace/name`; empty without one."""
     allocation: int = 0
     """The round of that allocation."""
+    reached: str = ""
+    """The host and port at which all server connections of the pods are, where the server waits to know that."""
     awaited: bool = False
     """Whether other pools wait until this pool's charge falls to its size."""
     now: int = 0
@@ -124,7 +126,7 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> Rou
     peers_seq = grants.peers_seq if peers == grants.peers else seq
     unserved = any(pod.gone and not held[pod.uid].cap for pod in pods)  # it may still run and wait
     static = 0 if waiting or unserved else limits.static
-    origin = (limits.server, limits.allocation, limits.size)
+    origin = (limits.server, limits.allocation, limits.size, limits.reached)
     after = Grants(seq, static, _named(grants, held, pods), dict(sorted(peers.items())), peers_seq, *origin)
     urgent = _urgent(grants.peers, pods) or _awaited(grants, after, limits)
     return Round(_written(grants, after, urgent), sum(map(_charge, held.values())), waiting)
@@ -133,6 +135,17 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> Rou
 def charged(grants: Grants) -> int:
     """Server connections that the pods of a ledger are charged with, as it is written."""
     return sum(map(_charge, grants.pods.values()))
+
+
+def held(grants: Grants, pods: Set[str]) -> int:
+    """Most server connections that the pods of a ledger may hold, with what pods without a grant may take.
+
+    pods: UIDs of all pods that exist. A pod of the ledger that no longer exists still counts, until the pool's ledger
+    drops it.
+    """
+    newborn = sum(1 for uid in pods if uid not in grants.pods)
+    granted = (max(each.cap, each.high, 0 if each.cap else grants.static) for each in grants.pods.values())
+    return sum(granted) + grants.static * newborn
 
 
 def kept(grants: Grants) -> int:
@@ -247,6 +260,8 @@ def _urgent(peers: Mapping[str, str], pods: Sequence[PodUse]) -> bool:
 def _awaited(before: Grants, after: Grants, limits: LedgerTerms) -> bool:
     """Whether a PostgresServer waits for this ledger to say that its pods hold no more than the size."""
     if (before.server, before.allocation) != (limits.server, limits.allocation):
+        return True
+    if limits.reached not in ("", before.reached):
         return True
     news = charged(before) > limits.size or before.pods.keys() != after.pods.keys()
     return limits.awaited and news and charged(after) <= limits.size

@@ -16,9 +16,9 @@ from pgbouncer_operator.sizing.allocation import (
     Entry,
     Terms,
     allocate,
-    held,
 )
 from pgbouncer_operator.sizing.fairness import Portion
+from pgbouncer_operator.sizing.ledger import held
 
 FREE = Portion(0, None, 10)
 

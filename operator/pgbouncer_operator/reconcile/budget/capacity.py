@@ -71,7 +71,17 @@ def keep(observed: Observation) -> Round | None:
     fitting = fit(FitRequest(size, replicas, databases, {}))
     slots = max(len(observed.living), fitting.replicas)
     terms = _terms(observed, fitting, size, slots)
-    return allocate(grants, _uses(observed), replace(terms, server=grants.server, allocation=grants.allocation))
+    if not _stays(observed, grants.server):
+        terms = replace(terms, server=grants.server, allocation=grants.allocation)
+    return allocate(grants, _uses(observed), terms)
+
+
+def _stays(observed: Observation, server: str) -> bool:
+    """Whether the pool goes on at the former host and port of its server, which still says what it may hold there."""
+    member = observed.membership
+    if member is None or member.obstacle is None or member.entry is None or member.server != server:
+        return False
+    return observed.ledger is not None and member.entry.seq >= observed.ledger.grants.allocation
 
 
 def _allowed(observed: Observation, standing: int) -> int:
@@ -80,6 +90,8 @@ def _allowed(observed: Observation, standing: int) -> int:
     While it waits for its server: what the former server allows, or nothing more than it holds.
     """
     member = observed.membership
+    if member and member.entry and observed.ledger and _stays(observed, observed.ledger.grants.server):
+        return member.entry.connections
     if member is None or (member.obstacle is not None and member.obstacle.reason is not Reason.PENDING):
         return member.entry.connections if member and member.entry else MOST
     if member.entry is None or waits(observed):
@@ -103,7 +115,8 @@ def _terms(observed: Observation, fit: Fit, size: int, slots: int) -> LedgerTerm
         return terms
     entry = observed.membership.entry
     awaited = entry.high > entry.connections
-    return replace(terms, server=observed.membership.server, allocation=entry.seq, awaited=awaited)
+    member = observed.membership
+    return replace(terms, server=member.server, allocation=entry.seq, awaited=awaited, reached=member.reached)
 
 
 def _uses(observed: Observation) -> list[PodUse]:

@@ -135,7 +135,7 @@ class ClusterCache:
             case SliceView():
                 return self.slices.put(view, wanted=bool(self._at_service((view.namespace, view.service))))
             case ServerView():
-                return self.servers.store.put(view)
+                return self.servers.put(view)
             case WorkloadView() | AutoscalerView():
                 return self.clients.put(view)
 
@@ -190,17 +190,17 @@ class ClusterCache:
         if isinstance(view, SliceView):
             return self._at_service((view.namespace, view.service))
         if isinstance(view, ServerView):
-            return self._about((view.namespace, view.name), view.address)
+            return self._about((view.namespace, view.name), view)
         if isinstance(view, WorkloadView | AutoscalerView):
             return tuple((pool.namespace, pool.name) for pool in self.pools.find(_clients_in(view.namespace)))
         key = pool_of(view)
         return () if key is None else (key,)
 
-    def _about(self, server: Key, address: str) -> tuple[AnyKey, ...]:
-        """A server and all with its host, the pools that refer to them, and the pools that name the host directly."""
-        found = self.servers.store.find(("address", address)) if address else ()
+    def _about(self, server: Key, view: ServerView | None) -> tuple[AnyKey, ...]:
+        """A server and all with its hosts, the pools that refer to them, and the pools that name its host directly."""
+        found = self.servers.holders(view.addresses) if view else ()
         servers = {server, *((each.namespace, each.name) for each in found)}
-        pools = {*self.pools.find(("address", address))} if address else set()
+        pools = {*self.pools.find(("address", view.address))} if view and view.address else set()
         pools.update(*(self.members(each) for each in servers))
         return (*(ServerKey(*each) for each in sorted(servers)), *((pool.namespace, pool.name) for pool in pools))
 
@@ -247,8 +247,7 @@ class ClusterCache:
         for resource in WATCHED:
             if resource is resources.POSTGRES_SERVERS:
                 for key in await self.servers.sync(kube, namespaces, self.skipped):
-                    server = self.servers.store.get(key)
-                    touched.update(self._about(key, server.address if server else ""))
+                    touched.update(self._about(key, self.servers.store.get(key)))
             elif resource is not resources.ENDPOINT_SLICES:
                 touched |= await self._sync(kube, resource, namespaces)
         keys = self.pools.keys()

@@ -56,7 +56,7 @@ def server(body: Body) -> ServerView:
         deleting="deletionTimestamp" in metadata,
         spec=_json(spec),
         status=_json(status),
-        allocations=_allocations(status),
+        allocations=_allocations(body, status),
         backend=endpoints.service(host, metadata.get("namespace", "")) if isinstance(host, str) else None,
         address=_address(body, spec),
         limits=_limits(body, status),
@@ -153,22 +153,32 @@ def _address(body: Body, place: Body) -> str:
     return endpoints.address(host, place.get("port", 5432), namespace) if isinstance(host, str) else ""
 
 
-def _allocations(status: Body) -> Allocations:
+def _allocations(body: Body, status: Body) -> Allocations:
     """The allocations in a status. When they cannot be read, the pools' ledgers bring them back."""
-    names = ("pool", "uid", "connections", "high", "seq")
     try:
-        entries = [Entry(*(each[name] for name in names)) for each in status.get("allocations") or ()]
+        entries = [_entry(each) for each in status.get("allocations") or ()]
     except (KeyError, TypeError):
         return Allocations(0, {})
-    return Allocations(int(status.get("seq") or 0), {each.pool: each for each in entries})
+    address = status.get("address") or (_address(body, body.get("spec") or {}) if _unchanged(body, status) else "")
+    return Allocations(int(status.get("seq") or 0), {each.pool: each for each in entries}, address=address)
+
+
+def _entry(allocation: Body) -> Entry:
+    names = ("pool", "uid", "connections", "high", "seq")
+    former = tuple(sorted((each["address"], each["high"]) for each in allocation.get("former") or ()))
+    return Entry(**{name: allocation[name] for name in names}, former=former)
+
+
+def _unchanged(body: Body, status: Body) -> bool:
+    """Whether the status is about the present spec. One of an older operator has no address: it is that of its spec."""
+    return bool(status.get("observedGeneration") == body["metadata"].get("generation", 0))
 
 
 def _limits(body: Body, status: Body) -> ServerLimits | None:
     """The limits that were read at the host and port of the spec. Those of another server count nowhere."""
     limits = status.get("limits") or {}
-    # A status of an older operator has no address: the spec that it is about had this host and port.
-    unchanged = status.get("observedGeneration") == body["metadata"].get("generation", 0)
-    read_here = limits["address"] == _address(body, body.get("spec") or {}) if limits.get("address") else unchanged
+    here = _address(body, body.get("spec") or {})
+    read_here = limits["address"] == here if limits.get("address") else _unchanged(body, status)
     if not limits or not read_here:
         return None
     return ServerLimits(limits["maxConnections"], limits["reserved"], limits.get("started", ""))

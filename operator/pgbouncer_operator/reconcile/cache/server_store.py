@@ -6,7 +6,7 @@ Namespaces and CAs are read one at a time, and only when a server needs them: th
 import json
 import logging
 from collections.abc import Container, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pgbouncer_operator.api.connection_pool import InvalidSpec
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 def _by_what_it_names(view: ServerView) -> Iterable[Hashable]:
     keys: list[Hashable] = [("address", view.address), *(("pool", name) for name in view.allocations.entries)]
+    keys += [("held at", each) for each in view.addresses]
     return (*keys, view.backend) if view.backend else keys
 
 
@@ -65,6 +66,10 @@ class ServerStore:
         if parsed is None or inputs(parsed[0]) != inputs(view):
             parsed = self._parsed[key] = (view, read(view))
         return parsed[1]
+
+    def put(self, view: ServerView) -> bool:
+        """Store the newest view. Returns whether anything changed that matters."""
+        return self.store.put(self._with_address(view))
 
     def of(self, pool: PoolView) -> KnownServer | None:
         """The server that a pool refers to; None if it does not exist."""
@@ -103,8 +108,16 @@ class ServerStore:
         return next((each for each in giving if self._claims(each, pool.namespace)), None)
 
     def former(self, view: ServerView) -> list[ServerView]:
-        """The other servers with its host and port that do not give, but may still have connections to get back."""
-        return [each for each in self._at(view) if each.uid != view.uid and not self.standing(each).gives]
+        """The other servers whose pools may hold connections at its host and port, without those that give there."""
+        others = (each for each in self.holders({view.address}) if each.uid != view.uid and not each.deleting)
+        return [each for each in others if each.address != view.address or not self.standing(each).gives]
+
+    def holders(self, addresses: Iterable[str]) -> list[ServerView]:
+        """The servers whose pools may hold connections at one of these, by key."""
+        found = (each for address in addresses for each in self.store.find(("held at", address)))
+        return sorted(
+            {(each.namespace, each.name): each for each in found}.values(), key=lambda each: (each.namespace, each.name)
+        )
 
     def admits(self, server: PostgresServer, namespace: str) -> bool:
         """Whether pools of that namespace may refer to the server, as far as its labels are known."""
@@ -203,4 +216,14 @@ class ServerStore:
             self.allowed = False
             return set()
         self.allowed = True
-        return self.store.replace(listed, min(listed_at), unlisted)
+        return self.store.replace(map(self._with_address, listed), min(listed_at), unlisted)
+
+    def _with_address(self, view: ServerView) -> ServerView:
+        """The view with the address of its allocations, where only the view before can say it.
+
+        The status of an older operator names no address, and its spec has just been edited.
+        """
+        before = self.store.get((view.namespace, view.name))
+        if view.allocations.address or before is None or before.uid != view.uid:
+            return view
+        return replace(view, allocations=replace(view.allocations, address=before.allocations.address))

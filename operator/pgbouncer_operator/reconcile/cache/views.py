@@ -205,3 +205,9 @@ class ServerView:
     """When it was created, RFC 3339."""
     operator: str = ""
     """As in PoolView."""
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Every host and port where its pools may hold connections: its own, and those that it may not have left."""
+        former = (at for each in self.allocations.entries.values() for at, _ in each.former)
+        return frozenset({self.address, self.allocations.address, *former} - {""})

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pgbouncer_operator import naming
 from pgbouncer_operator.protocol.grants import Grant, Grants
 from pgbouncer_operator.reconcile.budget import capacity
-from pgbouncer_operator.reconcile.budget.server_change import decide
+from pgbouncer_operator.reconcile.budget.server_change import decide, watched
 from pgbouncer_operator.reconcile.budget.size import pool_size
 from pgbouncer_operator.reconcile.cache import endpoints
 from pgbouncer_operator.reconcile.observed import Observation, Observed, ObservedInvalid
@@ -43,6 +43,7 @@ def plan(observed: Observed | ObservedInvalid, platform: Platform) -> Plan:
         return _keeping_ledger(observed, report_invalid(observed))
     size = pool_size(observed)
     wanted = desired(observed.spec, _as_before(observed, platform), size.size)
+    observed = watched(observed, wanted)
     decided = Decided(wanted, decide(observed, wanted, size.size), size)
     if wanted.fit.shortage and not wanted.fit.replicas:
         # Not one pod fits. A mistyped number must not stop a pool: its pods keep their configuration and their grants.

@@ -14,8 +14,10 @@ from pgbouncer_operator.reconcile.cache.keys import name_of
 from pgbouncer_operator.reconcile.cache.views import ChildView, PoolView, ServerView
 from pgbouncer_operator.reconcile.server.membership import most
 from pgbouncer_operator.resources.desired import room
-from pgbouncer_operator.sizing.allocation import Allocations, Applicant, Entry, Terms, allocate, held
+from pgbouncer_operator.sizing.allocation import Allocations, Applicant, Entry, Terms, allocate
 from pgbouncer_operator.sizing.fairness import Portion
+from pgbouncer_operator.sizing.ledger import held
+from pgbouncer_operator.sizing.relocation import relocate
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class PoolHolding:
     """The round of that server's allocation that the ledger was made from."""
     largest: int = 0
     """The largest grant of one pod in the ledger."""
+    reached: str = ""
+    """The host and port at which all of its connections are, by the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def holds(ledger: ChildView | None, pods: frozenset[str]) -> PoolHolding:
     except GrantsError:
         return PoolHolding(None)
     largest = max((each.cap for each in grants.pods.values()), default=0)
-    return PoolHolding(held(grants, pods), grants.server, grants.allocation, largest)
+    return PoolHolding(held(grants, pods), grants.server, grants.allocation, largest, grants.reached)
 
 
 def reaches(status: str) -> bool:
@@ -103,9 +107,9 @@ class Remains:
 
 
 def shared_out(
-    view: ServerView, server: PostgresServer, members: Sequence[MemberPool], remains: Remains
+    view: ServerView, server: PostgresServer, members: Sequence[MemberPool], remains: Remains, gives: bool = True
 ) -> Allocations:
-    """The next round."""
+    """The next round. gives: whether the server gives out the connections of its present host and port."""
     name, before = name_of(view), view.allocations
     budget = server.spec.connections.budget
     if budget is None:
@@ -130,10 +134,12 @@ def shared_out(
                 confirmed=each.holding.confirmed if ledger_is_ours else 0,
                 welcome=each.welcome,
                 largest=each.holding.largest,
+                reached=each.holding.reached,
             )
         )
     portions = {each.group: _portion(server, each.group) for each in applicants}
-    return allocate(before, applicants, Terms(budget, portions, remains.emptied, remains.elsewhere))
+    terms = Terms(budget, portions, remains.emptied, remains.elsewhere)
+    return relocate(before, allocate(before, applicants, terms), view.address, terms, gives)
 
 
 def _portion(server: PostgresServer, namespace: str) -> Portion:

@@ -17,6 +17,7 @@ from pgbouncer_operator.reconcile.memory import Missing
 from pgbouncer_operator.reconcile.observed import Membership, Observation, Observed, ObservedInvalid, with_spec
 from pgbouncer_operator.sizing.allocation import POOLS, Entry
 from pgbouncer_operator.sizing.ledger import charged
+from pgbouncer_operator.sizing.relocation import moves
 from pgbouncer_operator.wording import counted
 
 LOOK_AGAIN = 1.0  # seconds between two looks at a server that has no allocation for the pool yet
@@ -62,16 +63,31 @@ def resolve(
         return _refused(name, Reason.SERVER_INVALID, f"PostgresServer {name} cannot be used: {faults}", entry)
     if entry is None or entry.uid != view.uid:
         return _refused(name, *_obstacle(name, view.namespace, server, server.server))
+    if moves(server.view.allocations, server.view.address):
+        return _refused(name, *_elsewhere(name, server), entry)
     welcome = server.allowed is not False and server.gives
-    member = Membership(name, entry, server.authority, welcome=welcome, gives=server.gives)
+    address = server.view.address if entry.former else ""
+    member = Membership(name, entry, server.authority, welcome=welcome, gives=server.gives, leaves_for=address)
     return effective(pool, server.server), member
+
+
+def _elsewhere(name: str, known: KnownServer) -> tuple[Reason, str]:
+    """Why a pool stays at the former host and port of its server."""
+    if not known.gives:
+        return _taken(name)
+    message = f"The host or port of PostgresServer {name} was edited, and its pools do not fit at the new one yet."
+    return Reason.PENDING, f"{message} Until then this pool's pods keep their configuration."
+
+
+def _taken(name: str) -> tuple[Reason, str]:
+    message = f"PostgresServer {name} gives no connections: another one has the same host and port."
+    return Reason.HOST_TAKEN, f"{message} Its condition Ready says what to do."
 
 
 def _obstacle(name: str, namespace: str, known: KnownServer, server: PostgresServer) -> tuple[Reason, str]:
     """Why a pool of that namespace has no allocation."""
     if not known.gives:
-        message = f"PostgresServer {name} gives no connections: another one has the same host and port."
-        return Reason.HOST_TAKEN, f"{message} Its condition Ready says what to do."
+        return _taken(name)
     if server.spec.connections.budget is None:
         message = f"It is not known yet how many connections PostgresServer {name} takes."
         return Reason.LIMITS_UNKNOWN, f"{message} Its condition LimitsKnown says why."
@@ -146,6 +162,8 @@ def awaiting(observed: Observation) -> ObservedInvalid | None:
                 "connections back. If this lasts, look at the server's conditions and for pods that do not answer."
             ),
         )
+    elif member.obstacle is not None:
+        reason, message = member.obstacle.reason, member.obstacle.message
     else:
         return None
     fault, refused = _refused(member.server, reason, message)
@@ -153,8 +171,14 @@ def awaiting(observed: Observation) -> ObservedInvalid | None:
 
 
 def look_again(observed: Observation) -> float | None:
-    """Seconds until the next look while other pools wait for what this pool's pods hold; None while no pool waits."""
-    entry = observed.membership.entry if observed.membership else None
+    """Seconds until the next look while other pools wait for what this pool's pods hold; None while no pool waits.
+
+    Pods that leave a former host and port of their server are looked at until they have.
+    """
+    member = observed.membership
+    entry = member.entry if member else None
+    if member is not None and member.leaves_for:
+        return SILENT
     if entry is None or entry.high <= entry.connections or observed.ledger is None:
         return None
     if charged(observed.ledger.grants) <= entry.connections:

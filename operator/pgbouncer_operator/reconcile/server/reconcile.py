@@ -136,7 +136,7 @@ class ServerReconciler:
         await self._ask_for_lost(view)
         same_host = SameHost(self.world, self._holding, self._floor, self._possible)
         strays = same_host.strays(view)
-        for namespace in sorted({each.namespace for each in strays}):
+        for namespace in sorted(same_host.namespaces(view, strays)):
             await self.world.servers.know_namespace(self.kube, server, namespace, self.clock())
         members = await self._members(view, server)
         # Nothing waits from here to the write: another server could take the host over meanwhile.
@@ -146,7 +146,8 @@ class ServerReconciler:
         view = newest if newest.address == view.address else view
         view = replace(view, limits=_limits(view, heard), allocations=self._latest(view))
         elsewhere = same_host.charged(view, server, strays)
-        shared = allocate.shared_out(view, server, members, Remains(self._emptied(view), elsewhere))
+        gives = self.world.servers.standing(view).gives
+        shared = allocate.shared_out(view, server, members, Remains(self._emptied(view), elsewhere), gives)
         return view, shared, min(again, MOVING) if elsewhere else again
 
     async def _reread(self, view: ServerView) -> tuple[float | None, set[Key]]:

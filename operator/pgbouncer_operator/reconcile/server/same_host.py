@@ -35,40 +35,53 @@ class SameHost:
         pools = (self.world.pools.get(key) for key in self.world.pools.keys())  # noqa: SIM118  a Store is no mapping
         return [each for each in pools if each and self._without_server(each, view) and self._at(each, view)]
 
+    def namespaces(self, view: ServerView, strays: Iterable[PoolView]) -> set[str]:
+        """The namespaces whose labels decide what `charged` believes."""
+        gone = [each for each in self.world.servers.former(view) if _bounded(each, view)]
+        names = {key_of(name)[0] for each in gone for name in each.allocations.entries}
+        return names | {each.namespace for each in strays}
+
     def charged(self, view: ServerView, server: PostgresServer, strays: Iterable[PoolView]) -> dict[str, Entry]:
         """By pool, as `namespace/name`, what it may hold there that this server has not given it.
 
-        A ledger is written in the pool's namespace. It is believed only of a pool that this server allows, and up to
-        what that pool may be given, and it lowers no pool: its `connections` are 0.
+        A ledger is written in the pool's namespace, and a server of another namespace may have named this host without
+        any right to it. They are believed only of pools that this server allows, and up to what such a pool may be
+        given, and they lower no pool: their `connections` are 0.
         """
         name, found = name_of(view), dict[str, Entry]()
         for former in self.world.servers.former(view):
-            for each in self._of(former):
-                _add(found, each)
+            for each in self._of(former, view.address):
+                believed = self._believed(server, each) if _bounded(former, view) else each
+                _add(found, believed)
         for pool in strays:
-            known, holding = name_of(pool), self.holding(pool)
-            share = server.spec.share_of(pool.namespace).max
-            budget = server.spec.connections.budget or 0
-            most = budget if share is None else min(share, budget)
-            if self.world.servers.admits(server, pool.namespace):
-                _add(found, Entry(known, pool.uid, 0, most if holding.most is None else min(holding.most, most), 0))
+            budget, most = server.spec.connections.budget or 0, self.holding(pool).most
+            _add(found, self._believed(server, Entry(name_of(pool), pool.uid, 0, budget if most is None else most, 0)))
         return {pool: each for pool, each in found.items() if each.charge and not self._came(pool, each, view, name)}
 
-    def _of(self, former: ServerView) -> Iterator[Entry]:
+    def _believed(self, server: PostgresServer, entry: Entry) -> Entry:
+        namespace, budget = key_of(entry.pool)[0], server.spec.connections.budget or 0
+        share = server.spec.share_of(namespace).max
+        most = budget if share is None else min(share, budget)
+        high = min(entry.charge, most) if self.world.servers.admits(server, namespace) else 0
+        return Entry(entry.pool, entry.uid, 0, high, 0)
+
+    def _of(self, former: ServerView, address: str) -> Iterator[Entry]:
         server = self.world.servers.server(former)
-        highest: dict[str, Entry] = {}
+        highest: dict[str, tuple[int, Entry]] = {}
         for shared in self.allocations(former):
+            there = (shared.address or former.address) == address
             for name, each in shared.entries.items():
-                if name not in highest or each.charge > highest[name].charge:
-                    highest[name] = each
-        for name, each in highest.items():
+                most = each.charge if there else dict(each.former).get(address, 0)
+                if name not in highest or most > highest[name][0]:
+                    highest[name] = most, each
+        for name, (most, each) in highest.items():
             pool = self.world.pools.get(key_of(name))
             stays = each.connections
-            if pool is None or pool.server != (former.namespace, former.name):
+            if former.address != address or pool is None or pool.server != (former.namespace, former.name):
                 stays = 0
             elif isinstance(server, PostgresServer):
                 stays = min(stays, self.floor(pool, server))
-            yield Entry(name, each.uid, stays, each.charge, 0)
+            yield Entry(name, each.uid, min(stays, most), most, 0)
 
     def _came(self, name: str, entry: Entry, view: ServerView, server: str) -> bool:
         """Whether the pool has come to this server: its ledger here counts all of its pods."""
@@ -91,6 +104,11 @@ class SameHost:
         except IntentError:
             return False
         return any(endpoints.address(each.host, each.port, pool.namespace) == view.address for each in databases)
+
+
+def _bounded(former: ServerView, view: ServerView) -> bool:
+    """Whether what that server has given is believed only up to what this one may give: it may have named any host."""
+    return former.namespace != view.namespace and former.address != view.address
 
 
 def _add(found: dict[str, Entry], entry: Entry) -> None:

@@ -9,12 +9,20 @@ from pydantic import ValidationError
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason, merge
 from pgbouncer_operator.api.connection_pool import InvalidSpec
-from pgbouncer_operator.api.postgres_server import Allocation, PostgresServer, ReadLimits, ServerStatus, previous
+from pgbouncer_operator.api.postgres_server import (
+    Allocation,
+    FormerAddress,
+    PostgresServer,
+    ReadLimits,
+    ServerStatus,
+    previous,
+)
 from pgbouncer_operator.reconcile.cache.servers import Standing
 from pgbouncer_operator.reconcile.cache.views import ServerView
 from pgbouncer_operator.reconcile.server import limits
 from pgbouncer_operator.reconcile.server.limits import LimitsReading
 from pgbouncer_operator.sizing.allocation import Allocations
+from pgbouncer_operator.sizing.relocation import moves
 from pgbouncer_operator.wording import counted
 
 # None of these names an object of another namespace.
@@ -36,6 +44,11 @@ CONTESTED = (
     "A PostgresServer of another namespace has the same host and port, and nothing says which of them counts: each "
     "gives its whole budget. Give this one a login (spec.monitoring) that reads the limits, or ask the administrator "
     "of the operator to set the chart's value serverHosts."
+)
+STAYS = (
+    "The pools stay at the former host and port, {address}, until all that they may bring fits beside what pools of "
+    "other PostgresServers still hold at the new ones. If this lasts, look for pods of those that do not answer, or "
+    "raise connections.max."
 )
 
 
@@ -66,7 +79,7 @@ def server_status(
             of_limits = limits.condition(server, view, heard.reading, of_limits)
         else:
             of_limits = None
-        present = _conditions(server, shared, heard, of_limits)
+        present = _conditions(server, shared, heard, of_limits, view.address)
         figures = _figures(server, view)
     conditions = [each.model_copy(update={"observed_generation": view.generation}) for each in present]
     return ServerStatus(
@@ -76,9 +89,17 @@ def server_status(
         pools=len(shared.entries),
         seq=shared.seq,
         allocations=tuple(
-            Allocation(pool=each.pool, uid=each.uid, connections=each.connections, high=each.high, seq=each.seq)
+            Allocation(
+                pool=each.pool,
+                uid=each.uid,
+                connections=each.connections,
+                high=each.high,
+                seq=each.seq,
+                former=tuple(FormerAddress(address=at, high=most) for at, most in each.former) or None,
+            )
             for each in shared.entries.values()
         ),
+        address=shared.address or None,
         **figures,
     )
 
@@ -87,7 +108,7 @@ def patch(view: ServerView, status: ServerStatus) -> dict[str, Any] | None:
     """The body of the write, as compare-and-swap; None when the status says it already."""
     before, written = json.loads(view.status), status.wire()
     before.pop("operator", None)  # a write of its own: see reconcile.ownership
-    if written == before:
+    if written == before or written == {**before, "address": written.get("address")}:  # an upgrade writes nothing
         return None
     metadata = {"namespace": view.namespace, "name": view.name, "uid": view.uid}
     metadata["resourceVersion"] = str(view.resource_version)
@@ -116,7 +137,7 @@ def _figures(server: PostgresServer, view: ServerView) -> dict[str, Any]:
 
 
 def _conditions(
-    server: PostgresServer, shared: Allocations, heard: ServerReadings, of_limits: Condition | None
+    server: PostgresServer, shared: Allocations, heard: ServerReadings, of_limits: Condition | None, address: str
 ) -> list[Condition]:
     beside = [of_limits] if of_limits else []
     if heard.problem:
@@ -128,9 +149,14 @@ def _conditions(
     holders = sum(bool(each.charge) for each in shared.entries.values())
     share = "pool shares" if holders == 1 else "pools share"
     message = f"{holders} {share} {counted(server.spec.connections.budget or 0, 'connection')}."
+    if shared.elsewhere:
+        message += f" Up to {shared.elsewhere} more may still be held here that other PostgresServers have given."
     message += _doubted(shared)
     if heard.standing is Standing.CONTESTED:
         beside.append(_condition(ConditionType.WITHIN_BUDGET, ConditionStatus.FALSE, Reason.HOST_TAKEN, CONTESTED))
+    elif moves(shared, address):
+        message = STAYS.format(address=shared.address)
+        beside.append(_condition(ConditionType.WITHIN_BUDGET, ConditionStatus.FALSE, Reason.BUDGET_EXCEEDED, message))
     elif shared.refused:
         beside.append(_over_budget(shared, message))
     return [_condition(ConditionType.READY, ConditionStatus.TRUE, Reason.SHARED, message), *beside]

@@ -8,8 +8,8 @@ from tests.unit.reconcile import looks
 from tests.unit.reconcile.servers_made import NAME
 
 from pgbouncer_operator.protocol.grants import Grants
-from pgbouncer_operator.reconcile.budget.server_change import decide
-from pgbouncer_operator.reconcile.observed import Ledger, Observed
+from pgbouncer_operator.reconcile.budget.server_change import decide, watched
+from pgbouncer_operator.reconcile.observed import Ledger, Membership, Observed
 from pgbouncer_operator.sizing.allocation import Entry
 
 AWAY: dict[str, Any] = {"backend": {"host": "elsewhere"}, "serverConnections": {"max": 40}}
@@ -82,3 +82,43 @@ def test_where_no_pod_of_the_new_spec_would_fit_at_the_former_server_the_ledger_
     made = decide(observed, looks.wanted(**AWAY), 40)
     assert made.round.grants is observed.ledger.grants
     assert (made.replicas, made.may_roll) == (2, False)
+
+
+HERE = "elsewhere:5432"
+EDITED = Membership(NAME, Entry("web/shop", "pool-uid", 40, 40, 5, (("main:5432", 20),)), leaves_for=HERE)
+
+
+def reached(*looks_at: tuple[float, dict[str, Any], dict[str, Any]]) -> str:
+    """What the ledger says after looks at these seconds, with what both pods said. Both run the new host."""
+    observed, grants = replace(MOVED, former=None, membership=EDITED), Grants(1, 0, {})
+    for now, a, b in looks_at:
+        seen = looks.saying(looks.saying(observed, "a", **{"digest": THERE, **a}), "b", **{"digest": THERE, **b})
+        observed = watched(replace(seen, now=now), looks.wanted(**AWAY))
+        grants = after(observed)[0]
+    return grants.reached
+
+
+BUSY, IDLE = {"busy": 1}, {"busy": 0}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "looks_at", "found"),
+    [
+        ("both were idle later", [(0.0, BUSY, BUSY), (5.0, IDLE, IDLE)], HERE),
+        ("one after the other", [(0.0, BUSY, BUSY), (5.0, IDLE, BUSY), (10.0, BUSY, IDLE)], HERE),
+        ("figures may be older than the configuration", [(0.0, IDLE, IDLE), (2.0, IDLE, IDLE)], ""),
+        ("one is always busy", [(0.0, IDLE, BUSY), (5.0, IDLE, BUSY), (90.0, IDLE, BUSY)], ""),
+        ("the figures are old", [(0.0, IDLE, IDLE), (5.0, IDLE, {"busy": 0, "age": 9})], ""),
+        ("one runs the former host", [(0.0, IDLE, {"digest": "former"}), (5.0, IDLE, {"digest": "former"})], ""),
+    ],
+)
+def test_a_pool_has_left_the_former_host_of_its_server_once_each_pod_was_idle(
+    sentence: str, looks_at: list[tuple[float, dict[str, Any], dict[str, Any]]], found: str
+) -> None:
+    assert reached(*looks_at) == found, sentence
+
+
+def test_a_pool_does_not_grow_while_a_pod_may_run_the_former_host_of_its_server() -> None:
+    stays = looks.saying(replace(MOVED, former=None, membership=EDITED), "b", digest=looks.wanted().intent.digest)
+    assert after(stays)[1] <= 20
+    assert after(replace(MOVED, former=None, membership=EDITED))[1] == 40
