@@ -38,7 +38,8 @@ def test_the_paces_are_those_of_the_code() -> None:
 
 
 def test_the_workloads_of_the_example_are_those_of_the_application_shown() -> None:
-    (following,) = (body["spec"] for body in MANIFESTS if "workloads" in body["spec"].get("clients", {}))
+    pools = (body["spec"] for body in MANIFESTS if body["kind"] == naming.KIND)
+    (following,) = (spec for spec in pools if "workloads" in spec.get("clients", {}))
     names = {body["metadata"]["name"] for body in MANIFESTS if body["kind"] == "Deployment"}
     assert [{"kind": "Deployment", "name": name} for name in names] == following["clients"]["workloads"][:1]
 
