@@ -21,7 +21,9 @@ CHART = Path("charts/pgbouncer-operator")
 def files(root: Path) -> dict[Path, str]:
     """Every generated file, relative to `root`, with what it should hold."""
     found = {Path("crds") / name: text for name, text in crd.files().items()}
-    found[CHART / "templates" / "crds.yaml"] = generate_chart.crd_template(crd.render())
+    found[CHART / "templates" / "crds.yaml"] = generate_chart.crd_template(
+        crd.render(), crd.without_costly_rules(crd.render())
+    )
     found[CHART / "templates" / "crds-postgresserver.yaml"] = generate_chart.crd_template(crd_server.render())
     found[CHART / "README.md"] = generate_chart.readme(root / CHART)
     found |= generate_docs.pages(root)

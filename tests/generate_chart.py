@@ -29,6 +29,10 @@ metadata:
 %(spec)s{{- end }}
 """
 
+_NEWER = '{{- if semverCompare ">=1.34.0-0" .Capabilities.KubeVersion.Version }}\n'
+_ELSE = "{{- else }}\n"
+_END = "{{- end }}\n"
+
 _COMMENT = re.compile(r"^(?P<indent> *)# ?(?P<text>.*)$")
 _KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z]\w*):(?P<rest>.*)$")
 
@@ -42,9 +46,10 @@ class Value:
     text: str
 
 
-def crd_template(definition: Mapping[str, Any]) -> str:
+def crd_template(definition: Mapping[str, Any], older: Mapping[str, Any] | None = None) -> str:
     """The definition as a Helm template: guarded by `crds.enabled`, kept at uninstall by `crds.keep`.
 
+    older: what Kubernetes 1.33 gets instead, with as many lines.
     Helm installs a chart's own `crds/` directory once and never upgrades it, hence a template.
     """
     metadata = definition["metadata"]
@@ -55,9 +60,22 @@ def crd_template(definition: Mapping[str, Any]) -> str:
         "kind": definition["kind"],
         "name": metadata["name"],
         "labels": "".join(f'    {key}: "{text}"\n' for key, text in sorted(labels.items())),
-        "spec": literal(to_yaml({"spec": definition["spec"]}, header="")),
+        "spec": _by_version(_text(definition), _text(older or definition)),
     }
     return HEADER + _FRAME % parts
+
+
+def _text(definition: Mapping[str, Any]) -> str:
+    return literal(to_yaml({"spec": definition["spec"]}, header=""))
+
+
+def _by_version(text: str, older: str) -> str:
+    """Both texts in one: lines that differ stand in a condition on the cluster's version."""
+    lines = []
+    for line, other in zip(text.splitlines(keepends=True), older.splitlines(keepends=True), strict=True):
+        choice = f"{_NEWER}{line}{_ELSE}{other}{_END}"
+        lines.append(line if line == other else choice)
+    return "".join(lines)
 
 
 def literal(text: str) -> str:

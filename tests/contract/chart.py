@@ -59,14 +59,14 @@ def helm(*arguments: str, major: str = "4") -> subprocess.CompletedProcess[str]:
     return subprocess.run([found, *arguments], capture_output=True, text=True, env=environment, timeout=60)
 
 
-def rendered(*values: str, major: str = "4", chart: Path = CHART) -> Answer:
+def rendered(*values: str, major: str = "4", chart: Path = CHART, kubernetes: str = KUBERNETES) -> Answer:
     """The chart's objects with these `--set` values (JSON ones as `key:={"a": 1}`), or Helm's refusal."""
-    return _rendered(values, major, chart)
+    return _rendered(values, major, chart, kubernetes)
 
 
 @functools.cache
-def _rendered(values: tuple[str, ...], major: str, chart: Path) -> Answer:
-    command = ["template", RELEASE, str(chart), "--namespace", NAMESPACE, "--kube-version", KUBERNETES]
+def _rendered(values: tuple[str, ...], major: str, chart: Path, kubernetes: str) -> Answer:
+    command = ["template", RELEASE, str(chart), "--namespace", NAMESPACE, "--kube-version", kubernetes]
     for value in values:
         key, json, text = value.partition(":=")
         command += ["--set-json", f"{key}={text}"] if json else ["--set", value]

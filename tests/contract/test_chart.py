@@ -21,6 +21,7 @@ from tests.contract.chart import (
 )  # fmt: skip
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.api import crd
 from pgbouncer_operator.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -261,6 +262,18 @@ def test_the_definition_is_installed_and_kept_and_is_the_one_in_crds(plural: str
     assert definition["metadata"]["name"] == published["metadata"]["name"]
     assert definition["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert published["metadata"]["labels"].items() <= definition["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_kubernetes_1_33_gets_the_definition_without_the_rules_that_it_refuses(major: str) -> None:
+    """`make test-versions` applies both to real API servers."""
+    for version, expected in (("1.33.13", crd.without_costly_rules(crd.render())), ("1.34.0", crd.render())):
+        answer = rendered(major=major, kubernetes=version)
+        assert answer.one("CustomResourceDefinition", crd.render()["metadata"]["name"])["spec"] == expected["spec"]
+
+
+def test_kubernetes_1_32_is_refused() -> None:
+    assert "which is incompatible with Kubernetes v1.32.9" in rendered(kubernetes="1.32.9").error
 
 
 def test_the_definition_can_be_left_out_or_go_with_the_chart() -> None:

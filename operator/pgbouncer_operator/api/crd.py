@@ -3,7 +3,8 @@
 Pure and deterministic: the same models and the same catalogue of PgBouncer's settings give the same bytes.
 """
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from pgbouncer_operator.pgbouncer.parameter import Parameter
 from pgbouncer_operator.pgbouncer.parameters import CATALOGUE
 
 FILE = f"{PLURAL}.{GROUP}.yaml"
+_COSTLY = ".matches("
 
 _COLUMNS = (
     Column("Ready", "string", f"{READY}.status"),
@@ -59,6 +61,20 @@ def render(catalogue: Iterable[Parameter] = CATALOGUE) -> dict[str, Any]:
     ).render()
 
 
+def without_costly_rules(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """The CRD for Kubernetes 1.33: without the rules for numbers and lists in `spec.parameters`.
+
+    Its API server takes a value that is an integer or a string for as long as a request may be, whatever its maxLength,
+    and refuses rules that match such values as too costly; 1.34 counts the maxLength. The operator checks the same
+    rules, and says in `Stalled` what is wrong.
+    https://github.com/kubernetes/kubernetes/blob/v1.33.0/staging/src/k8s.io/apiserver/pkg/cel/common/schemas.go
+    """
+    found = copy.deepcopy(dict(definition))
+    node = _parameters(found)
+    node[VALIDATIONS] = [rule for rule in node[VALIDATIONS] if _COSTLY not in rule["rule"]]
+    return found
+
+
 def files() -> dict[str, str]:
     """Every file of `crds/` by name: the definitions, and the list that `kubectl apply -k` needs."""
     definitions = {FILE: render(), crd_server.FILE: crd_server.render()}
@@ -68,6 +84,12 @@ def files() -> dict[str, str]:
         "resources": list(definitions),
     }
     return {name: to_yaml(body) for name, body in (definitions | {"kustomization.yaml": kustomization}).items()}
+
+
+def _parameters(definition: Mapping[str, Any]) -> Schema:
+    schema: Any = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    found: Schema = schema["properties"]["spec"]["properties"]["parameters"]
+    return found
 
 
 def _spec(catalogue: Iterable[Parameter]) -> Schema:

@@ -72,7 +72,8 @@ def _names(free: list[str], taken: Mapping[str, str]) -> Rule:
     return Rule(
         cel=f"self.all(k, k in {allowed})",
         broken=broken,
-        offender=f"[{table}].map(t, self.filter(k, !(k in {allowed})).map(k, k + ({phrase}))[0])[0]",
+        # Only the first becomes text: the API server's estimate takes each name for as long as a request may be.
+        offender=f"[{table}].map(t, [self.filter(k, !(k in {allowed}))[0]].map(k, k + ({phrase}))[0])[0]",
         message="{} remove it",
     )
 
