@@ -49,10 +49,15 @@ def refusal(api: http.client.HTTPConnection, body: Object) -> str:
     return "" if answer.status == 201 else str(said["message"])
 
 
-def test_the_offline_commands_and_the_api_server_agree_on_every_object(api: http.client.HTTPConnection) -> None:
+def test_the_offline_commands_and_the_api_server_agree_on_every_object(
+    api: http.client.HTTPConnection, server: Server
+) -> None:
     differences = []
     for body in corpus():
         judged, said = admission.judged(body), refusal(api, body)
+        if server.older and isinstance(judged, InvalidSpec) and not said:
+            differences += [str(each) for each in judged.problems if not str(each).startswith("spec.parameters")]
+            continue
         if isinstance(judged, InvalidSpec) != bool(said):
             differences.append(
                 f"offline: {judged if isinstance(judged, InvalidSpec) else 'ok'}; server: {said or 'ok'}"
