@@ -21,6 +21,7 @@ from tests.process.marks import PROCESS
 from tests.process.servers import Postgres
 
 from pgbouncer_operator.agent import backend
+from pgbouncer_operator.agent.pooled_query import DatabaseLogin
 from pgbouncer_operator.protocol.intent import DatabaseIntent, Intent, ServerTls, UserIntent
 
 pytestmark = PROCESS
@@ -188,7 +189,7 @@ def test_a_pool_at_work_is_not_taken_for_a_dead_server(pod: Pod, postgres: Postg
     pod.mount_grant(1)
     wanted = intent(postgres.port)
     assert verdict(pod, wanted)["ok"] is True
-    test = backend.TestPlan((), (backend.DatabaseLogin("shop", "shop", "shop", PASSWORD),), str(pod.run), pod.port)
+    test = backend.TestPlan((), (DatabaseLogin("shop", "shop", "shop", PASSWORD),), str(pod.run), pod.port)
     with pod.connect("shop", "shop", PASSWORD) as client:
         client.execute("begin; select 1")
         assert backend.run(test, lambda _: True).backend.ok is True

@@ -104,3 +104,19 @@ def test_a_role_that_may_not_look_up_is_told(pod: Pod, postgres: Postgres, looki
     assert "user authQuery" in told["message"]
     with pytest.raises(psycopg.OperationalError):
         pod.connect("shop", *GUEST)
+
+
+def test_a_role_whose_password_is_stored_as_md5_is_named_until_it_is_stored_for_scram(
+    pod: Pod, postgres: Postgres, looking: Intent
+) -> None:
+    postgres.sql("set password_encryption = 'md5'; alter role guest password 'pw-of-guest'")
+    pod.start()
+    pod.runs(looking)
+    assert not pod.logs_in("shop", *GUEST)
+    assert not pod.logs_in("shop", "nobody", "x")
+    eventually("it is named, and no name of a client's own", lambda: pod.state()["md5Roles"] == ["guest"], 60)
+    ((stored,),) = postgres.sql("select rolpassword from pg_authid where rolname = 'guest'")
+    assert stored[3:] not in str(pod.state())
+    agentdb.role(postgres, *GUEST)
+    assert pod.logs_in("shop", *GUEST)
+    eventually("it is named no more", lambda: pod.state()["md5Roles"] == [], 60)

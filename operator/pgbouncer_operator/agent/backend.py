@@ -11,25 +11,18 @@ lead to the old primary (backend_schedule.py remembers which logins could write)
 
 import contextlib
 import re
-import select
 import socket
 import ssl
 import struct
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pgbouncer_operator.agent.pooled_query import NOT_SERVED, TIMEOUT_SECONDS, DatabaseLogin, ask
 from pgbouncer_operator.protocol.reasons import BackendReason
 from pgbouncer_operator.protocol.state import BackendTest
 
-if TYPE_CHECKING:
-    from psycopg import pq
-
-TIMEOUT_SECONDS = 5.0
 MOST_ADDRESSES = 4  # that a test asks of a host, 5 s each at most
-NOT_SERVED = f"no server connection within {TIMEOUT_SECONDS:g} s"
 # What a client hears when PgBouncer itself gets no connection to the server.
 NOT_CONNECTED = re.compile(f"^{NOT_SERVED}|connect failed|server login has been failing|server conn crashed")
 # reset_val is the server's value. setting is the value that PgBouncer keeps and sets for new clients: since 1.26 it
@@ -51,17 +44,6 @@ class BackendAddress:
     """backend.tls.mode."""
     ca: Path | None
     """The CA that signs the server's certificate; None when the certificate is not verified."""
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseLogin:
-    """One login to one database through the pool."""
-
-    database: str
-    handle: str
-    """users[].name."""
-    login: str
-    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,50 +218,8 @@ def _secured(server: BackendAddress, connection: socket.socket, where: str) -> B
 
 def login(test: TestPlan, pair: DatabaseLogin) -> LoginAnswer:
     """Whether a query through the pool works, and whether the server accepts writes."""
-    import psycopg  # imported late: the first configuration does not wait for it
-
-    until = time.monotonic() + TIMEOUT_SECONDS
-    try:
-        connection = psycopg.connect(
-            host=test.socket_dir,
-            port=test.port,
-            dbname=pair.database,
-            user=pair.login,
-            password=pair.password,
-            connect_timeout=int(TIMEOUT_SECONDS),
-            application_name="pgbouncer-operator",
-            autocommit=True,
-        )
-        with contextlib.closing(connection):
-            return _select(connection.pgconn, until)
-    except psycopg.errors.ConnectionTimeout:
-        return LoginAnswer(NOT_SERVED)
-    except psycopg.Error as error:
-        return LoginAnswer(server_message(str(error)))
-
-
-def _select(connection: "pq.abc.PGconn", until: float) -> LoginAnswer:
-    """As `connection.execute`, but only until `until` (monotonic): a query may wait long in the pool's queue."""
-    connection.send_query(WRITES.encode())
-    refused, writes, outdated = "", None, False
-    while True:
-        while connection.is_busy():
-            left = until - time.monotonic()
-            if left <= 0 or not select.select([connection.socket], [], [], left)[0]:
-                return LoginAnswer(NOT_SERVED)
-            connection.consume_input()
-        if (result := connection.get_result()) is None:
-            return LoginAnswer(refused, writes, outdated)
-        refused = refused or server_message(result.error_message.decode(errors="replace"))
-        if result.ntuples:
-            writes, outdated = (result.get_value(0, column) == b"t" for column in (0, 1))
-
-
-def server_message(text: str) -> str:
-    """PostgreSQL's message in a driver's error text: without socket path, PgBouncer's prefix and severity."""
-    line = text.strip().split("\n")[0]
-    for preface in ("failed: ", "server login failed: ", "cached error: "):
-        line = line.rpartition(preface)[2] if preface in line else line
-    for severity in ("FATAL:", "ERROR:", "FATAL"):
-        line = line.removeprefix(severity).strip()
-    return line.removesuffix(" (server_login_retry)")
+    answer = ask(test.socket_dir, test.port, pair, WRITES)
+    if answer.refused or not answer.rows:
+        return LoginAnswer(answer.refused)
+    writes, outdated = (value == "t" for value in answer.rows[-1])
+    return LoginAnswer(writes=writes, outdated=outdated)

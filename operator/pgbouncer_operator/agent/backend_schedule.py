@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from pgbouncer_operator.agent import backend, console, files
+from pgbouncer_operator.agent import backend, console, files, looked_up_roles
 from pgbouncer_operator.agent.candidate import Candidate
 from pgbouncer_operator.agent.console import CommandRefused, Figures, Unreachable
+from pgbouncer_operator.agent.looked_up_roles import Md5Roles, Question
 from pgbouncer_operator.agent.mounts import AUTH_QUERY, Mounts
+from pgbouncer_operator.agent.pooled_query import DatabaseLogin
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.protocol.intent import SYSTEM_CA
 from pgbouncer_operator.protocol.reasons import BackendReason
@@ -82,6 +84,7 @@ class BackendSchedule:
         self._used = float("-inf")
         self._writers = _writers(settings)
         self._credentials = ""
+        self._md5 = Md5Roles()
 
     def result(self, running: Candidate | None) -> BackendTest:
         """The last result, when it is of the servers, databases and logins of `running`; else untested."""
@@ -92,6 +95,10 @@ class BackendSchedule:
     def failures(self) -> Mapping[str, int]:
         """Tests that failed since this process started, by reason."""
         return self._last.failures
+
+    def md5_roles(self, running: Candidate | None) -> tuple[str, ...]:
+        """Looked-up roles whose passwords PostgreSQL stores as md5; none without authQuery."""
+        return self._md5.names if running is not None and self._md5.subject == subject(running) else ()
 
     def needs_test(self, running: Candidate | None) -> bool:
         """Whether a test should start at once: what runs has not been tested, and no test runs."""
@@ -114,6 +121,7 @@ class BackendSchedule:
         about = subject(running)
         self._count(figures)
         if not self._requested and not due(self._last, about, figures, time.monotonic(), self._used):
+            self._ask_if_due(running, mounts, figures)
             return
         self._requested, self._transactions = False, None
         # An open connection does not test a new password, so without clients the test renews it. With clients it stays:
@@ -122,7 +130,20 @@ class BackendSchedule:
         fresh = tuple(running.shares) if rotated and self._credentials and not figures.clients else ()
         self._credentials = running.composition.credentials
         test, role = plan(running, mounts, self._settings), _roles(running, mounts)
-        self._thread = threading.Thread(target=self._run, args=(about, test, role, fresh), name="backend", daemon=True)
+        self._start(self._run, about, test, role, fresh)
+
+    def _ask_if_due(self, running: Candidate, mounts: Mounts, figures: Figures) -> None:
+        """Ask about the roles that PgBouncer has looked up, if it has looked up one since the last time."""
+        question = _question(running, mounts)
+        if question and self._md5.due(question.subject, figures.lookups, time.monotonic()):
+            self._transactions = None
+            self._start(self._ask, question, figures.lookups)
+
+    def _ask(self, question: Question, lookups: int) -> None:
+        self._md5 = looked_up_roles.ask(self._settings, question, self._md5, lookups)
+
+    def _start(self, target: Callable[..., None], *arguments: object) -> None:
+        self._thread = threading.Thread(target=target, args=arguments, name="backend", daemon=True)
         self._thread.start()
 
     def _count(self, figures: Figures) -> None:
@@ -197,13 +218,24 @@ def plan(running: Candidate, mounts: Mounts, settings: AgentSettings) -> backend
     logins = backend.covering_logins([each.name for each in composition.intent.databases], users)
     if query := composition.intent.auth_query:
         lookups = [each for each in credentials if each[0] == AUTH_QUERY]
-        logins += tuple(backend.DatabaseLogin(query.database, *each) for each in lookups)
+        logins += tuple(DatabaseLogin(query.database, *each) for each in lookups)
     return backend.TestPlan(
         servers=tuple(backend.BackendAddress(host, port, tls.mode, verified) for host, port in servers),
         logins=logins,
         socket_dir=str(settings.run_dir),
         port=settings.port,
     )
+
+
+def _question(running: Candidate, mounts: Mounts) -> Question | None:
+    """What to ask about looked-up roles; None without authQuery."""
+    composition = running.composition
+    query, user = composition.intent.auth_query, mounts.users.get(AUTH_QUERY)
+    if query is None or user is None or user.credential is None:
+        return None
+    login = DatabaseLogin(query.database, AUTH_QUERY, user.credential.login, user.credential.password)
+    listed = {each.login for each in composition.logins} | {login.login, composition.stats_user, console.CONSOLE}
+    return Question(login, query.function, listed, subject(running))
 
 
 def _roles(running: Candidate, mounts: Mounts) -> Callable[[str, str], str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pgbouncer_operator.agent import wire
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.pgbouncer import ini
+from pgbouncer_operator.pgbouncer.composition import LOOKUP
 from pgbouncer_operator.protocol.state import Totals
 
 ANSWER_SECONDS = 2.0
@@ -63,6 +64,8 @@ class Figures:
     waiting: int = 0
     clients: int = 0
     totals: Totals | None = None
+    lookups: int = 0
+    """How often PgBouncer has looked up a login since it started; 0 unless totals were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ def observe(settings: AgentSettings, whole: bool = False, totals: bool = False) 
         observation = ConsoleAnswer(databases, figures(databases, pools))
         if totals:
             stats = console.query("SHOW STATS")
-            counted = replace(observation.figures, totals=totals_of(stats))
+            counted = replace(observation.figures, totals=totals_of(stats), lookups=lookups_of(stats))
             observation = replace(observation, figures=counted, shown=Shown(pools, shown, stats))
         if not whole:
             return observation
@@ -126,6 +129,20 @@ def totals_of(stats: list[wire.Row]) -> Totals:
     """Sums of SHOW STATS over every database but the console's."""
     columns = ("total_xact_count", "total_xact_time", "total_wait_time")
     return Totals(*(sum(int(row[column]) for row in stats if row["database"] != CONSOLE) for column in columns))
+
+
+def lookups_of(stats: list[wire.Row]) -> int:
+    """How often a server connection served a look-up: the count of the entry that only look-ups use."""
+    return sum(int(row["total_server_assignment_count"]) for row in stats if row["database"] == LOOKUP)
+
+
+def users(settings: AgentSettings) -> tuple[str, ...]:
+    """Every role that PgBouncer knows: those of its files, and those that it has looked up.
+
+    Raises Unreachable when the console does not answer, CommandRefused with PgBouncer's message.
+    """
+    with session(settings) as console:
+        return tuple(row["name"] for row in console.query("SHOW USERS"))
 
 
 def command(

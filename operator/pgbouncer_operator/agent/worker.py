@@ -25,7 +25,7 @@ from pgbouncer_operator.agent.removed_databases import RemovedDatabases
 from pgbouncer_operator.agent.settings import AgentSettings
 from pgbouncer_operator.agent.supervisor import write_log
 from pgbouncer_operator.protocol.reasons import Phase, ProblemReason
-from pgbouncer_operator.protocol.state import AgentProblem, AgentState, UserState
+from pgbouncer_operator.protocol.state import MOST_ROLES, AgentProblem, AgentState, UserState
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -153,6 +153,7 @@ class Worker:
             certificates=self._mounts.generations,
             validities=certificates.validities(self._mounts.ca, self._mounts.certificate),
             backend=self._backend.result(self.reloader.running),
+            md5_roles=self._backend.md5_roles(self.reloader.running)[:MOST_ROLES],
             reload=reloader.reload,
             traffic=reading.flow,
             lingering=tuple(each.name for each in self._removed.databases),

@@ -1,6 +1,9 @@
 """The values that the fields of /state may have. Pure."""
 
 from enum import StrEnum
+from typing import TypeVar
+
+_Member = TypeVar("_Member", bound=StrEnum)
 
 
 class Phase(StrEnum):
@@ -54,3 +57,8 @@ class Flow(StrEnum):
 
     FLOWING = "Flowing"
     PAUSED = "Paused"
+
+
+def member(kind: type[_Member], text: str) -> _Member | str:
+    """The member of that value; the text itself where an agent of another version names one that is not known here."""
+    return next((each for each in kind if each == text), text)

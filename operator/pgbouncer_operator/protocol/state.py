@@ -7,17 +7,17 @@ unknown keys are ignored, and an unknown reason or phase stays the text that it 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, field
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from pgbouncer_operator.protocol import validity
 from pgbouncer_operator.protocol.document import PROTOCOL
-from pgbouncer_operator.protocol.reasons import BackendReason, Flow, Phase, ProblemReason, ReloadKind
+from pgbouncer_operator.protocol.reasons import BackendReason, Flow, Phase, ProblemReason, ReloadKind, member
 from pgbouncer_operator.protocol.validity import CertificateValidity
 
-_Member = TypeVar("_Member", bound=StrEnum)
 MOST = 2**53  # the largest of all counts: JSON's readers keep it exact; in microseconds it is 285 years
 OLDEST = 86_400  # seconds; the age of figures that are older, or that were never read
+MOST_ROLES = 10  # that a document names
+ROLE_MAX = 63  # characters of a role's name: PostgreSQL has no longer one
 STALE = 3  # seconds; figures that are so old say nothing of now
 _TOTALS = ("transactions", "transactionMicroseconds", "waitMicroseconds")  # keys in the order of Totals' fields
 
@@ -138,6 +138,8 @@ class AgentState:
     """Validity of the certificates in use by volume, `ca` and `tls`; without those that could not be read."""
     backend: BackendTest = BackendTest()
     """The last test of a login to PostgreSQL."""
+    md5_roles: tuple[str, ...] = ()
+    """Looked-up roles whose passwords PostgreSQL stores as md5, at most MOST_ROLES. PgBouncer cannot let them in."""
     reload: Reload | None = None
     """None before the first configuration is in force."""
     traffic: Flow | str = Flow.FLOWING
@@ -191,6 +193,7 @@ class AgentState:
             "certificates": dict(self.certificates),
             "validities": {volume: asdict(each) for volume, each in self.validities.items()},
             "backend": {"ok": self.backend.ok, "reason": self.backend.reason, "message": self.backend.message},
+            "md5Roles": list(self.md5_roles),
             "traffic": self.traffic,
             "lingering": list(self.lingering),
             "reconnected": self.reconnected,
@@ -218,7 +221,7 @@ def _read(document: Mapping[str, Any]) -> AgentState:
         uid=str(document["uid"]),
         version=_text(document, "version"),
         pgbouncer=_text(document, "pgbouncer"),
-        phase=_member(Phase, str(document["phase"])),
+        phase=member(Phase, str(document["phase"])),
         digest=_text(document, "hash"),
         seq=_integer(document["seq"]),
         cap=_integer(document["cap"]),
@@ -234,8 +237,9 @@ def _read(document: Mapping[str, Any]) -> AgentState:
         certificates={str(volume): str(each) for volume, each in (document.get("certificates") or {}).items()},
         validities=validity.read(document.get("validities")),
         backend=_backend(document.get("backend") or {}),
+        md5_roles=tuple(str(each)[:ROLE_MAX] for each in (document.get("md5Roles") or ())[:MOST_ROLES]),
         reload=_reload(document.get("reload")),
-        traffic=_member(Flow, _text(document, "traffic") or Flow.FLOWING),
+        traffic=member(Flow, _text(document, "traffic") or Flow.FLOWING),
         lingering=tuple(str(each) for each in document.get("lingering") or ()),
         reconnected=_text(document, "reconnected"),
         age=_integer(document.get("age")),
@@ -248,7 +252,7 @@ def _totals(document: Mapping[str, Any] | None) -> Totals | None:
 
 
 def _problem(document: Mapping[str, Any]) -> AgentProblem:
-    return AgentProblem(_member(ProblemReason, _text(document, "reason")), _text(document, "message"))
+    return AgentProblem(member(ProblemReason, _text(document, "reason")), _text(document, "message"))
 
 
 def _user(document: Mapping[str, Any]) -> UserState:
@@ -258,7 +262,7 @@ def _user(document: Mapping[str, Any]) -> UserState:
 
 def _backend(document: Mapping[str, Any]) -> BackendTest:
     """`ok` decides: a failed login has a reason that says so, whatever the document names."""
-    ok, reason = document.get("ok"), _member(BackendReason, _text(document, "reason"))
+    ok, reason = document.get("ok"), member(BackendReason, _text(document, "reason"))
     if ok is None:
         reason = BackendReason.UNKNOWN
     elif ok:
@@ -271,7 +275,7 @@ def _backend(document: Mapping[str, Any]) -> BackendTest:
 def _reload(document: Mapping[str, Any] | None) -> Reload | None:
     if not document:
         return None
-    kind = _member(ReloadKind, _text(document, "kind"))
+    kind = member(ReloadKind, _text(document, "kind"))
     seconds = float(document.get("seconds") or 0)
     if not 0 <= seconds <= MOST:
         raise ValueError(seconds)
@@ -293,8 +297,3 @@ def _refuse(name: str) -> float:
 
 def _text(document: Mapping[str, Any], key: str) -> str:
     return str(document.get(key) or "")
-
-
-def _member(kind: type[_Member], text: str) -> _Member | str:
-    """The member of that value; the text itself where an agent of another version names one that is not known here."""
-    return next((each for each in kind if each == text), text)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from pgbouncer_operator.agent import backend
-from pgbouncer_operator.agent.backend import BackendAddress, DatabaseLogin, LoginAnswer
+from pgbouncer_operator.agent.backend import BackendAddress, LoginAnswer
+from pgbouncer_operator.agent.pooled_query import NOT_SERVED, DatabaseLogin
 from pgbouncer_operator.protocol.reasons import BackendReason
 
 DEAD, ALIVE = "127.0.0.3", "127.0.0.1"
@@ -39,7 +40,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch, port: int, refused: str) -> backend
     return backend.run(plan, serves=lambda _: False)
 
 
-@pytest.mark.parametrize("refused", [backend.NOT_SERVED, "server login has been failing, cached error: connect failed"])
+@pytest.mark.parametrize("refused", [NOT_SERVED, "server login has been failing, cached error: connect failed"])
 def test_an_address_that_accepts_nothing_is_named_where_pgbouncer_gets_no_connection(
     monkeypatch: pytest.MonkeyPatch, port: int, refused: str
 ) -> None:
@@ -61,5 +62,5 @@ def test_a_dead_address_is_no_fault_where_logins_work_nor_where_postgresql_itsel
 
 def test_a_host_whose_addresses_all_accept_is_told_as_before(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     resolving(monkeypatch, ALIVE)
-    found = outcome(monkeypatch, port, backend.NOT_SERVED).backend
-    assert found.message == f"database shop, user shop: {backend.NOT_SERVED}"
+    found = outcome(monkeypatch, port, NOT_SERVED).backend
+    assert found.message == f"database shop, user shop: {NOT_SERVED}"

@@ -2,9 +2,10 @@
 
 import pytest
 
-from pgbouncer_operator.agent.backend import NOT_SERVED, DatabaseLogin, covering_logins, reason, server_message
+from pgbouncer_operator.agent.backend import covering_logins, reason
 from pgbouncer_operator.agent.backend_schedule import LastTest, after, due
 from pgbouncer_operator.agent.console import Figures
+from pgbouncer_operator.agent.pooled_query import NOT_SERVED, DatabaseLogin, server_message
 from pgbouncer_operator.protocol.reasons import BackendReason
 from pgbouncer_operator.protocol.state import BackendTest
 

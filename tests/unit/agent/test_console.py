@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgbouncer_operator.agent.console import no_login_pending, totals_of
+from pgbouncer_operator.agent.console import lookups_of, no_login_pending, totals_of
 from pgbouncer_operator.protocol.state import Totals
 
 CASES = [
@@ -33,6 +33,14 @@ def test_a_user_with_connections_to_another_database_gets_none_here_either() -> 
         {"database": "log", "user": "shop", "cl_waiting": "0", "sv_idle": "1", "sv_login": "0", **nothing},
     ]
     assert no_login_pending(pools)
+
+
+def test_look_ups_are_counted_by_the_entry_that_only_they_use() -> None:
+    rows = [
+        {"database": "shop", "total_server_assignment_count": "7"},
+        {"database": "pgbouncer-lookup", "total_server_assignment_count": "3"},
+    ]
+    assert lookups_of(rows) == 3
 
 
 def test_the_totals_of_all_databases_are_summed_without_the_consoles_own() -> None:

@@ -39,6 +39,7 @@ WHOLE = AgentState(
     traffic=Flow.PAUSED,
     lingering=("old",),
     reconnected="3",
+    md5_roles=("legacy",),
 )
 
 
@@ -68,6 +69,7 @@ def test_the_state_is_the_document_the_operator_reads() -> None:
         "traffic": "Paused",
         "lingering": ["old"],
         "reconnected": "3",
+        "md5Roles": ["legacy"],
         "age": 0,
     }
 
@@ -103,6 +105,12 @@ def test_a_time_that_no_certificate_has_is_the_nearest_that_one_may_have(said: i
     state = AgentState.from_json(json.dumps(FULL | {"validities": {"tls": {"begins": 0, "ends": said}}}), "u")
     assert state is not None
     assert state.validities["tls"].ends == read
+
+
+def test_no_more_roles_and_no_longer_names_are_read_than_an_agent_writes() -> None:
+    state = AgentState.from_json(json.dumps(FULL | {"md5Roles": ["x" * 1000, *"abcdefghijkl"]}), "u")
+    assert state is not None
+    assert state.md5_roles == ("x" * 63, *"abcdefghi")
 
 
 def test_what_an_agent_says_before_it_knows_anything_is_read() -> None:

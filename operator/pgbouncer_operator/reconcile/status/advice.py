@@ -17,6 +17,7 @@ from pgbouncer_operator.wording import counted
 SPARE = 5  # connections that are too few to advise saving them
 CROWDED = 0.9  # of the clients that a pod accepts
 MOST_CVES = 3  # that are named; the newest first
+MOST_ROLES = 3  # that are named
 STARVED = 3  # windows in a row in which clients waited
 ROOM_OF_THE_NODE = (
     "Make the pools in your clients smaller, raise the hard limit of open files of the nodes' container runtime, or "
@@ -30,6 +31,7 @@ class PoolAdvice(StrEnum):
 
     PGBOUNCER_VULNERABLE = "PgBouncerVulnerable"
     CERTIFICATE_ENDS_SOON = "CertificateEndsSoon"
+    PASSWORDS_NOT_SCRAM = "PasswordsNotScram"
     STARVING = "Starving"
     CLIENTS_NEAR_LIMIT = "ClientsNearLimit"
     CLIENTS_NOT_FOUND = "ClientsNotFound"
@@ -44,6 +46,7 @@ def advice(observed: Observed, size: PoolSize) -> tuple[Advice, ...]:
     messages = {
         PoolAdvice.PGBOUNCER_VULNERABLE: _vulnerable(observed),
         PoolAdvice.CERTIFICATE_ENDS_SOON: ends_soon(observed),
+        PoolAdvice.PASSWORDS_NOT_SCRAM: _md5_passwords(observed),
         PoolAdvice.STARVING: _starving(observed, size),
         PoolAdvice.CLIENTS_NEAR_LIMIT: _clients_near_limit(observed),
         PoolAdvice.CLIENTS_NOT_FOUND: _clients_not_found(observed),
@@ -71,6 +74,25 @@ def _vulnerable(observed: Observed) -> str:
         f"Replace the pods by a pool image with PgBouncer {vulnerabilities.newest_fix()} or newer, such as the one of "
         "this operator's release."
     )
+
+
+def _md5_passwords(observed: Observed) -> str:
+    """Looked-up roles that cannot log in: which, why, and what to do. Names come from pods, so they are bounded."""
+    states = [state for pod in observed.living if (state := observed.states.get(pod.uid)) is not None]
+    names = sorted({name for state in states for name in state.md5_roles})
+    if not names:
+        return ""
+    shown = ", ".join(f'"{_printable(each)}"' for each in names[:MOST_ROLES])
+    rest = " and others" if len(names) > MOST_ROLES else ""
+    return (
+        f"PostgreSQL stores the password of {'role' if len(names) == 1 else 'roles'} {shown}{rest} as md5, so clients "
+        "cannot log in through authQuery: they see SASL authentication failed. Set password_encryption to "
+        "scram-sha-256 and the password again by ALTER ROLE ... PASSWORD, or add the role to users."
+    )
+
+
+def _printable(name: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in name)
 
 
 def _starving(observed: Observed, size: PoolSize) -> str:

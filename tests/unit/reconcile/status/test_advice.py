@@ -40,6 +40,21 @@ def test_a_healthy_pool_is_advised_nothing() -> None:
     assert given(working(healthy(), busy=8.0, seconds=600.0)) == {}
 
 
+def test_looked_up_roles_with_md5_passwords_are_named_with_the_remedy() -> None:
+    observed = saying(healthy(), "a", md5Roles=("legacy",))
+    assert given(observed) == {
+        "PasswordsNotScram": 'PostgreSQL stores the password of role "legacy" as md5, so clients cannot log in through '
+        "authQuery: they see SASL authentication failed. Set password_encryption to scram-sha-256 and the password "
+        "again by ALTER ROLE ... PASSWORD, or add the role to users."
+    }
+
+
+def test_of_many_roles_with_md5_passwords_three_are_named_on_one_line() -> None:
+    observed = saying(healthy(), "a", md5Roles=("d", "a\n", "c"))
+    observed = saying(observed, "b", md5Roles=("b", "c"))
+    assert 'of roles "a?", "b", "c" and others as md5' in given(observed)["PasswordsNotScram"]
+
+
 def test_a_maximum_of_which_less_than_half_would_do() -> None:
     observed = healthy(**sized("Fixed", most=60))
     assert given(working(observed, busy=4.0, seconds=200.0)) == {}, "not before enough was seen"
