@@ -27,8 +27,8 @@ async def test_what_does_not_answer_at_the_former_host_is_charged_there(world: C
         )
         assert (held_at(world, FORMER), caps(world, "guest")) == (deaf.cap, 0)
         deaf.silent = False
-        await world.until(lambda: held_at(world, FORMER) == caps(world, "guest") == 40, "all is given back")
         await world.until(lambda: "former" not in str(status(world)["allocations"]), "nothing is left of it")
+        await world.until(lambda: held_at(world, FORMER) == caps(world, "guest") == 40, "all is given back")
 
 
 async def test_a_server_takes_its_pools_along_once_they_fit(world: Cluster, unused_tcp_port: int) -> None:

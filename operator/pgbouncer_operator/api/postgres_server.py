@@ -195,7 +195,7 @@ class FormerAddress(Model):
     """A host and port that the server has left, and that pods of a pool may not have left yet."""
 
     address: LongText
-    """The host and port."""
+    """The host and port that the server had."""
     high: Count
     """The most that the pool's pods may still hold there."""
 
