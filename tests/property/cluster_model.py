@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
 
-from tests.property.pod_model import Body, Pod
+from tests.property.pod_model import Body, Pod, merged
 
 from pgbouncer_operator import naming
 from pgbouncer_operator.api.conditions import Reason
@@ -34,20 +33,6 @@ from pgbouncer_operator.sizing.ledger import relief
 CANARY = "c4n4ry:/?#pass"
 POOL_UID = "pool-uid"
 EPOCH = 1_767_225_600  # Unix seconds when our clock is 0
-
-
-def merged(live: Mapping[str, Any], patch: Mapping[str, Any]) -> Body:
-    """The object with the patch's fields; null removes."""
-    result = dict(live)
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, Mapping):
-            before = result.get(key)
-            result[key] = merged(before if isinstance(before, Mapping) else {}, value)
-        else:
-            result[key] = copy.deepcopy(value)
-    return result
 
 
 @dataclass
@@ -84,11 +69,9 @@ class Cluster:
             for key, body in self.objects.items()
             if key[0] != "Secret" and (child := projections.child(body)).owner == view.uid
         }
-        pods = tuple(projections.pod(self._pod_body(each)) for each in self.pods)
-        states = {
-            each.uid: None if silent or not each.address else pod.state()
-            for each, pod in zip(pods, self.pods, strict=True)
-        }
+        pods = tuple(projections.pod(self._pod_body(each)) for each in self.pods if each.labelled)
+        states = {pod.uid: None if silent else pod.state() for pod in self.pods}
+        unlabelled = {pod.uid: states.pop(pod.uid) for pod in self.pods if not pod.labelled}
         grants = children.get(("ConfigMap", naming.grants_config_map(view.name)))
         spec, config_map = read(self.pool), children.get(("ConfigMap", naming.config_map(view.name)))
         today = datetime.fromtimestamp(EPOCH + int(self.now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -98,7 +81,9 @@ class Cluster:
             pause(spec, config_map, today), self.clients,
             ended=frozenset(self.ended),
         )  # fmt: skip
-        observed = with_spec(replace(common, lost=self._asked_for(common)), spec)
+        lost = self._asked_for(common)
+        asked = {uid: state for uid, state in unlabelled.items() if uid in lost}
+        observed = with_spec(replace(common, lost=lost, unlabelled_states=asked), spec)
         if not secrets:
             return observed
         found = {key[1]: self._written(body) for key, body in self.objects.items() if key[0] == "Secret"}
@@ -109,7 +94,10 @@ class Cluster:
     def _asked_for(self, common: Observation) -> Mapping[str, LostPod]:
         lost = common.charged_lost - common.ended
         self.missed = {uid: self.missed.get(uid, LostPod("", Presence.GONE, self.now)) for uid in lost}
-        return self.missed
+        found = [projections.pod(self._pod_body(each), "shop") for each in self.pods if each.uid in lost]
+        there = {pod.uid: LostPod(pod.name, Presence.EXISTS, self.now, unlabelled=pod) for pod in found}
+        self.missed = {uid: each for uid, each in self.missed.items() if uid not in there}
+        return self.missed | there
 
     def _written(self, body: Body) -> WrittenSecret:
         metadata = body["metadata"]
@@ -211,7 +199,7 @@ class Cluster:
             return False
         spec = self.deployment["spec"]
         template = hashlib.sha256(json.dumps(spec["template"], sort_keys=True).encode()).hexdigest()
-        living = [pod for pod in self.pods if not pod.terminating]
+        living = [pod for pod in self.pods if not pod.terminating and pod.labelled]
         old = [pod for pod in living if pod.template != template]
         wanted, limits = spec["replicas"], spec["strategy"]["rollingUpdate"]
         ready = sum(pod.ready for pod in living)
@@ -231,7 +219,7 @@ class Cluster:
     def _tell(self) -> None:
         assert self.deployment is not None
         template = json.dumps(self.deployment["spec"]["template"], sort_keys=True).encode()
-        living = [pod for pod in self.pods if not pod.terminating]
+        living = [pod for pod in self.pods if not pod.terminating and pod.labelled]
         updated = sum(pod.template == hashlib.sha256(template).hexdigest() for pod in living)
         self.deployment["status"] = {"replicas": len(living), "updatedReplicas": updated}
 
@@ -276,7 +264,7 @@ class Cluster:
 
     def leave(self) -> None:
         """Drains end, and the operator sees it."""
-        self.ended |= {pod.uid for pod in self.pods if pod.terminating}
+        self.ended |= {pod.uid for pod in self.pods if pod.terminating and pod.labelled}
         self.pods = [pod for pod in self.pods if not pod.terminating]
 
     def vanish(self, place: int) -> None:
@@ -284,16 +272,24 @@ class Cluster:
         pod = self.pods.pop(place % len(self.pods))
         self.lost.append((pod, self.now))
 
+    def relabel(self, place: int) -> None:
+        """A pod loses the pool's label, or has it back."""
+        labels = self.pods[place % len(self.pods)].body["metadata"]["labels"]
+        if labels.pop(naming.LABEL_POOL, None) is None:
+            labels[naming.LABEL_POOL] = self.pool["metadata"]["name"]
+
     def held(self) -> int:
         """Connections that PostgreSQL counts now."""
         haunting = [pod for pod, since in self.lost if self.now - since <= OUTLIVES]
         return sum(pod.holds for pod in (*self.pods, *haunting))
 
     def relief(self) -> float | None:
-        """The time at which the ledger's next tombstone goes."""
+        """The time at which the ledger's next tombstone goes, of a pod that does not exist."""
         body = self._ours("ConfigMap", naming.grants_config_map(self.pool["metadata"]["name"]))
-        pods = Grants.from_json(body["data"][naming.GRANTS_KEY]).pods.values() if body is not None else ()
-        return min((float(relief(each) - EPOCH) for each in pods if each.gone), default=None)
+        pods = Grants.from_json(body["data"][naming.GRANTS_KEY]).pods if body is not None else {}
+        there = {pod.uid for pod in self.pods}
+        gone = [each for uid, each in pods.items() if each.gone and uid not in there]
+        return min((float(relief(each) - EPOCH) for each in gone), default=None)
 
     def secret(self, name: str) -> dict[str, str]:
         """A connection Secret's keys, decoded."""

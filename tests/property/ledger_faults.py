@@ -23,6 +23,7 @@ HASTY = Size(pods=2, budgets=(4,), replicas=1, hasty=True)
 CACHES = Size(pods=2, budgets=(4,), replicas=1, back=True)
 LOSSES = Size(pods=2, budgets=(4,), replicas=1, loss=True)
 FORCE = Size(pods=2, budgets=(4,), replicas=1, force=True)
+LABELS = Size(pods=2, budgets=(4,), replicas=1, unlabel=True)
 CHANGES = Size(pods=2, budgets=(4, 2, 5), replicas=1)
 
 
@@ -110,6 +111,11 @@ def drop_a_tombstone_with_the_next_write(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ledger, "_lost", faulty)
 
 
+def take_an_unlabelled_pod_for_one_that_is_gone(patch: pytest.MonkeyPatch) -> None:
+    honest = ledger._lost
+    patch.setattr(ledger, "_lost", lambda *now: [each for each in honest(*now) if not each.unlabelled])
+
+
 def write_without_resource_version(patch: pytest.MonkeyPatch) -> None:
     """Nothing is planted: the walk lets a late write through."""
 
@@ -133,6 +139,13 @@ FAULTS = {
     "offer the static share while somebody waits": Fault(offer_the_static_share_while_somebody_waits_in_vain, CHANGES),
     "drop a pod with its object": allocation(ledger_mutants.drop_pods_whose_objects_are_gone, FORCE),
     "drop a tombstone with the next write": Fault(drop_a_tombstone_with_the_next_write, FORCE),
+    "take a pod without its label for one that is gone": Fault(take_an_unlabelled_pod_for_one_that_is_gone, LABELS),
+    "give away what an unlabelled pod has not given back": allocation(
+        ledger_mutants.give_away_what_an_unlabelled_pod_has_not_given_back, LABELS
+    ),
+    "confirm by an unlabelled pod's address without the uid": Fault(
+        confirm_by_address_without_the_uid, replace(LABELS, words=(SILENT, HONEST, CROSSED))
+    ),
     "take a deleted ledger for an empty one": Fault(take_a_deleted_ledger_for_an_empty_one, LOSSES),
     "take a silent pod for an idle one": Fault(take_a_silent_pod_for_an_idle_one_when_the_ledger_is_lost, LOSSES),
 }

@@ -4,7 +4,8 @@ A pod may hold anything up to the highest cap it has ever applied and not yet gi
 their sequence, after any delay, and may skip some. A terminating pod gets nothing new and may lower its own cap at any
 time; so may one whose PgBouncer is restarted. That one serves again, under the cap that it has lowered, even where it
 was deleted meanwhile; it has then read the newest ledger that comes to it. A pod that is deleted by force goes on
-unseen, and PostgreSQL counts its sessions for as long as they can last.
+unseen, and PostgreSQL counts its sessions for as long as they can last. A pod that loses its label goes on, is asked
+and reads ledgers; nobody sees it end, and it may have its label back.
 Operators look (some pods do not answer), and write later or never, by compare-and-swap; two may be at it.
 """
 
@@ -43,6 +44,7 @@ class Pod:
     last_seq: int = 10**9  # the newest ledger it can still receive
     address: str = ""
     lost: int = 0
+    unlabelled: bool = False
     peers: Mapping[str, str] = field(default_factory=dict)
 
     def lower(self, kind: str, two: int) -> None:
@@ -102,9 +104,11 @@ class World:
     @property
     def limits(self) -> LedgerTerms:
         room = self.fit
-        living = sum(not pod.terminating and not pod.lost for pod in self.pods.values())
+        living = sum(not (pod.terminating or pod.lost or pod.unlabelled) for pod in self.pods.values())
         slots = max(living, room.replicas + (room.surge if self.rolling else 0))
-        return LedgerTerms(self.size, room.floor, slots, room.static, now=self.now)
+        # An operator waits from its own first miss of the object: the tombstone is as old as the loss of the label.
+        lasting = frozenset(pod.uid for pod in self.pods.values() if pod.lost and pod.unlabelled)
+        return LedgerTerms(self.size, room.floor, slots, room.static, now=self.now, lasting=lasting)
 
     def may_hold(self, pod: Pod) -> int:
         """The most this pod can come to hold by what it has and by what was already written."""
@@ -126,6 +130,7 @@ class World:
                 continue
             serves, expected = bool(pod.cap), not pod.address
             use = PodUse(pod.uid, pod.terminating, address=pod.address, serves=serves, expected=expected)
+            use = replace(use, unlabelled=pod.unlabelled)
             known = replace(use, seq=pod.seq, cap=pod.cap, open=pod.holds, keeps=pod.keeps)
             uses.append(use if silent >> place & 1 else known)
         return uses
@@ -207,9 +212,11 @@ class World:
             case "terminate":
                 pod.terminating = True
                 pod.last_seq = min(pod.last_seq, self.ledgers[-1].seq)
-            case "gone" if pod.terminating and not pod.lost:
+            case "gone" if pod.terminating and not pod.lost and not pod.unlabelled:
                 del self.pods[pod.uid]
                 self.ended.add(pod.uid)
+            case "unlabel" if not pod.lost and pod.uid in self.ledgers[-1].pods:
+                pod.unlabelled = not pod.unlabelled
             case "force" if not pod.lost and pod.uid in self.ledgers[-1].pods:
                 pod.lost = self.now
                 pod.last_seq = min(pod.last_seq, self.ledgers[-1].seq)

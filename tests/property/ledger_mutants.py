@@ -114,6 +114,21 @@ def write_without_a_higher_sequence(patch: pytest.MonkeyPatch) -> Allocate:
     return faulty
 
 
+def take_unlabelled_pods_for_tombstones(patch: pytest.MonkeyPatch) -> Allocate:
+    return lambda grants, pods, limits: allocate(grants, [each for each in pods if not each.unlabelled], limits)
+
+
+def give_away_what_an_unlabelled_pod_has_not_given_back(patch: pytest.MonkeyPatch) -> Allocate:
+    honest = ledger._standing
+
+    def faulty(grants: Grants, pod: PodUse, static: int) -> Grant:
+        found = honest(grants, pod, static)
+        return replace(found, high=found.cap) if pod.unlabelled else found
+
+    patch.setattr(ledger, "_standing", faulty)
+    return allocate
+
+
 MUTANTS: tuple[Plant, ...] = (
     grow_before_the_shrink_is_confirmed,
     ignore_terminating_pods,
@@ -126,6 +141,8 @@ MUTANTS: tuple[Plant, ...] = (
     lose_pods_that_do_not_answer,
     drop_pods_whose_objects_are_gone,
     forget_tombstones_too_early,
+    take_unlabelled_pods_for_tombstones,
+    give_away_what_an_unlabelled_pod_has_not_given_back,
     round_up,
     write_without_a_higher_sequence,
 )

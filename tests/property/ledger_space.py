@@ -25,6 +25,7 @@ from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.budget import capacity
 from pgbouncer_operator.reconcile.budget import ledger as ledger_reader
 from pgbouncer_operator.reconcile.cache.views import PodView
+from pgbouncer_operator.reconcile.memory import LostPod, Presence
 from pgbouncer_operator.sizing import fit, ledger
 from pgbouncer_operator.sizing.ledger import LedgerTerms
 
@@ -39,6 +40,7 @@ class Size:
 
     back: a stale cache may mount an older ledger. loss: somebody deletes the ledger. blind: writes compare nothing.
     hasty: agents say at RELOAD already that they obey. force: pods that the ledger knows are deleted by force.
+    unlabel: such pods lose their label, and may have it back.
     depth: steps from the beginning; None walks until nothing new is found.
     """
 
@@ -52,6 +54,7 @@ class Size:
     blind: bool = False
     hasty: bool = False
     force: bool = False
+    unlabel: bool = False
     depth: int | None = None
 
 
@@ -160,7 +163,7 @@ class Space:
         for said, rolling in product(product(*heard), (False, True)):
             told = tuple(map(answer, range(len(now.pods)), [now.pods] * len(now.pods), said))
             key = (now.static, now.ghosts, now.budget, rolling, told)
-            key = (*key, *((pod.terminating, bool(pod.cap), pod.entry, pod.lost) for pod in now.pods))
+            key = (*key, *((pod.terminating, bool(pod.cap), pod.entry, pod.lost, pod.unlabelled) for pod in now.pods))
             key = key if now.static is not None else (*key, *map(brought, now.pods))
             if key not in self._known:
                 self._known[key] = self._decide(now, told, rolling)
@@ -185,10 +188,13 @@ class Space:
         else:
             known = {str(place): _grant(pod.entry) for place, pod in enumerate(now.pods) if pod.entry}
             before = Grants(NEWEST, now.static, known | ({"gone": Grant(0, 0, 0, gone=1)} if now.ghosts else {}))
-        seen = [each for each, pod in zip(views, now.pods, strict=True) if not pod.lost]
+        pods = list(zip(views, now.pods, strict=True))
+        seen = [each for each, pod in pods if not pod.lost and not pod.unlabelled]
+        lost = {each.uid: _unlabelled(each) for each, pod in pods if pod.unlabelled and not pod.lost}
         living = [each for each in seen if not each.terminating]
         leaving = [each for each in seen if each.terminating]
-        look = SimpleNamespace(living=living, leaving=leaving, states=states, pods=seen, ended=frozenset(), lost={})
+        look = SimpleNamespace(living=living, leaving=leaving, states=states, pods=seen, ended=frozenset(), lost=lost)
+        look.unlabelled_states = {uid: states[uid] for uid in lost}
         uses = capacity._uses(look)  # type: ignore[arg-type]
         after = ledger.allocate(before, uses, self.limits(len(living), rolling, now.budget)).grants
         if after is before and now.static is not None:
@@ -245,6 +251,10 @@ def _heard(uid: str, told: Told) -> AgentState | None:
         return None
     who, seq, cap, held, keeps = told
     return AgentState.from_json(AgentState(str(who), "1", seq=seq, cap=cap, open=held, keeps=keeps).to_json(), uid)
+
+
+def _unlabelled(pod: PodView) -> LostPod:
+    return LostPod(pod.name, Presence.EXISTS, 0.0, unlabelled=pod)
 
 
 def _grant(entry: Entry) -> Grant:

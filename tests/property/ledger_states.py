@@ -27,7 +27,7 @@ class Pod(NamedTuple):
     mounted: the ledger on its disk, read or not. former: an older one, which a stale cache may bring back.
     keeps: what it says that it keeps for good, once it has handed over. entry: what the ledger says of it.
     coming: what it would say after the decision that is not written yet. lost: its object is gone, and it goes on
-    without anybody who can ask it.
+    without anybody who can ask it. unlabelled: its object has lost the label, and it can be asked.
     """
 
     terminating: bool = False
@@ -42,6 +42,7 @@ class Pod(NamedTuple):
     coming: Entry | None = None
     lost: bool = False
     keeps: int | None = None
+    unlabelled: bool = False
 
 
 class Plan(NamedTuple):
@@ -75,6 +76,8 @@ def moves(pod: Pod, static: int | None, size: Any) -> Iterator[Grown]:
     """What a pod, its agent and its kubelet can do next. size: see ledger_space.Size."""
     if size.force and pod.entry is not None and not pod.lost:
         yield Grown("is deleted by force", pod._replace(lost=True))
+    if size.unlabel and pod.entry is not None and not pod.lost:
+        yield Grown("has its label back" if pod.unlabelled else "loses its label", _relabelled(pod))
     if not pod.terminating:
         yield Grown("is told to go", pod._replace(terminating=True))
     elif pod.cap:
@@ -88,6 +91,10 @@ def moves(pod: Pod, static: int | None, size: Any) -> Iterator[Grown]:
     yield Grown("has a new agent", pod._replace(said=(0, 0), keeps=None))
     if not pod.draining:
         yield from _readings(pod, static, size)
+
+
+def _relabelled(pod: Pod) -> Pod:
+    return pod._replace(unlabelled=not pod.unlabelled)
 
 
 def _readings(pod: Pod, static: int | None, size: Any) -> Iterator[Grown]:
@@ -151,5 +158,5 @@ def forget(pod: Pod, top: int) -> Pod:
         pod.terminating, pod.draining, rank[pod.seq], pod.cap, pod.holds, (rank[said], pod.said[1] if said else 0),
         mounted and mounted._replace(seq=rank[mounted.seq]), former and former._replace(seq=rank[former.seq]),
         pod.entry and (pod.entry[0], rank[pod.entry[1]], *pod.entry[2:]),
-        pod.coming and (pod.coming[0], rank[pod.coming[1]], *pod.coming[2:]), pod.lost, pod.keeps,
+        pod.coming and (pod.coming[0], rank[pod.coming[1]], *pod.coming[2:]), pod.lost, pod.keeps, pod.unlabelled,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """A pod in memory with its agent: runs what it is told and says so. Pure."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,20 @@ from pgbouncer_operator.protocol.state import AgentProblem, AgentState, BackendT
 
 Body = dict[str, Any]
 REFUSED, BROKEN = "refused", "broken"  # hosts: PgBouncer takes no such configuration; nobody can log in there
+
+
+def merged(live: Mapping[str, Any], patch: Mapping[str, Any]) -> Body:
+    """The object with the patch's fields; null removes."""
+    result = dict(live)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping):
+            before = result.get(key)
+            result[key] = merged(before if isinstance(before, Mapping) else {}, value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
 
 
 @dataclass
@@ -34,6 +49,11 @@ class Pod:
     @property
     def terminating(self) -> bool:
         return "deletionTimestamp" in self.body["metadata"]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it has the pool's label: the watch brings it, and the Deployment counts it."""
+        return naming.LABEL_POOL in self.body["metadata"]["labels"]
 
     @property
     def ready(self) -> bool:

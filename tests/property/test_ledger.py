@@ -18,6 +18,7 @@ STEPS = (
     *("look", "write", "deliver") * 4,
     *("born", "give", "fill", "look", "write", "static") * 2,
     *("terminate", "gone", "drain", "drain", "serve", "crash", "replicas", "roll", "budget", "force", "wait"),
+    "unlabel",
 )
 SILENT = (0, 0, 0, 1, 2, 4, 7, 127)  # which pods do not answer: mostly none
 
@@ -84,16 +85,19 @@ def within_the_budget(world: World) -> None:
 def at_rest(world: World) -> None:
     """After the trouble: all who fit hold equal shares, and nothing lies idle."""
     world.calm()
-    limits, caps = world.limits, sorted(pod.cap for pod in world.pods.values())
-    if not caps or len(caps) > limits.size // limits.floor:
+    limits, caps = world.limits, sorted(pod.cap for pod in world.pods.values() if not pod.unlabelled)
+    kept = [pod.cap for pod in world.pods.values() if pod.unlabelled]
+    room = limits.size - sum(kept)
+    if not caps or len(caps) > room // limits.floor:
         return  # pods beyond what fits: they keep the floor until they are gone
     faults = {
+        "a pod without its label keeps more than the floor": any(cap > limits.floor for cap in kept),
         "more is held than the budget": world.really() > limits.size,
         "a living pod waits although it fits": any(cap < limits.floor for cap in caps),
         "shares are not equal": caps[-1] - caps[0] > 1,
-        "a pod does not know the others": len(caps) > 1
+        "a pod does not know the others": len(world.pods) > 1
         and any(pod.peers != {each: each for each in world.pods} for pod in world.pods.values()),
-        "connections lie idle": len(caps) == limits.slots and sum(caps) < limits.size,
+        "connections lie idle": len(caps) == limits.slots and sum(caps) < room,
     }
     for sentence, fault in faults.items():
         if fault:

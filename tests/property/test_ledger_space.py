@@ -25,6 +25,7 @@ WALKS = {
     "agents that say so too early": (ledger_faults.HASTY, 8, 8_000),
     "caches that go back": (ledger_faults.CACHES, 7, 12_000),
     "pods deleted by force": (ledger_faults.FORCE, 7, 8_000),
+    "pods that lose their label": (ledger_faults.LABELS, 7, 8_000),
     "a ledger that is deleted": (ledger_faults.LOSSES, 7, 8_000),
     "no operator at all": (ledger_faults.NOBODY, 9, 1_000),
 }

@@ -1,6 +1,6 @@
-"""Pods that are deleted by force: what PostgreSQL still counts of them is given to nobody else, and then it is."""
+"""Pods that are deleted by force, or lose their label: what they may hold is given to nobody else, and then it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -16,11 +16,13 @@ RUNS, MOST = length("PGBOUNCER_TEST_PLANS", short=15, full=40), 20
 MOVES = ["look"] * 6 + ["follow"] * 6 + ["control"] * 4 + ["crash", "force", "evict", "leave"]
 
 
-def move(cluster: Cluster, random: Random) -> None:
+def move(cluster: Cluster, random: Random, moves: Sequence[str] = MOVES) -> None:
     """Something happens, and little time passes."""
-    chosen, now = random.choice(MOVES), cluster.now
+    chosen, now = random.choice(moves), cluster.now
     if chosen == "leave":
         cluster.leave()
+    elif chosen == "relabel" and cluster.pods:
+        cluster.relabel(random.randrange(8))
     else:
         happen(chosen, cluster, random)
     cluster.now = now + random.choice([0.1, 0.5, 2.0])
@@ -44,6 +46,30 @@ def test_pods_deleted_by_force_bring_no_pool_above_its_budget_and_in_the_end_cos
         settle(cluster)
         assert sum(pod.cap for pod in cluster.pods) == MOST, f"seed {seed}"
         assert cluster.relief() is None
+
+
+def relabelled(seed: int) -> Cluster:
+    """A pool at rest, one pod of it loses its label, and then anything. Nobody can have deleted the ledger."""
+    random, cluster = Random(seed), Cluster(pool())
+    cluster.pool["spec"] |= {"replicas": random.choice([1, 3]), "serverConnections": {"max": MOST}}
+    settle(cluster)
+    cluster.relabel(random.randrange(3))
+    for _ in range(60):
+        move(cluster, random, [*MOVES, "relabel"])
+        assert cluster.held() <= MOST, f"seed {seed}: {cluster.held()} held of {MOST}"
+    return cluster
+
+
+def test_pods_that_lose_their_label_bring_no_pool_above_its_budget_and_keep_the_floor_in_the_end() -> None:
+    kept = 0
+    for seed in range(RUNS):
+        cluster = relabelled(seed)
+        settle(cluster)
+        unlabelled = [pod.cap for pod in cluster.pods if not pod.labelled]
+        assert set(unlabelled) <= {0, 1}, f"seed {seed}"  # 0: it has waited for its first grant
+        assert sum(pod.cap for pod in cluster.pods) == MOST, f"seed {seed}"
+        kept += len(unlabelled)
+    assert kept
 
 
 def test_a_successor_serves_before_the_sessions_of_the_lost_pod_are_over() -> None:

@@ -2,6 +2,7 @@
 
 A pod leaves the watch when it is deleted, and also when it loses a label. In the second case it goes on to hold its
 server connections. So the API server is asked for it by name: once if it is gone, and again and again while it exists.
+Where it has lost the pool's own label, its agent is asked, too, and may give connections back.
 A ledger of an older version has no names. Its lost pods are found among all pods of the namespace, by UID.
 """
 
@@ -11,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from pgbouncer_operator.kube import errors
-from pgbouncer_operator.kube.client import Kube, Selection
+from pgbouncer_operator.kube.client import Kube, Object, Selection
 from pgbouncer_operator.kube.resources import PODS
 from pgbouncer_operator.reconcile.cache import projections
 from pgbouncer_operator.reconcile.cache.keys import Key
-from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.memory import ASK_AGAIN, LostPod, Presence
 
 READS = 20  # in one look, whatever somebody wrote into the ledger
@@ -46,7 +46,7 @@ class LostPods:
             elif not name:
                 unnamed.append(uid)
             elif reads < READS:
-                answers[uid] = await _answer(kube, (pool[0], name, uid), now)
+                answers[uid] = await _answer(kube, pool, (name, uid), now)
                 reads += 1
             else:
                 answers[uid] = _later(name, now)
@@ -68,8 +68,8 @@ class LostPods:
         except errors.ApiError as error:
             return {uid: LostPod("", Presence.UNKNOWN, now, str(error)) for uid in uids}
         bodies = {body["metadata"]["uid"]: body for body in listing.items if body["metadata"]["uid"] in uids}
-        found = {uid: projections.pod(body) for uid, body in bodies.items()}
-        return {uid: _there(found[uid], now) if uid in found else LostPod("", Presence.GONE, now) for uid in uids}
+        gone = LostPod("", Presence.GONE, now)
+        return {uid: _there(pool, bodies[uid], now) if uid in bodies else gone for uid in uids}
 
 
 def _counts(last: LostPod | None, now: float) -> TypeGuard[LostPod]:
@@ -77,23 +77,31 @@ def _counts(last: LostPod | None, now: float) -> TypeGuard[LostPod]:
     return last is not None and (last.over or now - last.at < ASK_AGAIN)
 
 
-async def _answer(kube: Kube, pod: tuple[str, str, str], now: float) -> LostPod:
-    """What the API server says. pod: namespace, name and UID."""
-    namespace, name, uid = pod
+async def _answer(kube: Kube, pool: Key, pod: tuple[str, str], now: float) -> LostPod:
+    """What the API server says. pod: name and UID."""
+    name, uid = pod
     try:
-        view = projections.pod(await kube.get(PODS, namespace, name))
+        body = await kube.get(PODS, pool[0], name)
     except errors.NotFound:
         return LostPod(name, Presence.GONE, now)
     except errors.ApiError as error:
         return LostPod(name, Presence.UNKNOWN, now, str(error), isinstance(error, errors.Forbidden))
-    if view.uid != uid:  # a later pod of this name
+    if body["metadata"]["uid"] != uid:  # a later pod of this name
         return LostPod(name, Presence.GONE, now)
-    return _there(view, now)
+    return _there(pool, body, now)
 
 
-def _there(pod: PodView, now: float) -> LostPod:
-    """The answer about a pod whose object exists."""
-    return LostPod(pod.name, Presence.ENDED if pod.ended else Presence.EXISTS, now)
+def _there(pool: Key, body: Object, now: float) -> LostPod:
+    """The answer about a pod whose object exists.
+
+    A pod that has the pool's label and lost another one is still one of the Deployment's: its Service leads to it, and
+    it has no successor, so it keeps what it holds.
+    """
+    pod = projections.pod(body, pool[1])
+    if pod.ended:
+        return LostPod(pod.name, Presence.ENDED, now)
+    unlabelled = pod if projections.pool_label(body) != pool[1] and not pod.foreign else None
+    return LostPod(pod.name, Presence.EXISTS, now, unlabelled=unlabelled)
 
 
 def _later(name: str, now: float) -> LostPod:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.api.status import How
 from pgbouncer_operator.protocol.state import AgentState
+from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.resources.backend_secret import ServerFromSecret
 from pgbouncer_operator.sizing.demand import CALM, Decision, SizingState
 
@@ -38,6 +39,8 @@ class LostPod:
     """Why the read failed; empty when it did not."""
     forbidden: bool = False
     """Whether the read failed because the operator has no right to it."""
+    unlabelled: PodView | None = None
+    """The pod, where it exists without the pool's label and no other controller owns it; else None."""
 
     @property
     def over(self) -> bool:

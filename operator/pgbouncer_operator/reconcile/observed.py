@@ -124,6 +124,8 @@ class Observation:
     """UIDs of pods, of the ledger or of this observation, whose objects have disappeared after they ended."""
     lost: Mapping[str, LostPod] = field(default_factory=dict)
     """By UID, pods of the ledger that are neither observed nor known to have ended."""
+    unlabelled_states: Mapping[str, AgentState | None] = field(default_factory=dict)
+    """By UID, the pods of `lost` that run without the pool's label, with what the agent answered as in `states`."""
     hanging: Mapping[str, int] = field(default_factory=dict)
     """By pod UID, for more than how many seconds PgBouncer has not answered its agent, where the agent answers."""
     intervals: Intervals = NORMAL

@@ -8,6 +8,9 @@ A pod is dropped once it is known to run nothing. A pod whose object disappears 
 force, its node removed, or the operator was away) leaves a tombstone: it may still run, or PostgreSQL may still count
 its sessions. A tombstone is charged like a pod that drains and does not answer, for as long as such sessions can last.
 
+A pod whose object has lost the pool's label is unlabelled: it may still serve clients. It has a tombstone, too. Once
+another pod lives, its grant falls to the floor, and what it confirms to have given back goes to the others.
+
 A pod that waits for its first grant may take the ledger's `static` part by itself, so an entry with cap 0 is charged
 with that part. While no grant can be given to a waiting pod, `static` is 0 and the pod waits on. Only what pods took
 while no operator ran can exceed the size.
@@ -44,6 +47,8 @@ class PodUse:
     """Whether its address is about to come."""
     ended: bool = False
     """Whether the pod is known to run nothing, whether or not its object still exists."""
+    unlabelled: bool = False
+    """Whether its object exists without the pool's label: it gets no more connections, and gives back what it can."""
     gone: int = 0
     """See Grant."""
     name: str = ""
@@ -100,17 +105,16 @@ def allocate(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> Rou
     A terminating pod gets nothing more. It keeps its charge until it reports less. Pods that hold a grant come before
     pods that wait, and a pod that already has one more than others keeps it, so that nothing moves without need.
     """
-    ended = {pod.uid for pod in pods if pod.ended}
-    pods = [*(pod for pod in pods if pod.uid not in ended), *_lost(grants, pods, limits)]
+    pods = _charged_pods(grants, pods, limits)
     # A pod that applied a higher sequence refuses all up to that one: the ledger was damaged or deleted since.
     seq = max([grants.seq, *(pod.seq or 0 for pod in pods)]) + 1
     held = {pod.uid: replace(_standing(grants, pod, limits.static), gone=pod.gone) for pod in pods}
-    living = [pod.uid for pod in pods if not pod.terminating]
+    living = [pod.uid for pod in pods if not pod.terminating and not pod.unlabelled]
     targets = _targets(living, held, limits, _available(held, pods, limits.size))
 
-    for uid in living:
-        if targets.get(uid, held[uid].cap) < held[uid].cap:
-            held[uid] = Grant(cap=targets[uid], seq=seq, high=_charge(held[uid]))
+    for uid, target in (targets | _unlabelled_targets(held, pods, limits)).items():
+        if target < held[uid].cap:
+            held[uid] = replace(held[uid], cap=target, seq=seq, high=_charge(held[uid]))
     free = limits.size - sum(map(_charge, held.values()))
     for uid in sorted(living, key=lambda each: not held[each].cap):
         have, charge = held[uid].cap, _charge(held[uid])
@@ -158,18 +162,26 @@ def relief(tombstone: Grant, outlives: int = OUTLIVES) -> int:
     return tombstone.gone + outlives + 1
 
 
+def _charged_pods(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> list[PodUse]:
+    """The pods that may hold connections: those that are observed and have not ended, and the lost ones."""
+    others = {pod.uid for pod in pods if pod.ended or pod.unlabelled}
+    return [*(pod for pod in pods if pod.uid not in others), *_lost(grants, pods, limits)]
+
+
 def _lost(grants: Grants, pods: Sequence[PodUse], limits: LedgerTerms) -> list[PodUse]:
-    """The pods of the ledger that no longer exist, while PostgreSQL may still count their sessions.
+    """The pods of the ledger that are unlabelled, or no longer exist while PostgreSQL may still count their sessions.
 
     A time in the future comes from another operator's wrong clock: it counts as now, or it would hold connections for
     years.
     """
     missed = {uid: min(each.gone or limits.now, limits.now) for uid, each in grants.pods.items()}
-    existing = {pod.uid for pod in pods}
+    existing = {pod.uid for pod in pods if not pod.unlabelled}
+    unlabelled = {pod.uid: pod for pod in pods if pod.unlabelled}
+    lasting = limits.lasting | unlabelled.keys()
     return [
-        PodUse(uid, terminating=True, gone=gone)
+        replace(unlabelled.get(uid, PodUse(uid, terminating=True)), gone=gone)
         for uid, gone in missed.items()
-        if uid not in existing and (uid in limits.lasting or limits.now - gone <= limits.outlives)
+        if uid not in existing and (uid in lasting or limits.now - gone <= limits.outlives)
     ]
 
 
@@ -184,9 +196,9 @@ def _available(held: Mapping[str, Grant], pods: Sequence[PodUse], size: int) -> 
 
     Tombstones keep living pods from growing. They take nothing from what the living pods already hold together.
     """
-    leaving = sum(_charge(held[pod.uid]) for pod in pods if pod.terminating and not pod.gone)
-    lost = sum(_charge(held[pod.uid]) for pod in pods if pod.gone)
-    living = sum(held[pod.uid].cap for pod in pods if not pod.terminating)
+    leaving = sum(_charge(held[pod.uid]) for pod in pods if pod.unlabelled or (pod.terminating and not pod.gone))
+    lost = sum(_charge(held[pod.uid]) for pod in pods if pod.gone and not pod.unlabelled)
+    living = sum(held[pod.uid].cap for pod in pods if not pod.terminating and not pod.unlabelled)
     return max(size - leaving - lost, min(size - leaving, living))
 
 
@@ -243,6 +255,18 @@ def _targets(living: Sequence[str], held: Mapping[str, Grant], limits: LedgerTer
     shares = {uid: each + (place < extra) for place, uid in enumerate(order) if place < slots}
     # A holder beyond the slots falls to the floor: PgBouncer would read a limit of 0 as "no limit".
     return {uid: limits.floor for uid in living if held[uid].cap} | shares
+
+
+def _unlabelled_targets(held: Mapping[str, Grant], pods: Sequence[PodUse], limits: LedgerTerms) -> dict[str, int]:
+    """The most for each unlabelled pod: the floor once another pod lives that can serve instead, or else what fits.
+
+    No lower than the floor: its clients are still connected, and PgBouncer would read a limit of 0 as "no limit".
+    """
+    uids = [pod.uid for pod in pods if pod.unlabelled and not pod.terminating]
+    succeeded = any(not pod.unlabelled and not pod.terminating for pod in pods)
+    others = sum(_charge(grant) for uid, grant in held.items() if uid not in uids)
+    fits = limits.floor if succeeded else (limits.size - others) // max(1, len(uids))
+    return dict.fromkeys(uids, max(limits.floor, fits))
 
 
 def _urgent(peers: Mapping[str, str], pods: Sequence[PodUse]) -> bool:

@@ -51,6 +51,31 @@ def test_a_terminating_pod_frees_what_it_says_it_gave_back_and_no_more() -> None
     assert found.charged == 20
 
 
+def test_an_unlabelled_pod_falls_to_the_floor_and_others_get_what_it_confirms_to_have_given_back() -> None:
+    before = ledger(a=(10, 5, 10), b=(10, 5, 10))
+    unlabelled = replace(follows("b", 10, 5), unlabelled=True)
+    told = allocate(before, [follows("a", 10, 5), unlabelled], limits())
+    assert (told.grants.pods["b"].cap, told.grants.pods["b"].gone, told.charged) == (1, NOW, 20)
+    for answer in (silent("b"), follows("b", 1, 5, open_now=1), follows("b", 1, 6, open_now=2)):
+        unconfirmed = allocate(told.grants, [follows("a", 5, 6), replace(answer, unlabelled=True)], limits())
+        assert unconfirmed.grants.pods["b"].high == 10
+    confirmed = [follows("a", 5, 6), replace(follows("b", 1, 6), unlabelled=True), silent("c")]
+    assert caps(allocate(told.grants, confirmed, limits())) == {"a": 10, "b": 1, "c": 9}
+
+
+def test_an_unlabelled_pod_without_a_successor_keeps_what_fits() -> None:
+    before = ledger(a=(20, 5, 20))
+    alone = replace(follows("a", 20, 5), unlabelled=True)
+    assert caps(allocate(before, [alone], limits())) == {"a": 20}
+    assert caps(allocate(before, [alone], limits(budget=12))) == {"a": 12}
+
+
+def test_an_unlabelled_pod_whose_label_is_back_shares_as_before() -> None:
+    before = replace(ledger(), pods={"a": Grant(10, 5, 10), "b": Grant(1, 5, 1, gone=NOW)})
+    found = allocate(before, [follows("a", 10, 5), follows("b", 1, 5)], limits())
+    assert (caps(found), found.grants.pods["b"].gone) == ({"a": 10, "b": 10}, 0)
+
+
 def test_a_terminating_pod_that_never_saw_its_shrink_keeps_the_charge_of_before() -> None:
     before = ledger(seq=6, a=(10, 6, 10), b=(2, 6, 10))
     leaving = PodUse("b", True, seq=5, cap=2, open=2)

@@ -10,6 +10,7 @@ from pgbouncer_operator.api.conditions import Reason
 from pgbouncer_operator.pgbouncer.composition import entries
 from pgbouncer_operator.protocol.grants import MOST, Grants
 from pgbouncer_operator.protocol.intent import Intent, IntentError
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.cache.views import PodView
 from pgbouncer_operator.reconcile.memory import Presence
 from pgbouncer_operator.reconcile.observed import Observation, Observed
@@ -121,18 +122,23 @@ def _terms(observed: Observation, fit: Fit, size: int, slots: int) -> LedgerTerm
 
 def _uses(observed: Observation) -> list[PodUse]:
     """What each pod holds by its own report."""
-    uses = []
-    for pod in (*observed.living, *observed.leaving):
-        leaving = pod.terminating or pod.finished
-        use = PodUse(pod.uid, leaving, address=pod.address, serves=pod.ready, expected=_expected(pod), name=pod.name)
-        state = observed.states.get(pod.uid)
-        if state is not None and (state.cap or not pod.ready):  # an agent that has just started confirms nothing
-            cap, held = min(state.cap, MOST), min(state.open, MOST)
-            use = replace(use, seq=state.seq, cap=cap, open=held, keeps=state.keeps)
-        uses.append(use)
+    uses = [_use(pod, observed.states.get(pod.uid)) for pod in (*observed.living, *observed.leaving)]
+    for uid, state in observed.unlabelled_states.items():
+        if (pod := observed.lost[uid].unlabelled) is not None:
+            uses.append(replace(_use(pod, state), unlabelled=True))
     ended = observed.ended | {pod.uid for pod in observed.pods if pod.ended}
     ended |= {uid for uid, each in observed.lost.items() if each.presence is Presence.ENDED}
     return [*uses, *(PodUse(uid, terminating=True, ended=True) for uid in sorted(ended))]
+
+
+def _use(pod: PodView, state: AgentState | None) -> PodUse:
+    """What the pod holds by this report; None where it gave none."""
+    leaving = pod.terminating or pod.finished
+    use = PodUse(pod.uid, leaving, address=pod.address, serves=pod.ready, expected=_expected(pod), name=pod.name)
+    if state is None or (pod.ready and not state.cap):  # an agent that has just started confirms nothing
+        return use
+    cap, held = min(state.cap, MOST), min(state.open, MOST)
+    return replace(use, seq=state.seq, cap=cap, open=held, keeps=state.keeps)
 
 
 def _expected(pod: PodView) -> bool:

@@ -90,11 +90,11 @@ def child(body: Body) -> ChildView:
     )
 
 
-def pod(body: Body) -> PodView:
-    """The view of a pod of a pool."""
+def pod(body: Body, pool: str | None = None) -> PodView:
+    """The view of a pod of a pool. pool: its pool's name, whatever its label says; None for what the label says."""
     metadata, status = body["metadata"], body.get("status") or {}
     annotations = metadata.get("annotations") or {}
-    pool = (metadata.get("labels") or {}).get(naming.LABEL_POOL, "")
+    pool = pool_label(body) if pool is None else pool
     owner = controller(metadata).get("name", "")  # a ReplicaSet has its Deployment's name and a hash
     return PodView(
         **_identity(metadata),
@@ -112,6 +112,11 @@ def pod(body: Body) -> PodView:
         foreign=bool(owner) and not f"{owner}-".startswith(f"{naming.deployment(pool)}-"),
         template_version=version_in(annotations),
     )
+
+
+def pool_label(body: Body) -> str:
+    """The name of the pool that an object's label says; empty without the label."""
+    return str((body["metadata"].get("labels") or {}).get(naming.LABEL_POOL, ""))
 
 
 def endpoint_slice(body: Body) -> SliceView:

@@ -157,8 +157,8 @@ class Applier:
         return await self._kube.merge_patch(resource, patch)
 
     def _learn(self, resource: resources.Resource, body: Object) -> None:
-        """Put the answer to a write into the stores, which keep no Secrets."""
-        if resource is resources.SECRETS:
+        """Put the answer to a write into the stores, which keep no Secrets and no pods without a pool's label."""
+        if resource is resources.SECRETS or (resource is resources.PODS and not projections.pool_label(body)):
             return
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
         self._world.put(project(resource, body))

@@ -13,6 +13,7 @@ from pgbouncer_operator.api.status import previous
 from pgbouncer_operator.kube import errors
 from pgbouncer_operator.kube.client import Kube, Object
 from pgbouncer_operator.kube.resources import CONFIG_MAPS, SECRETS
+from pgbouncer_operator.protocol.state import AgentState
 from pgbouncer_operator.reconcile.budget.ledger import ledger
 from pgbouncer_operator.reconcile.cache.cluster import ClusterCache
 from pgbouncer_operator.reconcile.cache.keys import Key, key_of, name_of
@@ -158,7 +159,8 @@ class Observer:
             turn=self._turn(view),
         )
         observation = replace(observation, ended=self._ended(key, observation))
-        return replace(observation, lost=await self._lost(key, observation))
+        lost = await self._lost(key, observation)
+        return replace(observation, lost=lost, unlabelled_states=await self._unlabelled(lost))
 
     async def _lost(self, key: Key, observed: Observation) -> Mapping[str, LostPod]:
         """The pods of the ledger that are neither in this look nor known to have ended, each asked for by its name."""
@@ -168,6 +170,14 @@ class Observer:
         known = {pod.uid for pod in observed.pods} | observed.ended
         names = {uid: each.pod or last_names.get(uid, "") for uid, each in grants.items() if uid not in known}
         return await self.lost.ask(self.kube, key, names, observed.now)
+
+    async def _unlabelled(self, lost: Mapping[str, LostPod]) -> Mapping[str, AgentState | None]:
+        """What the agents of the unlabelled pods answer, without those that now have the label of an existing pool."""
+        pods = [each.unlabelled for each in lost.values() if each.unlabelled is not None]
+        watched = [self.world.pods.get((pod.namespace, pod.name)) for pod in pods]
+        taken = {view.uid for view in watched if view and self.world.pools.get((view.namespace, view.pool))}
+        pods = [pod for pod in pods if pod.uid not in taken]
+        return answers(await self.agents.ask(pods)).states if pods else {}
 
     def _turn(self, view: PoolView) -> bool:
         """Whether this pool may replace old pods now. Few of the pools that should may do so at the same time."""

@@ -7,6 +7,7 @@ another poke, with another value: an equal value changes nothing.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 
 from pgbouncer_operator import naming
@@ -28,11 +29,11 @@ DELIVERED = {ProblemReason.CANDIDATE_REFUSED, ProblemReason.MOUNT_UNREADABLE}
 def pokes(
     observed: Observation, assigned: Mapping[str, str], grants: Grants
 ) -> tuple[tuple[Step, ...], dict[str, tuple[str, float]]]:
-    """Patches for living pods whose annotations are out of date, or that do not follow; and the pokes to remember.
+    """Patches for pods whose annotations are out of date, or that do not follow; and the pokes to remember.
 
-    assigned: by pod UID, the hash of the configuration that the pod is to run.
+    assigned: by UID of each living pod, the hash of the configuration that the pod is to run.
     """
-    steps, memory = [], {}
+    steps, memory = _unlabelled_pokes(observed, grants)
     for pod in observed.living:
         digest = assigned[pod.uid]
         last = observed.memory.poked.get(pod.uid)
@@ -47,14 +48,39 @@ def pokes(
             annotations[naming.ANNOTATION_RECONNECT] = renewal
         if not annotations:
             continue
-        version = str(pod.resource_version)
-        identity = {"namespace": pod.namespace, "name": pod.name, "uid": pod.uid, "resourceVersion": version}
-        metadata = {**identity, "annotations": annotations}
-        # Through the status subresource the spec cannot be touched, so the operator needs no right to change pods.
-        steps.append(
-            Step(Action.PATCH, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}, subresource="status")
-        )
+        steps.append(_patch(pod, annotations, resourceVersion=str(pod.resource_version)))
     return tuple(steps), memory
+
+
+def _patch(pod: PodView, annotations: Mapping[str, str], **preconditions: str) -> Step:
+    """The patch of a pod's annotations.
+
+    Through the status subresource the spec cannot be touched, so the operator needs no right to change pods.
+    """
+    metadata = {"namespace": pod.namespace, "name": pod.name, "uid": pod.uid, **preconditions}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, "annotations": annotations}}
+    return Step(Action.PATCH, body, subresource="status")
+
+
+def _unlabelled_pokes(observed: Observation, grants: Grants) -> tuple[list[Step], dict[str, tuple[str, float]]]:
+    """The same for pods without the pool's label that answer: they follow the ledger, and keep their configuration.
+
+    What was read of such a pod is some seconds old, so that its version would often be refused: the patch has none. A
+    late one only makes kubelet refresh the volumes. The last poke comes from memory, for the same reason.
+    """
+    steps, memory = [], {}
+    for uid, state in observed.unlabelled_states.items():
+        pod, last = observed.lost[uid].unlabelled, observed.memory.poked.get(uid)
+        if pod is None or state is None or pod.terminating or uid not in grants.pods:
+            continue
+        digest = state.digest or ""
+        value = _value(observed, replace(pod, config=digest, poke=last[0] if last else pod.poke), digest, grants)
+        if value is not None:
+            memory[uid] = (value, observed.now)
+            steps.append(_patch(pod, {naming.ANNOTATION_POKE: value}))
+        elif last:
+            memory[uid] = last
+    return steps, memory
 
 
 def follows(state: AgentState | None, digest: str, seq: int) -> bool:
@@ -82,7 +108,7 @@ def _value(observed: Observation, pod: PodView, digest: str, grants: Grants) -> 
     news = _news(observed, last_news)
     if pod.config != digest or not due <= last_seq <= seq or last_news != news:
         return f"{seq}-{news}-0"
-    state = observed.states.get(pod.uid)
+    state = observed.states.get(pod.uid) or observed.unlabelled_states.get(pod.uid)
     if state is None or (follows(state, digest, due) and obeyed(observed.pause, state) and not observed.owes(pod.uid)):
         return None
     last = observed.memory.poked.get(pod.uid)
