@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.cluster import programs, server, servers
+from tests.campaign import length
+from tests.cluster import churn, dialogue, programs, server, servers
+from tests.cluster.dialogue import Dialogue
 from tests.cluster.pools import Namespace, pool
 from tests.cluster.server import Rows, sql
 from tests.localcluster.traffic import Running
@@ -16,7 +18,16 @@ from tests.localcluster.traffic import Running
 POOL = "moves"
 PODS, MOST, QUERY_WAIT = 2, 8, 15
 LOAD = ("--clients", "16", "--reconnecting", "4", "--lifetime", "20", "--think", "0.03")
+MOVES = length("PGBOUNCER_TEST_MOVES", short=3, full=20)
 SLACK = 5.0  # of a client on a busy machine, beyond queryWaitSeconds
+RENEWED = 240.0  # seconds: an agent renews again for two minutes after a move
+# Says, for each line, the address of the server on which a fresh login through the pool ends.
+WHERE = """
+import json, os, sys, psycopg
+for _ in sys.stdin:
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+        print(json.dumps({"server": connection.execute("SELECT host(inet_server_addr())").fetchone()[0]}), flush=True)
+"""
 Say = Callable[[str], None]
 
 
@@ -98,26 +109,47 @@ def first_commit(here: Namespace, name: str, began: float) -> float:
 
 def nobody_left(here: Namespace, at: str = server.SERVER) -> None:
     sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop' AND backend_type = 'client backend'"
-    here.wait(lambda: sql(here, sessions, at) == "0", f"no session of the pool on {at}")
+    here.wait(lambda: sql(here, sessions, at) == "0", f"no session of the pool on {at}", RENEWED)
 
 
-def test_a_service_that_moves_to_another_pod_takes_all_sessions_along(
+def test_a_service_that_moves_back_and_forth_takes_all_sessions_along_each_time(
     ready: Namespace, second: str, running: Running, say: Say
 ) -> None:
-    began = servers.now(ready, f"deployment/{second}")
-    servers.point(ready, "postgres", second)
-    first = first_commit(ready, second, began)
-    nobody_left(ready)
-    left = servers.now(ready) - began
+    """Meanwhile kube-proxy is busy with other Services, and follows later than the operator."""
+    lives, took = ready.lives(POOL), []
+    body = dialogue.resting(ready, "asker", f"{POOL}-connection")
+    with dialogue.dialogue(ready, body, "python3", "-c", WHERE) as asker, churn.churn(ready):
+        for number in range(MOVES):
+            old, new = ("postgres", second)[:: -1 if number % 2 else 1]
+            began = time.monotonic()
+            servers.point(ready, "postgres", new)
+            arrives(ready, asker, new)
+            nobody_left(ready, f"deployment/{old}")
+            took.append(time.monotonic() - began)
+            arrives(ready, asker, new)
     ready.wait_ready(POOL)
     account = running.finish()
     say(
-        f"Service moved to another pod: first commit there {first:.2f} s after the change began, "
-        f"last session left the old one within {left:.1f} s; "
+        f"Service moved {MOVES} times: all sessions were on the new server after "
+        f"{', '.join(f'{each:.1f}' for each in took)} s; "
         f"{account['failed'] + account['refused']} of {account['committed']} transactions failed {account['stages']}"
     )
     assert account["failed"] == account["refused"] == 0, account["errors"]
     assert account["longest"] <= QUERY_WAIT + SLACK
+    assert ready.lives(POOL) == lives, "no pod of the pool restarts for it"
+
+
+def arrives(here: Namespace, asker: Dialogue, name: str) -> None:
+    """Wait until a fresh login through the pool ends on that server, by the server's own word."""
+    address = servers.pod(here, name)["status"]["podIP"]
+
+    def there() -> bool:
+        answers = len(asker.heard)
+        asker.tell()
+        here.wait(lambda: len(asker.heard) > answers, "an answer to a fresh login")
+        return bool(asker.heard[-1][1]["server"] == address)
+
+    here.wait(there, f"a fresh login on {name} at {address}")
 
 
 def test_a_standby_that_is_promoted_gets_all_clients(

@@ -228,6 +228,8 @@ class Memory:
     """Names of the pool's connection Secrets, until its status lists them."""
     endpoints: str = ""
     """The last `endpoints.token`, for pods that have none yet."""
+    moved: float | None = None
+    """When the Service that the pool connects to led elsewhere, the last time; None before the first."""
     trial: Trial | None = None
     """The candidate that a pod tries or has tried; None without one."""
     demand: MeasuredDemand | None = None

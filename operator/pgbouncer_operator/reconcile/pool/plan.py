@@ -16,7 +16,7 @@ from pgbouncer_operator.reconcile.observed import Observation, Observed, Observe
 from pgbouncer_operator.reconcile.pause import look_again
 from pgbouncer_operator.reconcile.pool import writes
 from pgbouncer_operator.reconcile.rollout.canary import Rollout, next_rollout
-from pgbouncer_operator.reconcile.rollout.delivery import pokes
+from pgbouncer_operator.reconcile.rollout.delivery import moved_at, pokes
 from pgbouncer_operator.reconcile.rollout.last_change import track
 from pgbouncer_operator.reconcile.server import membership
 from pgbouncer_operator.reconcile.status.decided import Decided
@@ -75,7 +75,9 @@ def _step(observed: Observed, decided: Decided) -> Plan:
     ]
     pods = [*poked, *writes.deployment(observed, wanted, decided.capacity, tried=not rollout.candidate)]
     endpoint_token = endpoints.token(observed.view.backend, observed.endpoints) or observed.memory.endpoints
-    observed = observed.remember(trial=rollout.trial, poked=poke_memory, endpoints=endpoint_token)
+    observed = observed.remember(
+        trial=rollout.trial, poked=poke_memory, endpoints=endpoint_token, moved=moved_at(observed)
+    )
     observed = _without_old_refusals(observed, [*read_by_pods, *pods])
     phases = (_permitted(observed, read_by_pods), _permitted(observed, pods))
     return _in_time(observed, grants, report(observed, decided, phases))

@@ -21,6 +21,7 @@ from pgbouncer_operator.reconcile.pause import obeyed
 from pgbouncer_operator.reconcile.steps import Action, Step
 
 FOLLOW_SECONDS = 1.5  # seconds that a pod has to follow before the next poke; delivery takes 0.24 to 0.45 s
+NODES_FOLLOW_SECONDS = 120.0  # after a move kube-proxy follows within that; agents renew again for as long
 TROUBLED_FOLLOW_SECONDS = 15.0  # the same for a pod that reports why it cannot follow: another poke rarely helps
 # Another delivery would not help: the configuration arrived, or the pod cannot read what arrived.
 DELIVERED = {ProblemReason.CANDIDATE_REFUSED, ProblemReason.MOUNT_UNREADABLE}
@@ -139,14 +140,28 @@ def _refresh(asked: str) -> str:
 def _renewal(observed: Observation, pod: PodView, poked: bool) -> str | None:
     """The new value of the reconnect annotation; None when it is not due.
 
-    A pod without a token of this Service gets its first one with the next poke.
+    A pod without a token of this Service gets its first one with the next poke. After a move every pod gets one: the
+    node's kube-proxy may be late, so connections of a pod that starts meanwhile may end on the former server, too. Its
+    agent renews nothing for the token that it reads first. So a pod that starts gets the token when its agent has
+    answered from a configuration in force.
     """
     now = endpoints.token(observed.view.backend, observed.endpoints)
     if not now or now == pod.reconnect:
         return None
+    at = moved_at(observed)
+    moved = at is not None and observed.now < at + NODES_FOLLOW_SECONDS
+    state = observed.states.get(pod.uid)
+    if moved and not pod.ready and not (state and state.digest):
+        return None
     same = endpoints.same_service(pod.reconnect, now)
     before = pod.reconnect if same else observed.memory.endpoints
-    return now if endpoints.lost(before, now) or (poked and not same) else None
+    return now if endpoints.lost(before, now) or (poked and not same) or (moved and not pod.reconnect) else None
+
+
+def moved_at(observed: Observation) -> float | None:
+    """When the pool's Service led elsewhere, the last time, as far as this process has seen; None if it never did."""
+    now = endpoints.token(observed.view.backend, observed.endpoints)
+    return observed.now if endpoints.lost(observed.memory.endpoints, now) else observed.memory.moved
 
 
 def _last_read(observed: Observation) -> str:

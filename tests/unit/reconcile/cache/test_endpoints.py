@@ -101,6 +101,40 @@ def test_pods_that_were_never_told_are_told_when_what_we_saw_goes_away() -> None
     assert annotations(still) == [{naming.ANNOTATION_RECONNECT: TWO}] * 2
 
 
+def born(observed: Observed, uid: str, **changes: bool) -> Observed:
+    """The pod has no token yet."""
+    pods = tuple(replace(pod, reconnect="", **changes) if pod.uid == uid else pod for pod in observed.pods)
+    return replace(observed, pods=pods)
+
+
+def after_a_move(seconds: float) -> Observed:
+    """So long after a Service with running pods has led elsewhere; all pods have the new token."""
+    before = at(told(healthy(), ONE), "10.1.0.1")
+    moved = at(replace(before, memory=decide(before).memory), "10.1.0.2")
+    later = replace(told(moved, TWO), memory=decide(moved).memory)
+    return replace(later, now=moved.now + seconds)
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(1.0, True), (119.0, True), (121.0, False)])
+def test_a_pod_born_after_a_move_renews_what_a_late_node_led_to_the_former_server(
+    seconds: float, expected: bool
+) -> None:
+    observed = born(after_a_move(seconds), "a")
+    assert annotations(observed) == ([{naming.ANNOTATION_RECONNECT: TWO}] if expected else [])
+    assert annotations(after_a_move(seconds)) == []
+
+
+def test_a_starting_pod_gets_its_token_only_when_its_agent_runs_since_the_first_one_renews_nothing() -> None:
+    starting = born(after_a_move(1.0), "a", ready=False)
+    silent = replace(starting, states={"b": starting.states["b"]})
+    assert not any(naming.ANNOTATION_RECONNECT in each for each in annotations(silent))
+    assert annotations(starting) == [{naming.ANNOTATION_RECONNECT: TWO}]
+
+
+def test_a_pod_that_serves_is_told_of_a_move_though_nobody_hears_its_agent() -> None:
+    assert annotations(replace(at(told(healthy(), ONE), "10.1.0.2"), states={}))[0][naming.ANNOTATION_RECONNECT] == TWO
+
+
 def test_a_restart_of_the_operator_writes_nothing() -> None:
     observed = at(settled(told(healthy(), ONE)), "10.1.0.1", "10.1.0.2")
     assert writes(decide(observed)) == []
