@@ -163,7 +163,7 @@ def test_the_server_refuses_a_bad_postgres_server_with_the_field_and_the_remedy(
 
 
 def judge(server: Server, bad: Bad) -> None:
-    if server.older and UNASKED.search(bad.message):
+    if server.older and bad.server is None and UNASKED.search(bad.message):
         assert server.verdict(bad.body) == []
         return
     # In an error of a rule the API server writes the key of a map in brackets, in one of the schema behind a dot.
