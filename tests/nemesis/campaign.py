@@ -1,6 +1,5 @@
 """The campaign itself: events one after the other, what broke after each, and whether all recovers at the end."""
 
-import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ from tests.localcluster.problem import Problem
 from tests.localcluster.waiting import let_pass, until
 from tests.nemesis import choice, scene
 from tests.nemesis.choice import Options
-from tests.nemesis.kinds import FROM_REST, KINDS
+from tests.nemesis.kinds import KINDS
 from tests.nemesis.observation import Observation
 from tests.nemesis.promises import READY_SECONDS, Breach, Event, Promise, Verdict, judge, merged
 
@@ -54,9 +53,6 @@ class Campaign:
 
     def perform(self, kind: str) -> Event:
         """One event."""
-        if kind in FROM_REST:
-            with contextlib.suppress(Problem):  # whatever keeps them from rest shows at the end
-                until(self._unrest, GIVEN_UP, 0.25)
         where, chosen = self.observation.scene, KINDS[kind]
         event = Event(len(self.events) + 1, kind, time.monotonic(), chosen.exemption)
         self.events.append(event)
@@ -69,10 +65,6 @@ class Campaign:
         trouble = f" NOT DONE: {event.trouble}" if event.trouble else ""
         self.say(f"{event.number:4} {kind}: {event.text}{trouble} ({event.ended - event.began:.1f} s)")
         return event
-
-    def _unrest(self) -> str:
-        """What is not Ready, or still leaves; "" when all rests."""
-        return _missing(self.observation.scene) or scene.leaving(self.observation.scene)
 
     def judge(self, more: Sequence[Breach] = ()) -> None:
         """Say what broke since the last time, and after which event."""

@@ -80,12 +80,8 @@ KINDS: Mapping[str, Kind] = {
     "foreign-server": Kind(neighbours.foreign_server, "a PostgresServer of another namespace names our host"),
 }
 
-ABSENT = "issue 14, line 30: a roll while no operator runs"
 BROKEN: Mapping[str, str] = {}
 """Kinds that break a promise today, and the fault that is known. They are left out of the campaign and run apart."""
-
-FROM_REST: Mapping[str, str] = {"operator-absent": ABSENT, "hang-leader": ABSENT, "kill-leader": ABSENT}
-"""Kinds that break a promise today when pods still leave from the event before. The campaign waits for rest first."""
 
 
 def table() -> str:

@@ -134,12 +134,6 @@ def missing(scene: Scene) -> str:
     return ""
 
 
-def leaving(scene: Scene) -> str:
-    """The pools' pods that are terminating."""
-    found = [each["metadata"] for each in scene.here.all("pods", naming.LABEL_POOL)]
-    return ", ".join(each["name"] for each in found if "deletionTimestamp" in each)
-
-
 def ready(pod: Object) -> bool:
     """Whether kubelet says so."""
     conditions = pod["status"].get("conditions", ())
