@@ -22,16 +22,16 @@ class Reconciler:
         self._applier = applier
         self._platform = platform
         self._memories: dict[Key, Memory] = {}
+        self._uids: dict[Key, str] = {}  # of the object that the memory is about
         # The fingerprint of the observation that left nothing to do: of thousands of pools, few change.
         self._resting: dict[Key, object] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Seconds to the next look; None when there is no such pool. ApiError: some writes may have been done."""
-        before = self._memories.get(key, Memory())
+        before = self._memory(key)
         observed = await self._observer.look(key, before)
         if observed is None:
-            self._memories.pop(key, None)
-            self._resting.pop(key, None)
+            self._forget(key)
             return None
         if isinstance(observed, Observed):
             observed = with_measured_demand(observed)
@@ -49,3 +49,17 @@ class Reconciler:
         if planned.at_rest and fingerprint is not None:
             self._resting[key] = fingerprint
         return applied.requeue_after
+
+    def _memory(self, key: Key) -> Memory:
+        """What is remembered of this very object: one of the same name that was made since begins with nothing."""
+        view = self._observer.world.pools.get(key)
+        uid = view.uid if view else ""
+        if self._uids.get(key) != uid:
+            self._forget(key)
+            self._uids[key] = uid
+        return self._memories.get(key, Memory())
+
+    def _forget(self, key: Key) -> None:
+        self._memories.pop(key, None)
+        self._resting.pop(key, None)
+        self._uids.pop(key, None)
