@@ -34,8 +34,10 @@ class Cluster:
     ask: Ask = postgres.limits
 
     @contextlib.asynccontextmanager
-    async def operator(self, port: int, identity: str = "first", **settings: Any) -> AsyncIterator[asyncio.Task[None]]:
-        """Run an operator; it is stopped as by SIGTERM."""
+    async def operator(
+        self, port: int = 0, identity: str = "first", **settings: Any
+    ) -> AsyncIterator[asyncio.Task[None]]:
+        """Run an operator; it is stopped as by SIGTERM. port: of its metrics; 0 for any that is free."""
         chosen = Settings(**{"pool_image": "pool:1", "identity": identity, "http_port": port, **settings})
         running = asyncio.create_task(Operator(chosen, self.kubeconfig, self.intervals, self.ask).run())
         try:

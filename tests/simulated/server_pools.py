@@ -10,7 +10,6 @@ from tests.simulated.operators import Cluster, highest, pool
 from pgbouncer_operator import naming
 from pgbouncer_operator.kube.resources import POSTGRES_SERVERS
 
-PORT = 18310
 SERVER = "platform/rds"
 
 

@@ -72,8 +72,8 @@ def text_of(world: Cluster, name: str) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
-async def test_a_url_in_a_secret_is_all_that_a_pool_needs(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_url_in_a_secret_is_all_that_a_pool_needs(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(named())
         await world.until(lambda: world.condition("shop", "Ready").get("reason") == "SecretNotFound", "it is missed")
         assert "Secret neon does not exist" in world.condition("shop", "Ready")["message"]
@@ -92,9 +92,9 @@ async def test_a_url_in_a_secret_is_all_that_a_pool_needs(world: Cluster, unused
         assert PASSWORD not in json.dumps([world.api.find(kind) for kind in kinds])
 
 
-async def test_another_url_reaches_the_pods_without_a_roll(world: Cluster, unused_tcp_port: int) -> None:
+async def test_another_url_reaches_the_pods_without_a_roll(world: Cluster) -> None:
     provide(world, "first")
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(named())
         await world.until_ready("shop")
         pods, before = uids(world), {agent.digest for agent in world.agents.of("default", "shop")}
@@ -108,11 +108,9 @@ async def test_another_url_reaches_the_pods_without_a_roll(world: Cluster, unuse
         assert set(pods) <= set(uids(world))
 
 
-async def test_a_secret_that_is_gone_leaves_the_pool_as_it_is_and_is_named(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_a_secret_that_is_gone_leaves_the_pool_as_it_is_and_is_named(world: Cluster) -> None:
     provide(world, "first")
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(named())
         await world.until_ready("shop")
         pods = uids(world)
@@ -125,18 +123,16 @@ async def test_a_secret_that_is_gone_leaves_the_pool_as_it_is_and_is_named(
         world.respec(replicas=3)
         await world.until(lambda: len(uids(world)) == 3, "the pool follows its spec all the same")
         assert (set(pods) <= set(uids(world)), hosts(world)) == (True, {"first"})
-    async with world.operator(unused_tcp_port, identity="second"):
+    async with world.operator(identity="second"):
         await world.until(lambda: world.condition("shop", "Stalled").get("reason") == "SecretNotFound", "still missed")
         assert (set(pods) <= set(uids(world)), hosts(world)) == (True, {"first"})
         provide(world, "first")
         await world.until_ready("shop")
 
 
-async def test_a_secret_that_may_not_be_read_is_unknown_and_the_right_is_named(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_a_secret_that_may_not_be_read_is_unknown_and_the_right_is_named(world: Cluster) -> None:
     provide(world, "first")
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(named())
         await world.until_ready("shop")
         pods = uids(world)
@@ -150,23 +146,21 @@ async def test_a_secret_that_may_not_be_read_is_unknown_and_the_right_is_named(
         await world.until_ready("shop")
 
 
-async def test_an_operator_without_connection_secrets_still_reads_this_one(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_an_operator_without_connection_secrets_still_reads_this_one(world: Cluster) -> None:
     provide(world, "first")
-    async with world.operator(unused_tcp_port, connection_secrets=False):
+    async with world.operator(connection_secrets=False):
         world.api.create(named())
         await world.until_ready("shop")
         assert hosts(world) == {"first"}
         assert {(call.verb, call.key[1]) for call in world.api.calls if call.plural == "secrets"} == {("get", "neon")}
 
 
-async def test_a_host_in_a_secret_is_held_to_the_budget_of_its_server(world: Cluster, unused_tcp_port: int) -> None:
+async def test_a_host_in_a_secret_is_held_to_the_budget_of_its_server(world: Cluster) -> None:
     provide(world, "first")
     spec = {"host": "first", "port": 6000, "connections": {"max": 10}}
     metadata = {"namespace": "default", "name": "rds"}
     server = {"apiVersion": naming.API_VERSION, "kind": naming.SERVER_KIND, "metadata": metadata, "spec": spec}
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(named())
         await world.until_ready("shop")
         world.api.create(server)

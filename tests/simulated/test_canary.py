@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -42,10 +42,8 @@ def configuration_writes(world: Cluster, since: int) -> int:
     return sum((write.plural, write.key[1]) == ("configmaps", name) for write in world.writes(since))
 
 
-async def test_a_good_change_is_proven_and_takes_two_writes_and_one_poke_for_each_pod(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_good_change_is_proven_and_takes_two_writes_and_one_poke_for_each_pod(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool(replicas=3))
         await world.until_ready("shop")
         await world.settled()
@@ -59,10 +57,8 @@ async def test_a_good_change_is_proven_and_takes_two_writes_and_one_poke_for_eac
 
 
 @pytest.mark.parametrize(("bad", "reason"), [("broken", "CanaryFailed"), ("refused", "ConfigurationRefused")])
-async def test_a_change_for_the_worse_stops_at_one_pod_is_told_and_heals(
-    world: Cluster, unused_tcp_port: int, bad: str, reason: str
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_change_for_the_worse_stops_at_one_pod_is_told_and_heals(world: Cluster, bad: str, reason: str) -> None:
+    async with world.operator():
         world.api.create(pool(replicas=3))
         await world.until_ready("shop")
         await world.settled()
@@ -86,8 +82,8 @@ async def test_a_change_for_the_worse_stops_at_one_pod_is_told_and_heals(
         assert documents(world) == {naming.INTENT_KEY: "moved"}
 
 
-async def test_a_server_that_is_down_for_everybody_keeps_no_change_out(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_server_that_is_down_for_everybody_keeps_no_change_out(world: Cluster) -> None:
+    async with world.operator():
         world.agents.broken.add("postgres")
         world.api.create(pool(replicas=3))
         await world.until(
@@ -99,10 +95,8 @@ async def test_a_server_that_is_down_for_everybody_keeps_no_change_out(world: Cl
         await world.until_ready("shop")
 
 
-async def test_an_operator_that_is_killed_in_the_middle_is_followed_by_one_that_goes_on(
-    world: Cluster, unused_tcp_port_factory: Callable[[], int]
-) -> None:
-    async with world.operator(unused_tcp_port_factory(), identity="first") as first:
+async def test_an_operator_that_is_killed_in_the_middle_is_followed_by_one_that_goes_on(world: Cluster) -> None:
+    async with world.operator(identity="first") as first:
         world.api.create(pool(replicas=3))
         await world.until_ready("shop")
         await world.settled()
@@ -110,14 +104,14 @@ async def test_an_operator_that_is_killed_in_the_middle_is_followed_by_one_that_
         await world.until(lambda: naming.CANDIDATE_KEY in documents(world), "the candidate is written")
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
-    async with world.operator(unused_tcp_port_factory(), identity="second"):
+    async with world.operator(identity="second"):
         await world.until_ready("shop")
         await world.settled()
         assert documents(world) == {naming.INTENT_KEY: "moved"}
 
 
-async def test_pods_that_come_and_go_during_a_change_end_up_with_it(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_pods_that_come_and_go_during_a_change_end_up_with_it(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool(replicas=3))
         await world.until_ready("shop")
         world.respec(backend={"host": "moved"}, replicas=4, serverConnections={"max": 60})

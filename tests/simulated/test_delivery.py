@@ -38,11 +38,9 @@ def on_pods(world: Cluster, annotation: str) -> set[str]:
     return {(pod["metadata"].get("annotations") or {}).get(annotation, "") for pod in world.api.find(PODS)}
 
 
-async def test_a_failover_behind_the_service_is_told_to_every_pod_and_a_restart_tells_nothing(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_a_failover_behind_the_service_is_told_to_every_pod_and_a_restart_tells_nothing(world: Cluster) -> None:
     world.api.create(endpoint_slice("10.1.0.1"))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         await world.settled()
@@ -59,18 +57,16 @@ async def test_a_failover_behind_the_service_is_told_to_every_pod_and_a_restart_
         await world.settled()
         assert [write.plural for write in world.writes(before)] == ["pods", "pods"]
     before = len(world.api.writes)
-    async with world.operator(unused_tcp_port, identity="second"):
+    async with world.operator(identity="second"):
         await world.until(lambda: world.api.watches.count("endpointslices") == 1, "the second one watches")
         await world.settled()
     assert world.writes(before) == []
 
 
-async def test_without_the_right_to_see_endpoint_slices_everything_else_works(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_without_the_right_to_see_endpoint_slices_everything_else_works(world: Cluster) -> None:
     for verb in ("list", "watch"):
         world.api.faults.add(Fault(faults.Answer(403), verb=verb, plural="endpointslices", times=None))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         await world.settled()
@@ -79,10 +75,8 @@ async def test_without_the_right_to_see_endpoint_slices_everything_else_works(
         assert on_pods(world, naming.ANNOTATION_RECONNECT) == {""}
 
 
-async def test_all_pods_know_each_others_addresses_and_a_new_pod_waits_for_no_address(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_all_pods_know_each_others_addresses_and_a_new_pod_waits_for_no_address(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool(replicas=3))
         await world.until_ready("shop")
         await world.settled()
@@ -92,16 +86,14 @@ async def test_all_pods_know_each_others_addresses_and_a_new_pod_waits_for_no_ad
         assert len(addresses) == 3
 
 
-async def test_a_pause_is_one_document_that_no_restart_moves_and_goes_when_traffic_flows(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_a_pause_is_one_document_that_no_restart_moves_and_goes_when_traffic_flows(world: Cluster) -> None:
     key = ("default", naming.config_map("shop"))
 
     def document() -> str:
         text: str = world.api.get(CONFIG_MAPS, *key)["data"].get(naming.TRAFFIC_KEY, "")
         return text
 
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool(pauseTimeoutSeconds=600))
         await world.until_ready("shop")
         pokes = on_pods(world, naming.ANNOTATION_POKE)
@@ -109,7 +101,7 @@ async def test_a_pause_is_one_document_that_no_restart_moves_and_goes_when_traff
         await world.until(lambda: document() != "", "the pause is written")
         await world.until(lambda: not pokes & on_pods(world, naming.ANNOTATION_POKE), "every pod is poked")
         told = document()
-    async with world.operator(unused_tcp_port, identity="second"):
+    async with world.operator(identity="second"):
         await world.until(lambda: world.api.watches.count("connectionpools") == 1, "the second one watches")
         assert document() == told
         pokes = on_pods(world, naming.ANNOTATION_POKE)
@@ -118,10 +110,8 @@ async def test_a_pause_is_one_document_that_no_restart_moves_and_goes_when_traff
         await world.until(lambda: not pokes & on_pods(world, naming.ANNOTATION_POKE), "every pod is poked")
 
 
-async def test_the_refresh_annotation_reads_secrets_and_pokes_all_pods_at_once(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_the_refresh_annotation_reads_secrets_and_pokes_all_pods_at_once(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         await world.settled()
@@ -137,11 +127,9 @@ async def test_the_refresh_annotation_reads_secrets_and_pokes_all_pods_at_once(
         )
 
 
-async def test_a_kind_that_comes_after_the_operator_is_watched_from_the_next_list_on(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_a_kind_that_comes_after_the_operator_is_watched_from_the_next_list_on(world: Cluster) -> None:
     missing = world.api.faults.add(Fault(faults.Answer(404), plural=POSTGRES_SERVERS.plural, times=None))
-    async with world.operator(unused_tcp_port, resync=0.5):
+    async with world.operator(resync=0.5):
         world.api.create(pool())
         await world.until_ready("shop")
         assert world.api.watches.count(POSTGRES_SERVERS.plural) == 0

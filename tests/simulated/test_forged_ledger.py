@@ -45,9 +45,9 @@ def charge(world: Cluster, name: str) -> int:
 @pytest.mark.parametrize("rounds", [0, 10_002, 2**70])
 @pytest.mark.parametrize("most", [30, 9_999, 10**30])
 async def test_a_pool_is_charged_with_no_more_than_it_was_given_whatever_its_ledger_says(
-    world: Cluster, unused_tcp_port: int, most: int, rounds: int
+    world: Cluster, most: int, rounds: int
 ) -> None:
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await world.until(lambda: held(world) == BUDGET, "all in use")
         await world.until_ready("one", "two")
         async with highest(lambda: charge(world, "one")) as peak:
@@ -70,18 +70,16 @@ def said(world: Cluster) -> str:
     return " ".join(each["message"] for each in status(world).get("conditions") or ())
 
 
-async def test_the_server_says_whose_ledger_is_off_and_for_how_long(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_the_server_says_whose_ledger_is_off_and_for_how_long(world: Cluster) -> None:
+    async with world.operator():
         await world.until(lambda: held(world) == BUDGET, "all in use")
         forge(world, 9_999, 0)
         await world.until(lambda: "more than this server gave: default/one. Each" in said(world), "it is told")
         await world.until(lambda: "more than this server gave" not in said(world), "no longer")
 
 
-async def test_a_removed_or_older_status_takes_no_allocation_back_while_the_operator_runs(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_removed_or_older_status_takes_no_allocation_back_while_the_operator_runs(world: Cluster) -> None:
+    async with world.operator():
         await world.until(lambda: held(world) == BUDGET, "all in use")
         respec(world, CONNECTION_POOLS, "default", "one", serverConnections={"max": 10})
         await world.until(lambda: held(world) == BUDGET and allocated(world) == {"one": 10, "two": 30}, "a later round")

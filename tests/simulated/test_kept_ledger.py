@@ -71,14 +71,14 @@ def held(world: Cluster) -> int:
     ids=lambda spoil: str(spoil.__name__),
 )
 async def test_the_successor_of_a_draining_pod_gets_its_grant_although_the_spec_cannot_be_used(
-    world: Cluster, unused_tcp_port: int, spoil: Callable[[Cluster], Callable[[], bool]]
+    world: Cluster, spoil: Callable[[Cluster], Callable[[], bool]]
 ) -> None:
     if spoil is host_gets_a_budget:
         world.api.create(pool("shop", backend={"host": "shared.example.com"}, serverConnections={"max": MOST}))
     else:
         world.api.create(server(MOST))
         world.api.create(member("shop", MOST))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await world.until_ready("shop")
         await world.until(lambda: held(world) == MOST, "all is given")
         await world.until(spoil(world), "it is noticed")

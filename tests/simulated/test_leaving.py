@@ -60,10 +60,8 @@ async def successors_serve(world: Cluster, leaving: list[Agent], replicas: int) 
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3])
-async def test_successors_serve_while_all_pods_of_the_pool_drain(
-    world: Cluster, unused_tcp_port: int, replicas: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_successors_serve_while_all_pods_of_the_pool_drain(world: Cluster, replicas: int) -> None:
+    async with world.operator():
         leaving = await serving(world, replicas)
         async with highest(lambda: held(world)) as most:
             for each in leaving:
@@ -73,10 +71,8 @@ async def test_successors_serve_while_all_pods_of_the_pool_drain(
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
-async def test_a_deleted_deployment_is_made_again_while_its_pods_drain(
-    world: Cluster, unused_tcp_port: int, replicas: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_deleted_deployment_is_made_again_while_its_pods_drain(world: Cluster, replicas: int) -> None:
+    async with world.operator():
         leaving = await serving(world, replicas)
         async with highest(lambda: held(world)) as most:
             world.api.delete(DEPLOYMENTS, ("default", naming.deployment("shop")))
@@ -88,10 +84,8 @@ async def test_a_deleted_deployment_is_made_again_while_its_pods_drain(
         assert most == [MOST]
 
 
-async def test_a_pod_that_leaves_before_it_has_read_its_last_grant_hands_over_all_the_same(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_pod_that_leaves_before_it_has_read_its_last_grant_hands_over_all_the_same(world: Cluster) -> None:
+    async with world.operator():
         leaving = await serving(world, 2)
         first, last = leaving
         last.silent = True  # the kubelet brings it nothing any more, and its figures are not there yet

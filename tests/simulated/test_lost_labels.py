@@ -23,11 +23,9 @@ def held(world: Cluster) -> int:
     return sum(agent.cap for agent in world.agents.of("default", "shop"))
 
 
-async def test_objects_of_a_pool_that_lose_their_label_have_it_back_and_changes_arrive(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_objects_of_a_pool_that_lose_their_label_have_it_back_and_changes_arrive(world: Cluster) -> None:
     kinds = (CONFIG_MAPS, SERVICES, DEPLOYMENTS)
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool(serverConnections={"max": MOST}))
         await world.until_ready("shop")
         found = [(kind, each["metadata"]["name"]) for kind in kinds for each in world.api.find(kind)]

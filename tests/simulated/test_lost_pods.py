@@ -74,9 +74,9 @@ def replace_by_next(world: Cluster) -> None:
 
 
 async def test_the_connections_of_a_pod_deleted_by_force_are_given_away_only_when_its_sessions_are_over(
-    world: Cluster, unused_tcp_port: int
+    world: Cluster,
 ) -> None:
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await serves(world)
         uid, kept = vanish(world)
         assert kept == MOST // 2
@@ -97,30 +97,30 @@ async def test_the_connections_of_a_pod_deleted_by_force_are_given_away_only_whe
         assert len(document(world)["pods"]) == 2
 
 
-async def test_a_tombstone_outlives_the_operator_that_made_it(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_tombstone_outlives_the_operator_that_made_it(world: Cluster) -> None:
+    async with world.operator():
         await serves(world)
         uid, _ = vanish(world)
         await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
         since = (entry(world, uid) or {})["gone"]
-    async with world.operator(unused_tcp_port, identity="second"):
+    async with world.operator(identity="second"):
         await world.until(lambda: entry(world, uid) is None or entry(world, uid)["gone"] == since, "it stands")  # type: ignore[index]
         await world.until(lambda: held(world) == MOST and entry(world, uid) is None, "it is dropped in time")
 
 
-async def test_a_pod_that_went_while_nobody_looked_is_kept_in_mind_too(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_pod_that_went_while_nobody_looked_is_kept_in_mind_too(world: Cluster) -> None:
+    async with world.operator():
         await serves(world)
     uid, _ = vanish(world)
-    async with world.operator(unused_tcp_port, identity="second"):
+    async with world.operator(identity="second"):
         await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
         await world.until(lambda: held(world) == MOST and entry(world, uid) is None, "it is dropped in time")
         await world.until_ready("shop")
 
 
-async def test_a_pod_that_ends_as_it_should_leaves_nothing(world: Cluster, unused_tcp_port: int) -> None:
+async def test_a_pod_that_ends_as_it_should_leaves_nothing(world: Cluster) -> None:
     world.intervals = Intervals(sessions=3600)
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await serves(world)
         gone = world.agents.of("default", "shop")[0]
         world.api.delete(PODS, gone.key)
@@ -130,10 +130,10 @@ async def test_a_pod_that_ends_as_it_should_leaves_nothing(world: Cluster, unuse
 
 @pytest.mark.parametrize("sessions", [3600, SHORT])
 async def test_the_share_of_a_deleted_pool_is_kept_as_long_as_sessions_of_its_lost_pod_may_be_left(
-    world: Cluster, unused_tcp_port: int, sessions: int
+    world: Cluster, sessions: int
 ) -> None:
     world.intervals = Intervals(sessions=sessions)
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await serves_at_a_server(world)
         uid, _ = vanish(world)
         await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
@@ -148,9 +148,9 @@ async def test_the_share_of_a_deleted_pool_is_kept_as_long_as_sessions_of_its_lo
 
 
 async def test_a_pool_says_what_a_pod_without_a_grant_waits_for(
-    world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+    world: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool(serverConnections={"max": MOST}, replicas=1))
         await world.until_ready("shop")
         await world.until(lambda: held(world) == MOST, "all is given")
@@ -175,10 +175,8 @@ def unlabel(world: Cluster) -> Agent:
     return orphan
 
 
-async def test_a_pod_that_loses_its_label_is_charged_while_it_exists_and_the_status_names_it(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_pod_that_loses_its_label_is_charged_while_it_exists_and_the_status_names_it(world: Cluster) -> None:
+    async with world.operator():
         await serves(world)
         orphan = unlabel(world)
         name = orphan.key[1]
@@ -188,7 +186,7 @@ async def test_a_pod_that_loses_its_label_is_charged_while_it_exists_and_the_sta
             )
             await world.settled(SHORT + 1.0)
             assert entry(world, orphan.uid), "it is charged after the time of a tombstone"
-    async with world.operator(unused_tcp_port, identity="second"):
+    async with world.operator(identity="second"):
         await world.until(lambda: world.leader() == "second", "the second one leads")
         async with highest(lambda: held(world) + orphan.cap) as most_of_second:
             await world.settled(SHORT + 1.0)
@@ -210,14 +208,14 @@ def nameless(body: Any) -> None:
 
 
 async def test_a_pod_that_lost_its_label_before_an_upgrade_is_charged_although_the_ledger_has_no_name(
-    world: Cluster, unused_tcp_port: int
+    world: Cluster,
 ) -> None:
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await serves(world)
         await world.settled(1.0)
     world.api.edit(CONFIG_MAPS, ("default", naming.grants_config_map("shop")), nameless)
     orphan = unlabel(world)
-    async with world.operator(unused_tcp_port, identity="second"):
+    async with world.operator(identity="second"):
         async with highest(lambda: held(world) + orphan.cap) as most:
             await world.until(
                 lambda: orphan.key[1] in world.condition("shop", "WithinBudget").get("message", ""), "status names it"
@@ -229,10 +227,8 @@ async def test_a_pod_that_lost_its_label_before_an_upgrade_is_charged_although_t
         await world.until(lambda: entry(world, orphan.uid) is None and held(world) == MOST, "the others have all")
 
 
-async def test_a_pod_that_has_its_label_back_is_one_of_the_pool_again_at_once(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_pod_that_has_its_label_back_is_one_of_the_pool_again_at_once(world: Cluster) -> None:
+    async with world.operator():
         await serves(world)
         pod = world.agents.of("default", "shop")[0]
 
@@ -245,9 +241,9 @@ async def test_a_pod_that_has_its_label_back_is_one_of_the_pool_again_at_once(
         await world.until(lambda: pod.key[1] not in message() and world.ready("shop"), "it is one of the pool's pods")
 
 
-async def test_a_pod_that_cannot_be_asked_for_stays_charged(world: Cluster, unused_tcp_port: int) -> None:
+async def test_a_pod_that_cannot_be_asked_for_stays_charged(world: Cluster) -> None:
     world.api.faults.add(Fault(faults.Answer(403), "get", "pods", times=None))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await serves(world)
         uid, _ = vanish(world)
         await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
@@ -256,10 +252,8 @@ async def test_a_pod_that_cannot_be_asked_for_stays_charged(world: Cluster, unus
         assert "Let the operator get pods" in world.condition("shop", "WithinBudget")["message"]
 
 
-async def test_a_pod_without_its_label_keeps_the_share_of_its_deleted_pool(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_pod_without_its_label_keeps_the_share_of_its_deleted_pool(world: Cluster) -> None:
+    async with world.operator():
         await serves_at_a_server(world)
         orphan = unlabel(world)
         await world.until(lambda: (entry(world, orphan.uid) or {}).get("gone"), "a tombstone")
@@ -273,15 +267,15 @@ async def test_a_pod_without_its_label_keeps_the_share_of_its_deleted_pool(
 
 
 async def test_a_leader_whose_clock_is_ahead_drops_no_tombstone_early(
-    world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+    world: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await serves(world)
         uid, _ = vanish(world)
         await world.until(lambda: (entry(world, uid) or {}).get("gone"), "a tombstone")
     monkeypatch.setattr(app, "_stamp", lambda: (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ"))
     began = time.monotonic()
-    async with world.operator(unused_tcp_port, identity="second"):
+    async with world.operator(identity="second"):
         await world.until(lambda: entry(world, uid) is None, "it is dropped in time")
         assert time.monotonic() - began >= SHORT
         await world.until(lambda: held(world) == MOST, "the others have all")

@@ -1,7 +1,7 @@
 """PostgresServers whose host is edited: no host holds more than its budget, before, after or on the way."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from tests.simulated.agents import Agent
 from tests.simulated.operators import Cluster, highest, pool
@@ -12,11 +12,11 @@ from pgbouncer_operator.kube.resources import POSTGRES_SERVERS
 FORMER, NEW = "postgres.platform.svc", "elsewhere.platform.svc"
 
 
-async def test_what_does_not_answer_at_the_former_host_is_charged_there(world: Cluster, unused_tcp_port: int) -> None:
+async def test_what_does_not_answer_at_the_former_host_is_charged_there(world: Cluster) -> None:
     world.api.create(server(40))
     world.api.create(member("shop", 40))
     twin(world, "postgres")
-    async with never_above(world, FORMER, 40), world.operator(unused_tcp_port):
+    async with never_above(world, FORMER, 40), world.operator():
         await world.until(lambda: held_at(world, FORMER) == 40, "all in use")
         await world.until(lambda: world.condition("guest", "Stalled").get("reason") == "HostTaken", "the other waits")
         deaf = deafen(world, "shop")
@@ -31,11 +31,11 @@ async def test_what_does_not_answer_at_the_former_host_is_charged_there(world: C
         await world.until(lambda: held_at(world, FORMER) == caps(world, "guest") == 40, "all is given back")
 
 
-async def test_a_server_takes_its_pools_along_once_they_fit(world: Cluster, unused_tcp_port: int) -> None:
+async def test_a_server_takes_its_pools_along_once_they_fit(world: Cluster) -> None:
     world.api.create(server(40))
     world.api.create(member("shop", 40))
     twin(world, "elsewhere")
-    async with never_above(world, NEW, 40), world.operator(unused_tcp_port):
+    async with never_above(world, NEW, 40), world.operator():
         await world.until(lambda: held_at(world, FORMER) == held_at(world, NEW) == 40, "all in use at both")
         deaf = deafen(world, "guest")
         move(world, "rds", "elsewhere")
@@ -48,13 +48,11 @@ async def test_a_server_takes_its_pools_along_once_they_fit(world: Cluster, unus
         assert held_at(world, FORMER) == 0
 
 
-async def test_a_server_leaves_its_pools_where_they_are_while_an_older_one_gives(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_a_server_leaves_its_pools_where_they_are_while_an_older_one_gives(world: Cluster) -> None:
     world.api.create(server(40, host="elsewhere"))
     world.api.create(member("shop", 40))
     twin(world, "postgres")
-    async with never_above(world, NEW, 40), world.operator(unused_tcp_port):
+    async with never_above(world, NEW, 40), world.operator():
         await world.until(lambda: held_at(world, FORMER) == held_at(world, NEW) == 40, "all in use at both")
         move(world, "twin", "elsewhere")
         await world.until(lambda: world.condition("guest", "Stalled").get("reason") == "HostTaken", "the pool is told")
@@ -65,17 +63,15 @@ async def test_a_server_leaves_its_pools_where_they_are_while_an_older_one_gives
         await world.until(lambda: held_at(world, FORMER) == caps(world, "guest") == 40, "as before")
 
 
-async def test_a_server_that_had_no_address_before_an_upgrade_is_charged_where_it_was(
-    world: Cluster, unused_tcp_port: int, unused_tcp_port_factory: Callable[[], int]
-) -> None:
+async def test_a_server_that_had_no_address_before_an_upgrade_is_charged_where_it_was(world: Cluster) -> None:
     world.api.create(server(40))
     world.api.create(member("shop", 40))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await world.until_ready("shop")
         await world.settled(0.5)
     world.api.edit(POSTGRES_SERVERS, ("platform", "rds"), lambda body: body["status"].pop("address"))
     before = len(world.writes())
-    async with never_above(world, FORMER, 40), world.operator(unused_tcp_port_factory()):
+    async with never_above(world, FORMER, 40), world.operator():
         world.api.create(pool("apart", backend={"host": "apart"}))
         await world.until_ready("apart")
         assert not [each for each in world.writes(before) if each.plural == "postgresservers"]
@@ -87,7 +83,7 @@ async def test_a_server_that_had_no_address_before_an_upgrade_is_charged_where_i
         )
 
 
-async def test_a_server_that_named_a_foreign_host_takes_nothing_from_it(world: Cluster, unused_tcp_port: int) -> None:
+async def test_a_server_that_named_a_foreign_host_takes_nothing_from_it(world: Cluster) -> None:
     foreign = server(10_000)
     world.api.create(
         {
@@ -99,7 +95,7 @@ async def test_a_server_that_named_a_foreign_host_takes_nothing_from_it(world: C
     squatter = member("shop", 10_000)
     squatter["spec"]["backend"]["serverRef"] = {"name": "foreign"}
     world.api.create(squatter)
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await world.until(lambda: caps(world, "shop") == 10_000, "it gives what it likes")
         deafen(world, "shop")
         respec(world, POSTGRES_SERVERS, "default", "foreign", host="elsewhere")

@@ -55,12 +55,10 @@ async def test_a_missing_namespace_is_skipped_and_served_when_it_comes_back(
         assert await skipped(unused_tcp_port) == 0
 
 
-async def test_a_namespace_that_goes_while_it_is_watched_leaves_the_others_watched(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_a_namespace_that_goes_while_it_is_watched_leaves_the_others_watched(world: Cluster) -> None:
     world.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gone"}})
     world.api.create(pool())
-    async with world.operator(unused_tcp_port, namespaces=BOTH):
+    async with world.operator(namespaces=BOTH):
         await world.until_ready("shop")
         world.api.forbidden.add("gone")
         world.api.watches.end()

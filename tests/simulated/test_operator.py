@@ -2,7 +2,7 @@ import asyncio
 import base64
 import gc
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -44,8 +44,8 @@ def caps(world: Cluster) -> list[int]:
     return [entry["cap"] for entry in json.loads(grants)["pods"].values()]
 
 
-async def test_a_pool_becomes_ready_and_then_nothing_is_written_or_read(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_pool_becomes_ready_and_then_nothing_is_written_or_read(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         await world.settled()
@@ -57,26 +57,26 @@ async def test_a_pool_becomes_ready_and_then_nothing_is_written_or_read(world: C
         assert world.writes() == [write for write in world.writes() if write.changed], "no write was for nothing"
 
 
-async def test_a_pool_that_was_there_before_the_operator_becomes_ready(world: Cluster, unused_tcp_port: int) -> None:
+async def test_a_pool_that_was_there_before_the_operator_becomes_ready(world: Cluster) -> None:
     world.api.create(pool())
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await world.until_ready("shop")
 
 
-async def test_a_restart_writes_nothing(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_restart_writes_nothing(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         await world.settled()
     before = len(world.api.writes)
-    async with world.operator(unused_tcp_port, identity="second"):
+    async with world.operator(identity="second"):
         await world.until(lambda: world.api.watches.count("connectionpools") == 1, "the second one watches")
         await world.settled()
     assert world.writes(before) == []
 
 
-async def test_a_deleted_pool_takes_everything_along(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_deleted_pool_takes_everything_along(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         world.api.delete(CONNECTION_POOLS, ("default", "shop"))
@@ -85,8 +85,8 @@ async def test_a_deleted_pool_takes_everything_along(world: Cluster, unused_tcp_
         assert world.api.find(PODS) == []
 
 
-async def test_what_somebody_deleted_or_changed_is_repaired(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_what_somebody_deleted_or_changed_is_repaired(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         await world.settled()
@@ -98,8 +98,8 @@ async def test_what_somebody_deleted_or_changed_is_repaired(world: Cluster, unus
         await world.until_ready("shop")
 
 
-async def test_a_raised_maximum_reaches_the_pods_without_a_roll(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_raised_maximum_reaches_the_pods_without_a_roll(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         pods = [agent.uid for agent in world.agents.of("default", "shop")]
@@ -113,10 +113,10 @@ async def test_a_raised_maximum_reaches_the_pods_without_a_roll(world: Cluster, 
         assert [agent.uid for agent in world.agents.of("default", "shop")] == pods
 
 
-async def test_somebody_elses_service_is_left_as_it_is_and_named(world: Cluster, unused_tcp_port: int) -> None:
+async def test_somebody_elses_service_is_left_as_it_is_and_named(world: Cluster) -> None:
     theirs: Object = {"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "default", "name": "shop"}}
     before = world.api.create(theirs | {"spec": {"ports": [{"port": 80}]}})
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool())
         await world.until(
             lambda: world.condition("shop", "Ready").get("reason") == "NameConflict", "the conflict is named"
@@ -125,10 +125,10 @@ async def test_somebody_elses_service_is_left_as_it_is_and_named(world: Cluster,
     assert world.api.get(SERVICES, "default", "shop") == before
 
 
-async def test_a_missing_secret_is_named_and_its_arrival_noticed(world: Cluster, unused_tcp_port: int) -> None:
+async def test_a_missing_secret_is_named_and_its_arrival_noticed(world: Cluster) -> None:
     secret = world.api.get(SECRETS, "default", "shop-db")
     world.api.delete(SECRETS, ("default", "shop-db"))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool())
         await world.until(
             lambda: world.condition("shop", "CredentialsAvailable").get("status") == "False", "the Secret is missed"
@@ -140,8 +140,8 @@ async def test_a_missing_secret_is_named_and_its_arrival_noticed(world: Cluster,
         await world.until_ready("shop")
 
 
-async def test_no_secret_reaches_anything_but_secrets(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_no_secret_reaches_anything_but_secrets(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         await world.settled()
@@ -150,12 +150,10 @@ async def test_no_secret_reaches_anything_but_secrets(world: Cluster, unused_tcp
 
 
 @pytest.mark.parametrize("plural", ["configmaps", "deployments", "connectionpools"])
-async def test_a_conflict_before_the_first_status_loses_no_name_of_a_secret(
-    world: Cluster, unused_tcp_port: int, plural: str
-) -> None:
+async def test_a_conflict_before_the_first_status_loses_no_name_of_a_secret(world: Cluster, plural: str) -> None:
     for verb in ("apply", "patch", "update"):
         world.api.faults.add(Fault(faults.Answer(409), verb, plural, times=1))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         await world.settled()
@@ -164,10 +162,8 @@ async def test_a_conflict_before_the_first_status_loses_no_name_of_a_secret(
         assert naming.connection_secret("shop") in status["connectionSecrets"]
 
 
-async def test_a_conflict_does_not_keep_a_new_password_from_the_connection_secret(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_conflict_does_not_keep_a_new_password_from_the_connection_secret(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         await world.settled()
@@ -197,8 +193,8 @@ async def test_a_conflict_does_not_keep_a_new_password_from_the_connection_secre
     ],
     ids=lambda fault: f"{fault.action}-{fault.verb}",
 )
-async def test_a_pool_becomes_ready_through_faults(world: Cluster, unused_tcp_port: int, fault: Fault) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_pool_becomes_ready_through_faults(world: Cluster, fault: Fault) -> None:
+    async with world.operator():
         await world.until(lambda: world.api.watches.count("connectionpools") == 1, "the operator watches")
         world.api.faults.add(Fault(fault.action, fault.verb, times=fault.times))
         world.api.create(pool())
@@ -207,8 +203,8 @@ async def test_a_pool_becomes_ready_through_faults(world: Cluster, unused_tcp_po
         assert sum(caps(world)) <= 25
 
 
-async def test_what_happens_while_the_watches_are_cut_is_not_lost(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_what_happens_while_the_watches_are_cut_is_not_lost(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         gap = world.api.faults.add(Fault(faults.Answer(503), verb="watch", times=None))
@@ -223,21 +219,19 @@ async def test_what_happens_while_the_watches_are_cut_is_not_lost(world: Cluster
 
 
 async def test_a_leader_that_stops_while_it_lists_leaves_no_connection_open(
-    world: Cluster, unused_tcp_port: int, recwarn: pytest.WarningsRecorder
+    world: Cluster, recwarn: pytest.WarningsRecorder
 ) -> None:
     world.api.faults.add(Fault(faults.Hang(), verb="list", plural="connectionpools", times=None))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await world.until(lambda: bool(world.leader()), "it leads")
     gc.collect()  # an aiohttp session that nobody has closed says so as it goes
     assert not [str(each.message) for each in recwarn if each.category is ResourceWarning]
 
 
-async def test_a_standby_takes_over_from_a_leader_that_stops(
-    world: Cluster, unused_tcp_port_factory: Callable[[], int]
-) -> None:
-    async with world.operator(unused_tcp_port_factory(), identity="first") as first:
+async def test_a_standby_takes_over_from_a_leader_that_stops(world: Cluster) -> None:
+    async with world.operator(identity="first") as first:
         await world.until(lambda: world.leader() == "first", "the first leads")
-        async with world.operator(unused_tcp_port_factory(), identity="second"):
+        async with world.operator(identity="second"):
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
             await world.until(lambda: world.leader() == "second", "the second leads")

@@ -10,7 +10,6 @@ from tests.simulated.apiserver.faults import Fault
 from tests.simulated.apiserver.records import Object
 from tests.simulated.operators import Cluster, pool
 from tests.simulated.server_pools import (
-    PORT,
     allocated,
     held,
     member,
@@ -32,7 +31,7 @@ async def test_pools_share_a_servers_budget_and_nobody_holds_more(world: Cluster
     world.api.create(server(60))
     for name in ("one", "two", "three"):
         world.api.create(member(name))
-    async with never_above(world, 60), world.operator(PORT):
+    async with never_above(world, 60), world.operator():
         await world.until_ready("one", "two", "three")
         await world.until(lambda: allocated(world) == {"one": 20, "two": 20, "three": 20}, "equal shares")
         await world.until(lambda: held(world) == 60, "all of the budget in use")
@@ -44,7 +43,7 @@ async def test_connections_go_from_one_pool_to_another_by_shrink_confirm_grow(wo
     world.api.create(server(40))
     world.api.create(member("one", 40))
     world.api.create(member("two", 4))
-    async with never_above(world, 40), world.operator(PORT + 1):
+    async with never_above(world, 40), world.operator():
         await world.until(lambda: allocated(world) == {"one": 36, "two": 4}, "the first shares")
         await world.until(lambda: held(world) == 40, "all in use")
         respec(world, CONNECTION_POOLS, "default", "one", serverConnections={"max": 10})
@@ -58,7 +57,7 @@ async def test_connections_go_from_one_pool_to_another_by_shrink_confirm_grow(wo
 async def test_a_newcomer_waits_until_the_others_have_given_back(world: Cluster) -> None:
     world.api.create(server(30))
     world.api.create(member("one"))
-    async with never_above(world, 30), world.operator(PORT + 2):
+    async with never_above(world, 30), world.operator():
         await world.until(lambda: held(world) == 30, "one has all")
         world.api.create(member("two"))
         await world.until_ready("one", "two")
@@ -70,7 +69,7 @@ async def test_a_silent_pod_keeps_its_charge_and_nobody_grows_by_it(world: Clust
     world.api.create(server(40))
     world.api.create(member("one", 36))
     world.api.create(member("two", 4))
-    async with never_above(world, 40), world.operator(PORT + 3):
+    async with never_above(world, 40), world.operator():
         await world.until(lambda: held(world) == 40, "all in use")
         for agent in world.agents.of("default", "one"):
             agent.silent = True
@@ -87,7 +86,7 @@ async def test_a_silent_pod_keeps_its_charge_and_nobody_grows_by_it(world: Clust
 async def test_a_deleted_pool_is_charged_until_its_last_pod_is_gone(world: Cluster) -> None:
     world.api.create(server(30))
     world.api.create(member("one", 20))
-    async with never_above(world, 30), world.operator(PORT + 4):
+    async with never_above(world, 30), world.operator():
         await world.until(lambda: held(world) == 20, "one has its own")
         world.api.create(member("two", 30))
         await world.until(lambda: allocated(world) == {"one": 15, "two": 15}, "halves")
@@ -100,7 +99,7 @@ async def test_a_deleted_pool_is_charged_until_its_last_pod_is_gone(world: Clust
 async def test_what_does_not_fit_is_refused_and_what_serves_goes_on(world: Cluster) -> None:
     world.api.create(server(6))
     world.api.create(member("old", 6))
-    async with never_above(world, 6), world.operator(PORT + 5):
+    async with never_above(world, 6), world.operator():
         await world.until_ready("old")
         world.api.create(member("young", replicas=4))
         await world.until(
@@ -110,7 +109,7 @@ async def test_what_does_not_fit_is_refused_and_what_serves_goes_on(world: Clust
         assert world.ready("old")
         respec(world, POSTGRES_SERVERS, "platform", "rds", connections={"max": 6, "unpooled": 0, "headroomPercent": 0})
         await world.settled(1.0)
-    async with world.operator(PORT + 6):
+    async with world.operator():
         respec(world, POSTGRES_SERVERS, "platform", "rds", connections={"max": 60})
         await world.until_ready("young")
 
@@ -119,7 +118,7 @@ async def test_a_budget_that_is_lowered_and_raised_is_followed(world: Cluster) -
     world.api.create(server(60))
     for name in ("one", "two"):
         world.api.create(member(name))
-    async with world.operator(PORT + 7):
+    async with world.operator():
         await world.until(lambda: held(world) == 60, "all in use")
         respec(world, POSTGRES_SERVERS, "platform", "rds", connections={"max": 40})
         await world.until(lambda: held(world) == 40 and not moving(world), "less")
@@ -134,12 +133,12 @@ async def test_an_operator_that_is_killed_leaves_nothing_that_its_successor_give
     world.api.create(member("one", 36))
     world.api.create(member("two", 4))
     async with never_above(world, 40):
-        async with world.operator(PORT + 8):
+        async with world.operator():
             await world.until(lambda: held(world) == 40, "all in use")
             respec(world, CONNECTION_POOLS, "default", "one", serverConnections={"max": 10})
             respec(world, CONNECTION_POOLS, "default", "two", serverConnections={"max": 40})
             await world.until(lambda: allocated(world).get("one") == 10, "on its way")
-        async with world.operator(PORT + 9, identity="second"):
+        async with world.operator(identity="second"):
             await world.until(lambda: allocated(world) == {"one": 10, "two": 30}, "handed over")
             await world.until(lambda: held(world) == 40, "all in use again")
 
@@ -148,7 +147,7 @@ async def test_consent_is_by_the_namespaces_labels(world: Cluster) -> None:
     selector = {"from": "Selector", "selector": {"matchLabels": {"db": "rds"}}}
     world.api.create(server(20, allowedNamespaces=selector))
     world.api.create(member("shop"))
-    async with world.operator(PORT + 10):
+    async with world.operator():
         await world.until(lambda: world.condition("shop", "Stalled").get("reason") == "ServerNotShared", "refused")
         assert not world.agents.of("default", "shop")
         world.api.edit(NAMESPACES, ("", "default"), lambda body: body["metadata"].update(labels={"db": "rds"}))
@@ -158,7 +157,7 @@ async def test_consent_is_by_the_namespaces_labels(world: Cluster) -> None:
 
 async def test_a_server_that_is_not_there_is_told_and_found_when_it_comes(world: Cluster) -> None:
     world.api.create(member("shop"))
-    async with world.operator(PORT + 11):
+    async with world.operator():
         await world.until(lambda: world.condition("shop", "Stalled").get("reason") == "ServerNotFound", "told")
         world.api.create(server(20))
         await world.until_ready("shop")
@@ -166,7 +165,7 @@ async def test_a_server_that_is_not_there_is_told_and_found_when_it_comes(world:
 
 async def test_a_pool_that_goes_round_the_budget_is_refused_and_serves_on(world: Cluster) -> None:
     world.api.create(pool("sly", backend={"host": "postgres.platform.svc.cluster.local"}))
-    async with world.operator(PORT + 12):
+    async with world.operator():
         await world.until_ready("sly")
         before = [agent.digest for agent in world.agents.of("default", "sly")]
         world.api.create(server(20))
@@ -190,7 +189,7 @@ async def test_the_servers_ca_is_copied_to_its_pools_and_a_renewed_one_too(world
         data: Object = world.api.storage.peek(CONFIG_MAPS, "default", naming.config_map("shop"))["data"]
         return data.get(naming.CA_KEY)
 
-    async with world.operator(PORT + 13):
+    async with world.operator():
         await world.until_ready("shop")
         assert copied() == FIRST
         world.api.edit(CONFIG_MAPS, ("platform", "rds-ca"), lambda body: body["data"].update({"ca.pem": SECOND}))
@@ -209,7 +208,7 @@ async def test_a_key_that_is_no_certificate_is_copied_nowhere_and_that_is_told(w
             "no CA certificate in PEM in Secret admin" in each["message"] for each in status(world)["conditions"]
         )
 
-    async with world.operator(PORT + 17):
+    async with world.operator():
         await world.until(lambda: "conditions" in status(world) and told(), "told")
         await world.settled(0.5)
     texts = [json.dumps(body) for body in world.api.storage.find(CONFIG_MAPS)]
@@ -220,7 +219,7 @@ async def test_at_rest_nothing_is_written(world: Cluster) -> None:
     world.api.create(server(30))
     for name in ("one", "two"):
         world.api.create(member(name))
-    async with world.operator(PORT + 14):
+    async with world.operator():
         await world.until_ready("one", "two")
         await world.until(lambda: held(world) == 30, "all in use")
         await world.settled(2.0)
@@ -232,7 +231,7 @@ async def test_at_rest_nothing_is_written(world: Cluster) -> None:
 async def test_a_server_that_was_changed_unseen_is_read_after_one_conflict(world: Cluster) -> None:
     world.api.create(server(30))
     world.api.create(member("one"))
-    async with world.operator(PORT + 15):
+    async with world.operator():
         await world.until(lambda: held(world) == 30, "all in use")
         world.api.faults.add(Fault(faults.Answer(503), "watch", "postgresservers", times=None))
         world.api.cut_watches("postgresservers")

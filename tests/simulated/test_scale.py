@@ -39,10 +39,8 @@ def scale(world: Cluster, replicas: int) -> None:
     world.respec(replicas=replicas)
 
 
-async def test_an_autoscaler_finds_exactly_the_pools_pods_and_their_number(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_an_autoscaler_finds_exactly_the_pools_pods_and_their_number(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         world.api.create(pool("other"))
         await world.until_ready("shop", "other")
@@ -52,18 +50,16 @@ async def test_an_autoscaler_finds_exactly_the_pools_pods_and_their_number(
         assert chosen == {pod["metadata"]["name"] for pod in world.agents.node.pods("default", "shop-pgbouncer")}
 
 
-async def test_the_selector_is_there_before_the_first_pod_and_at_zero(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_the_selector_is_there_before_the_first_pod_and_at_zero(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool(replicas=0))
         await world.until_ready("shop")
         assert at(world, "labelSelectorPath") == f"{naming.LABEL_POOL}=shop"
         assert at(world, "statusReplicasPath") == 0
 
 
-async def test_what_does_not_fit_is_clamped_and_told_and_what_was_asked_for_stands(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_what_does_not_fit_is_clamped_and_told_and_what_was_asked_for_stands(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool(serverConnections={"max": 4}))
         await world.until_ready("shop")
         scale(world, 9)
@@ -80,10 +76,8 @@ async def test_what_does_not_fit_is_clamped_and_told_and_what_was_asked_for_stan
         await world.until_ready("shop")
 
 
-async def test_the_operator_writes_status_of_pools_and_nothing_else_of_them(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_the_operator_writes_status_of_pools_and_nothing_else_of_them(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         for replicas in (4, 1, 30, 2):
@@ -98,8 +92,8 @@ async def test_the_operator_writes_status_of_pools_and_nothing_else_of_them(
     assert {each.subresource for each in world.writes() if each.plural == "connectionpools"} == {"status"}
 
 
-async def test_limits_shrink_before_pods_are_added(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_limits_shrink_before_pods_are_added(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         promised: list[int] = []
@@ -125,13 +119,13 @@ def held(world: Cluster) -> int:
     return sum(agent.cap for agent in world.agents.of("default", "shop"))
 
 
-async def test_pods_that_obey_late_never_hold_more_than_the_pool_may(world: Cluster, unused_tcp_port: int) -> None:
+async def test_pods_that_obey_late_never_hold_more_than_the_pool_may(world: Cluster) -> None:
     world.agents.lag = 0.5  # longer than the operator waits before it asks
 
     def granted() -> list[bool]:
         return [agent.cap > 0 for agent in world.agents.of("default", "shop")]
 
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool())
         await world.until(lambda: held(world) == 25, "all is given")
         async with highest(lambda: held(world)) as peak:
@@ -143,12 +137,12 @@ async def test_pods_that_obey_late_never_hold_more_than_the_pool_may(world: Clus
 
 
 async def test_an_operator_that_takes_a_shrink_for_confirmed_too_early_would_be_seen(
-    world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+    world: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def too_early(grant: Grant, _: ledger.PodUse) -> Grant:
         return replace(grant, high=grant.cap)
 
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         monkeypatch.setattr(ledger, "_confirmed", too_early)

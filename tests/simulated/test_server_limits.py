@@ -17,7 +17,6 @@ from pgbouncer_operator.reconcile.intervals import Intervals
 from pgbouncer_operator.resources.login import Login
 from pgbouncer_operator.sizing.limits import ServerLimits
 
-PORT = 18340
 SOON = 0.3  # seconds instead of a minute
 LOGIN = {"username": "watcher", "password": "xyzzy-plugh"}
 MONITORED: dict[str, Any] = {"connections": {}, "monitoring": {"secretRef": {"name": "pg-monitor"}}}
@@ -68,7 +67,7 @@ async def test_pools_share_what_the_server_takes(world: Cluster, postgres: Answe
     world.api.create(server(**MONITORED))
     for name in ("one", "two", "three"):
         world.api.create(member(name))
-    async with never_above(world, 60), world.operator(PORT):
+    async with never_above(world, 60), world.operator():
         await world.until(lambda: held(world) == 60, "all but the reserved ones, and one for the login")
         await world.until_ready("one", "two", "three")
         where = {"address": "platform/postgres:5432"}
@@ -83,7 +82,7 @@ async def test_pools_wait_until_the_server_has_said_how_much_it_takes(world: Clu
     postgres.now = Unanswered("password authentication failed")
     world.api.create(server(**MONITORED))
     world.api.create(member("shop"))
-    async with world.operator(PORT + 1):
+    async with world.operator():
         await world.until(lambda: world.condition("shop", "Stalled").get("reason") == "LimitsUnknown", "the pool says")
         await world.until(lambda: "Secret pg-monitor does not exist" in told(world).get("message", ""), "no Secret")
         assert told(world, "Ready")["status"] == "False"
@@ -98,7 +97,7 @@ async def test_pools_wait_until_the_server_has_said_how_much_it_takes(world: Clu
 async def test_without_a_maximum_and_without_a_login_the_remedy_is_told(world: Cluster, postgres: Answers) -> None:
     world.api.create(server(connections={}))
     world.api.create(member("shop"))
-    async with world.operator(PORT + 2):
+    async with world.operator():
         await until_told(world, "LimitsMissing")
         await world.until(lambda: told(world, "Stalled").get("reason") == "LimitsMissing", "somebody has to act")
         assert "Set connections.max or monitoring.secretRef" in told(world)["message"]
@@ -118,12 +117,12 @@ async def test_without_an_answer_the_last_figure_holds_also_after_a_restart(
     world.api.create(server(**MONITORED))
     world.api.create(member("one"))
     async with never_above(world, 60):
-        async with world.operator(PORT + 3):
+        async with world.operator():
             await world.until(lambda: held(world) == 60, "in use")
             postgres.now = failure
             await until_told(world, reason)
             assert "The last budget, 60, stays in force" in told(world)["message"]
-        async with world.operator(PORT + 4, identity="second"):
+        async with world.operator(identity="second"):
             world.api.create(member("two"))
             await world.until_ready("one", "two")
             await world.until(lambda: allocated(world) == {"one": 30, "two": 30}, "shared by the last figure")
@@ -136,7 +135,7 @@ async def test_a_server_that_restarts_with_other_limits_is_followed(world: Clust
     world.api.create(server(**MONITORED))
     for name in ("one", "two"):
         world.api.create(member(name))
-    async with world.operator(PORT + 5):
+    async with world.operator():
         await world.until(lambda: held(world) == 60, "the first limits")
         postgres.now = ServerLimits(34, 3, "second")
         await world.until(lambda: held(world) == 30 and not moving(world), "less")
@@ -151,7 +150,7 @@ async def test_a_login_that_goes_leaves_what_was_shared_out(world: Cluster, post
     world.api.create(secret())
     world.api.create(server(**MONITORED))
     world.api.create(member("one"))
-    async with world.operator(PORT + 6):
+    async with world.operator():
         await world.until(lambda: held(world) == 60, "in use")
         world.api.edit(POSTGRES_SERVERS, ("platform", "rds"), lambda body: body["spec"].pop("monitoring"))
         await until_told(world, "LimitsMissing")
@@ -163,7 +162,7 @@ async def test_a_login_that_goes_leaves_what_was_shared_out(world: Cluster, post
 async def test_it_is_advised_when_the_owner_hands_out_more_than_there_is(world: Cluster, postgres: Answers) -> None:
     world.api.create(secret())
     world.api.create(server(80, monitoring=MONITORED["monitoring"]))
-    async with world.operator(PORT + 7):
+    async with world.operator():
         await world.until(lambda: bool(status(world).get("advice")), "advised")
         (advice,) = status(world)["advice"]
         assert advice["reason"] == "MaxAboveServer"
@@ -178,7 +177,7 @@ async def test_at_rest_it_is_read_and_nothing_is_written(world: Cluster, postgre
     world.api.create(secret())
     world.api.create(server(**MONITORED))
     world.api.create(member("one"))
-    async with world.operator(PORT + 8):
+    async with world.operator():
         await world.until_ready("one")
         await world.until(lambda: held(world) == 60, "in use")
         await world.settled(2.0)
@@ -198,7 +197,7 @@ async def test_a_server_that_never_answers_holds_no_pool_up(world: Cluster, post
     world.api.create(secret())
     world.api.create(server(20, monitoring=MONITORED["monitoring"]))
     world.api.create(member("shop"))
-    async with world.operator(PORT + 9, workers=1):
+    async with world.operator(workers=1):
         await world.until(lambda: bool(postgres.asked), "asked")
         await world.until_ready("shop")
         assert len(postgres.asked) == 1
@@ -212,7 +211,7 @@ async def test_nothing_of_the_secret_is_told(
     postgres.now = RuntimeError(f"{LOGIN['username']} {LOGIN['password']}")
     world.api.create(secret())
     world.api.create(server(**MONITORED))
-    async with world.operator(PORT + 10):
+    async with world.operator():
         await until_told(world, "LimitsUnknown")
         await world.until(lambda: "RuntimeError" in told(world)["message"], "its kind only")
         world.api.edit(SECRETS, ("platform", "pg-monitor"), lambda body: body["data"].update({"password": "/w=="}))
@@ -227,7 +226,7 @@ async def test_a_pool_that_reaches_the_server_again_has_it_asked_at_once(world: 
     world.api.create(secret())
     world.api.create(server(**MONITORED))
     world.api.create(member("shop"))
-    async with world.operator(PORT + 11):
+    async with world.operator():
         await world.until(lambda: held(world) == 60, "the first limits")
         await world.settled(1.0)
         assert len(postgres.asked) == 1

@@ -51,13 +51,11 @@ async def never_above_the_charge(world: Cluster, name: str) -> AsyncIterator[Non
 
 
 @pytest.mark.parametrize("away", [AWAY, {"host": "refused"}], ids=["another server", "a host of its own"])
-async def test_a_pool_whose_move_fails_does_not_grow_where_it_stays(
-    world: Cluster, unused_tcp_port: int, away: dict[str, Any]
-) -> None:
+async def test_a_pool_whose_move_fails_does_not_grow_where_it_stays(world: Cluster, away: dict[str, Any]) -> None:
     world.agents.refused |= {"refused", "refused.platform.svc"}
     world.api.create(another("refused", 40))
     world.api.create(member("shop", 40))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await world.until(lambda: sum(caps(world)) == 10, "all that the first has")
         await world.until_ready("shop")
         async with never_above_the_charge(world, "rds"):
@@ -70,10 +68,10 @@ async def test_a_pool_whose_move_fails_does_not_grow_where_it_stays(
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-async def test_a_pool_that_has_moved_grows_where_it_is(world: Cluster, unused_tcp_port: int, replicas: int) -> None:
+async def test_a_pool_that_has_moved_grows_where_it_is(world: Cluster, replicas: int) -> None:
     world.api.create(another("elsewhere", 40))
     world.api.create(member("shop", 40, replicas=replicas))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await world.until(lambda: sum(caps(world)) == 10, "all that the first has")
         await world.until_ready("shop")
         async with never_above_the_charge(world, "rds"):
@@ -84,11 +82,11 @@ async def test_a_pool_that_has_moved_grows_where_it_is(world: Cluster, unused_tc
         assert (charge(world, "rds"), charge(world, "other")) == (10, 40)
 
 
-async def test_a_pool_that_comes_back_is_charged_for_what_it_brings(world: Cluster, unused_tcp_port: int) -> None:
+async def test_a_pool_that_comes_back_is_charged_for_what_it_brings(world: Cluster) -> None:
     world.intervals = Intervals(admission=2.0)
     world.api.create(another("elsewhere", 40))
     world.api.create(member("shop", 40))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await world.until(lambda: sum(caps(world)) == 10, "all that the first has")
         world.respec(backend=AWAY)
         await world.until(lambda: sum(caps(world)) == 40, "all that the other has")
@@ -106,12 +104,10 @@ async def test_a_pool_that_comes_back_is_charged_for_what_it_brings(world: Clust
         await world.until(lambda: 40 <= sum(caps(world)) <= charge(world, "rds"), "room for it")
 
 
-async def test_a_pool_that_has_left_and_is_scaled_to_zero_is_not_charged_any_more(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_a_pool_that_has_left_and_is_scaled_to_zero_is_not_charged_any_more(world: Cluster) -> None:
     world.api.create(another("elsewhere", 40))
     world.api.create(member("shop", 40))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await world.until(lambda: sum(caps(world)) == 10, "all that the first has")
         await world.until_ready("shop")
         respec(world, CONNECTION_POOLS, "default", "shop", replicas=0)
@@ -127,12 +123,10 @@ async def test_a_pool_that_has_left_and_is_scaled_to_zero_is_not_charged_any_mor
         await world.until(lambda: sum(caps(world)) == 40, "all that the other has")
 
 
-async def test_a_pool_that_left_with_its_pods_is_freed_by_a_moment_without(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_a_pool_that_left_with_its_pods_is_freed_by_a_moment_without(world: Cluster) -> None:
     world.api.create(another("elsewhere", 40))
     world.api.create(member("shop", 40))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await world.until(lambda: sum(caps(world)) == 10, "all that the first has")
         respec(world, CONNECTION_POOLS, "default", "shop", backend=AWAY)
         await world.until(lambda: sum(caps(world)) == 40, "all that the other has")

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from tests.simulated.apiserver.records import Object
 from tests.simulated.operators import Cluster, highest
-from tests.simulated.server_pools import PORT, held, member, never_above, server
+from tests.simulated.server_pools import held, member, never_above, server
 
 from pgbouncer_operator.kube.resources import CONNECTION_POOLS, POSTGRES_SERVERS
 
@@ -13,7 +13,7 @@ from pgbouncer_operator.kube.resources import CONNECTION_POOLS, POSTGRES_SERVERS
 async def test_of_two_servers_with_one_host_only_the_older_gives_until_it_is_gone(world: Cluster) -> None:
     world.api.create(server(20))
     world.api.create(member("one", 20))
-    async with never_above(world, 20), world.operator(PORT + 16):
+    async with never_above(world, 20), world.operator():
         await world.until(lambda: held(world) == 20, "all in use")
         twin = server(20)
         twin["metadata"]["name"] = "twin"
@@ -24,7 +24,7 @@ async def test_of_two_servers_with_one_host_only_the_older_gives_until_it_is_gon
         await world.until(lambda: world.condition("guest", "Stalled").get("reason") == "HostTaken", "the pool is told")
         await world.until(lambda: "An older PostgresServer" in str(peek(world, "twin")), "the server is told")
         assert held(world) == 20
-    async with world.operator(PORT + 17):
+    async with world.operator():
         world.api.delete(CONNECTION_POOLS, ("default", "one"))
         world.api.delete(POSTGRES_SERVERS, ("platform", "rds"))
         await world.until_ready("guest")
@@ -35,7 +35,7 @@ async def test_a_server_that_takes_a_host_over_gives_only_what_the_former_one_ha
     world.api.create(server(40))
     world.api.create(member("one", 40))
     create_twin(world, "guest")
-    async with at_most(world, 40), world.operator(PORT + 20):
+    async with at_most(world, 40), world.operator():
         await world.until(lambda: held(world) == 40, "all in use")
         await world.until(lambda: world.condition("guest", "Stalled").get("reason") == "HostTaken", "the other waits")
         before = pods_of(world, "one")
@@ -54,11 +54,11 @@ async def test_a_server_that_takes_a_host_over_gives_only_what_the_former_one_ha
 async def test_a_chosen_server_gives_only_what_the_superseded_one_has_got_back(world: Cluster) -> None:
     world.api.create(server(40))
     world.api.create(member("one", 40))
-    async with at_most(world, 40), world.operator(PORT + 22):
+    async with at_most(world, 40), world.operator():
         await world.until(lambda: held(world) == 40, "all in use")
     create_twin(world, "guest")
     chosen = (("postgres.platform.svc:5432", "platform/twin"),)
-    async with at_most(world, 40), world.operator(PORT + 24, server_hosts=chosen):
+    async with at_most(world, 40), world.operator(server_hosts=chosen):
         await world.until_ready("guest")
         await world.until(lambda: held(world) == 40, "all in use again")
 

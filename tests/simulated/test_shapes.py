@@ -50,8 +50,8 @@ async def refused(world: Cluster, resource: Resource, name: str, **spec: Any) ->
     return refusing
 
 
-async def test_a_misspelt_field_of_affinity_stops_nothing_and_is_named(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_misspelt_field_of_affinity_stops_nothing_and_is_named(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         before = pods(world)
@@ -67,10 +67,8 @@ async def test_a_misspelt_field_of_affinity_stops_nothing_and_is_named(world: Cl
         await world.until_ready("shop")
 
 
-async def test_what_only_the_api_server_refuses_of_a_shape_is_in_the_status_in_its_words(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_what_only_the_api_server_refuses_of_a_shape_is_in_the_status_in_its_words(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         before = pods(world)
@@ -81,8 +79,8 @@ async def test_what_only_the_api_server_refuses_of_a_shape_is_in_the_status_in_i
         await world.until_ready("shop")
 
 
-async def test_a_service_account_that_is_taken_out_is_gone_from_the_pods(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_service_account_that_is_taken_out_is_gone_from_the_pods(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         for name in ("shop", "other", None):
@@ -95,9 +93,7 @@ async def test_a_service_account_that_is_taken_out_is_gone_from_the_pods(world: 
         await world.settled()
 
 
-async def test_a_service_takes_every_field_at_once_and_gives_them_back_and_no_pod_is_replaced(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_a_service_takes_every_field_at_once_and_gives_them_back_and_no_pod_is_replaced(world: Cluster) -> None:
     shaped = {
         "type": "LoadBalancer",
         "externalTrafficPolicy": "Local",
@@ -106,7 +102,7 @@ async def test_a_service_takes_every_field_at_once_and_gives_them_back_and_no_po
         "ipFamilies": ["IPv4", "IPv6"],
         "sessionAffinity": "ClientIP",
     }
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool(clients={"tls": {"secretName": "shop-tls"}}))
         await world.until(lambda: world.exists(SERVICES, "shop"), "the Service is made")
         await world.settled()
@@ -123,10 +119,8 @@ async def test_a_service_takes_every_field_at_once_and_gives_them_back_and_no_po
         assert pods(world) == before
 
 
-async def test_a_service_that_the_api_server_refuses_keeps_nobody_from_connecting(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_service_that_the_api_server_refuses_keeps_nobody_from_connecting(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         before = pods(world)
@@ -146,16 +140,14 @@ def secret(world: Cluster) -> dict[str, Any]:
     return found
 
 
-async def test_keys_and_labels_of_a_connection_secret_follow_the_spec_and_those_of_others_stay(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_keys_and_labels_of_a_connection_secret_follow_the_spec_and_those_of_others_stay(world: Cluster) -> None:
     marks = {"labels": {"team": "shop"}, "annotations": {"example.com/mirror": "yes"}}
 
     def adopt(body: Any) -> None:
         body["metadata"]["labels"]["theirs"] = "1"
         body["metadata"].setdefault("annotations", {})["example.com/mirrored-at"] = "now"
 
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool(connectionSecrets=[entry()]))
         await world.until_ready("shop")
         before, plain = pods(world), secret(world)["metadata"]["labels"]

@@ -1,7 +1,7 @@
 """Server connections that follow their clients: capacity comes before the pods that need it."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +94,9 @@ def advised(world: Cluster) -> dict[str, str]:
     return {each["reason"]: each["message"] for each in status(world).get("advice", ())}
 
 
-async def test_capacity_is_there_before_the_first_new_client_is_ready(world: Cluster, unused_tcp_port: int) -> None:
+async def test_capacity_is_there_before_the_first_new_client_is_ready(world: Cluster) -> None:
     world.api.create(deployment(replicas=5))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(following({"kind": "Deployment", "name": "web"}))
         await world.until_ready("shop")
         await world.until(lambda: granted(world) == 10, "two for each of five")
@@ -117,10 +117,10 @@ async def test_capacity_is_there_before_the_first_new_client_is_ready(world: Clu
         assert any(message.startswith("The size changes from 10 to 40 server connections. ") for message in events)
 
 
-async def test_what_does_not_fit_is_clamped_and_told(world: Cluster, unused_tcp_port: int) -> None:
+async def test_what_does_not_fit_is_clamped_and_told(world: Cluster) -> None:
     world.api.create(deployment(replicas=31))
     autoscale(world, 31, 80)
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(following({"name": "web"}))
         await world.until_ready("shop")
         await world.until(lambda: granted(world) == 60, "all there is, and no more")
@@ -128,11 +128,9 @@ async def test_what_does_not_fit_is_clamped_and_told(world: Cluster, unused_tcp_
         assert "80 replicas, for which 160 connections are needed" in advised(world)["ClientsMayOutgrow"]
 
 
-async def test_an_autoscaler_that_has_decided_is_believed_before_its_target_follows(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_an_autoscaler_that_has_decided_is_believed_before_its_target_follows(world: Cluster) -> None:
     world.api.create(deployment(replicas=5))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(following({"name": "web"}))
         await world.until_ready("shop")
         await world.until(lambda: granted(world) == 10, "two for each of five")
@@ -141,10 +139,10 @@ async def test_an_autoscaler_that_has_decided_is_believed_before_its_target_foll
         await world.until(lambda: granted(world) == 24, "two for each of the twelve that it wants")
 
 
-async def test_a_rollouts_surge_counts_while_it_lasts(world: Cluster, unused_tcp_port: int) -> None:
+async def test_a_rollouts_surge_counts_while_it_lasts(world: Cluster) -> None:
     rolling = {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 3, "maxUnavailable": 0}}}
     world.api.create(deployment(replicas=5, **rolling))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(following({"name": "web"}))
         await world.until_ready("shop")
         await world.until(lambda: granted(world) == 10, "two for each of five")
@@ -158,13 +156,13 @@ async def test_a_rollouts_surge_counts_while_it_lasts(world: Cluster, unused_tcp
         await world.until(lambda: granted(world) == 10, "the rollout is over")
 
 
-async def test_workloads_are_found_by_their_labels_and_each_counts_once(world: Cluster, unused_tcp_port: int) -> None:
+async def test_workloads_are_found_by_their_labels_and_each_counts_once(world: Cluster) -> None:
     world.api.create(deployment(replicas=4))
     world.api.create(stateful_set("batch", 3))
     world.api.create(deployment("other", replicas=9))
     web = [{"selector": {"matchLabels": {"app": "web"}}}, {"name": "web"}]
     batch = {"kind": "StatefulSet", "selector": {"matchLabels": {"app": "batch"}}}
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(following(*web, batch))
         await world.until_ready("shop")
         await world.until(lambda: granted(world) == 14, "two for each of four and three")
@@ -179,9 +177,9 @@ async def test_workloads_are_found_by_their_labels_and_each_counts_once(world: C
         await world.until(lambda: granted(world) == 8, "two for each of four")
 
 
-async def test_nothing_is_watched_while_no_pool_asks(world: Cluster, unused_tcp_port: int) -> None:
+async def test_nothing_is_watched_while_no_pool_asks(world: Cluster) -> None:
     world.api.create(deployment())
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         await world.settled()
@@ -189,18 +187,16 @@ async def test_nothing_is_watched_while_no_pool_asks(world: Cluster, unused_tcp_
     assert not [call for call in world.api.calls if call.plural in kinds]
 
 
-async def test_what_may_not_be_listed_is_unknown_and_the_size_is_held(
-    world: Cluster, unused_tcp_port_factory: Callable[[], int]
-) -> None:
+async def test_what_may_not_be_listed_is_unknown_and_the_size_is_held(world: Cluster) -> None:
     """An API server that refuses is no sign of clients that are gone."""
     world.api.create(deployment(replicas=5))
     by_labels = {"selector": {"matchLabels": {"app": "web"}}}
-    async with world.operator(unused_tcp_port_factory()):
+    async with world.operator():
         world.api.create(following(by_labels))
         await world.until(lambda: size(world) == 10, "two for each of five")
         await world.until_ready("shop")
     world.api.faults.add(Fault(faults.Answer(403), verb="list", plural="replicasets", times=None))
-    async with world.operator(unused_tcp_port_factory(), identity="second"):
+    async with world.operator(identity="second"):
         await world.until(lambda: "ClientsUnknown" in advised(world), "it is told")
         assert size(world) == 10
         assert granted(world) == 10
@@ -209,8 +205,8 @@ async def test_what_may_not_be_listed_is_unknown_and_the_size_is_held(
         assert size(world) == 10
 
 
-async def test_a_workload_that_is_not_there_is_told_and_the_size_is_held(world: Cluster, unused_tcp_port: int) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_workload_that_is_not_there_is_told_and_the_size_is_held(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(following({"kind": "Deployment", "name": "webb"}))
         await world.until_ready("shop")
         missing = "Not found in this namespace: Deployment webb."
@@ -218,17 +214,15 @@ async def test_a_workload_that_is_not_there_is_told_and_the_size_is_held(world: 
         assert size(world) == 60
 
 
-async def test_a_restart_keeps_the_size_and_writes_nothing(
-    world: Cluster, unused_tcp_port_factory: Callable[[], int]
-) -> None:
+async def test_a_restart_keeps_the_size_and_writes_nothing(world: Cluster) -> None:
     world.api.create(deployment(replicas=5))
-    async with world.operator(unused_tcp_port_factory()):
+    async with world.operator():
         world.api.create(following({"name": "web"}))
         await world.until_ready("shop")
         await world.until(lambda: size(world) == 10, "two for each of five")
         await world.settled()
     before = len(world.api.writes)
-    async with world.operator(unused_tcp_port_factory(), identity="second"):
+    async with world.operator(identity="second"):
         await world.until(lambda: world.api.watches.count("horizontalpodautoscalers") == 1, "the second one watches")
         await world.settled()
         assert world.writes(before) == []
@@ -236,9 +230,9 @@ async def test_a_restart_keeps_the_size_and_writes_nothing(
         await world.until(lambda: size(world) == 12, "and it follows")
 
 
-async def test_a_pool_that_begins_to_follow_later_is_brought_to_its_size(world: Cluster, unused_tcp_port: int) -> None:
+async def test_a_pool_that_begins_to_follow_later_is_brought_to_its_size(world: Cluster) -> None:
     world.api.create(deployment(replicas=5))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         await world.until(lambda: granted(world) == 25, "fixed")
@@ -249,18 +243,18 @@ async def test_a_pool_that_begins_to_follow_later_is_brought_to_its_size(world: 
         await world.until(lambda: granted(world) == 3, "one for each of two pods and of a roll")
 
 
-async def test_less_than_the_least_is_never_held(world: Cluster, unused_tcp_port: int) -> None:
+async def test_less_than_the_least_is_never_held(world: Cluster) -> None:
     world.api.create(deployment(replicas=1))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(following({"name": "web"}, min=8))
         await world.until_ready("shop")
         await world.until(lambda: granted(world) == 8, "the least")
 
 
-async def test_the_size_by_a_workload_counts_for_pods_that_come(world: Cluster, unused_tcp_port: int) -> None:
+async def test_the_size_by_a_workload_counts_for_pods_that_come(world: Cluster) -> None:
     """Pods that share a smaller size still all fit: scaling by /scale is never held up by it."""
     world.api.create(deployment(replicas=1))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(following({"name": "web"}))
         await world.until_ready("shop")
         world.respec(replicas=6)
@@ -269,10 +263,8 @@ async def test_the_size_by_a_workload_counts_for_pods_that_come(world: Cluster, 
         await world.until(lambda: granted(world) == 7, "one for each of six pods and of a roll")
 
 
-async def test_a_restart_in_mode_demand_goes_on_from_the_size_that_was_told(
-    world: Cluster, unused_tcp_port_factory: Callable[[], int]
-) -> None:
-    async with world.operator(unused_tcp_port_factory()):
+async def test_a_restart_in_mode_demand_goes_on_from_the_size_that_was_told(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool(serverConnections={"max": 25, "sizing": {"mode": "Demand"}}))
         await world.until_ready("shop")
         await world.until(lambda: size(world) == 25, "all there is, before anything is measured")
@@ -283,7 +275,7 @@ async def test_a_restart_in_mode_demand_goes_on_from_the_size_that_was_told(
         lambda body: body["status"]["serverConnections"].update(size=12),  # as measured in the meantime
         "status",
     )
-    async with world.operator(unused_tcp_port_factory(), identity="second"):
+    async with world.operator(identity="second"):
         await world.until(lambda: granted(world) == 12, "what was told")
         await world.settled()
         assert size(world) == 12

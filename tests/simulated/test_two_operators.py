@@ -16,7 +16,6 @@ from pgbouncer_operator.reconcile.intervals import NORMAL
 
 SOON = replace(NORMAL, ask=1.0, answer=1.5)
 SHOP = ("default", "shop")
-Ports = Callable[[], int]
 
 
 @pytest.fixture
@@ -28,11 +27,11 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         yield made
 
 
-def one(world: Cluster, ports: Ports) -> Any:
-    return world.operator(ports(), identity="one-a", namespace="one", pool_image="pool:1")
+def one(world: Cluster) -> Any:
+    return world.operator(identity="one-a", namespace="one", pool_image="pool:1")
 
 
-def two(world: Cluster, port: int) -> Any:
+def two(world: Cluster, port: int = 0) -> Any:
     return world.operator(port, identity="two-a", namespace="two", pool_image="pool:2", endpoint_delay=7)
 
 
@@ -48,21 +47,23 @@ def standing_by(world: Cluster) -> list[str]:
     return [each["message"] for each in world.api.find(EVENTS) if each["reason"] == "OperatorStandsBy"]
 
 
-async def test_the_second_operator_rolls_nothing_and_says_so(world: Cluster, unused_tcp_port_factory: Ports) -> None:
-    port = unused_tcp_port_factory()
-    async with one(world, unused_tcp_port_factory):
+async def test_the_second_operator_rolls_nothing_and_says_so(world: Cluster, unused_tcp_port: int) -> None:
+    async with one(world):
         world.api.create(pool(upgradePolicy="Automatic"))
         await world.until_ready("shop")
         await world.settled()
         before = pods(world)
-        async with two(world, port):
+        async with two(world, unused_tcp_port):
             await world.until(lambda: bool(standing_by(world)), "the second one says so")
             answers = len([each for each in world.writes() if each.plural == "connectionpools"])
             await world.until(
                 lambda: len([e for e in world.writes() if e.plural == "connectionpools"]) >= answers + 4,
                 "two questions and two answers",
             )
-            async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{unused_tcp_port}/metrics") as answer,
+            ):
                 assert "pgbouncer_operator_standing_by 1.0" in await answer.text()
         assert pods(world) == before
         assert operator(world).partition(" ")[0] == "one"
@@ -70,10 +71,8 @@ async def test_the_second_operator_rolls_nothing_and_says_so(world: Cluster, unu
         assert message.startswith("The operator of namespace one serves this ConnectionPool; the one of namespace two")
 
 
-async def test_two_operators_that_see_a_new_pool_at_once_agree_on_one_of_them(
-    world: Cluster, unused_tcp_port_factory: Ports
-) -> None:
-    async with one(world, unused_tcp_port_factory), two(world, unused_tcp_port_factory()):
+async def test_two_operators_that_see_a_new_pool_at_once_agree_on_one_of_them(world: Cluster) -> None:
+    async with one(world), two(world):
         await world.until(lambda: world.api.watches.count("connectionpools") == 2, "both watch")
         world.api.create(pool(upgradePolicy="Automatic"))
         await world.until_ready("shop")
@@ -87,15 +86,13 @@ async def test_two_operators_that_see_a_new_pool_at_once_agree_on_one_of_them(
         assert (operator(world).partition(" ")[0], pods(world)) == (owner, before)
 
 
-async def test_the_second_operator_takes_over_when_the_first_is_gone(
-    world: Cluster, unused_tcp_port_factory: Ports
-) -> None:
+async def test_the_second_operator_takes_over_when_the_first_is_gone(world: Cluster) -> None:
     world.api.create(server(20))
     async with contextlib.AsyncExitStack() as second:
-        async with one(world, unused_tcp_port_factory):
+        async with one(world):
             world.api.create(pool())
             await world.until_ready("shop")
-            await second.enter_async_context(two(world, unused_tcp_port_factory()))
+            await second.enter_async_context(two(world))
             await world.until(lambda: bool(standing_by(world)), "the second one stands by")
             before = pods(world)
         await world.until(lambda: operator(world) == "two", "the second one serves the pool")
@@ -108,7 +105,7 @@ async def test_the_second_operator_takes_over_when_the_first_is_gone(
 
 
 async def test_an_older_definition_that_drops_the_field_stops_nothing(
-    world: Cluster, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+    world: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage, update = world.api.storage, world.api.storage.update
 
@@ -121,7 +118,7 @@ async def test_an_older_definition_that_drops_the_field_stops_nothing(
         return update(kind, key, without, intent)
 
     monkeypatch.setattr(type(storage), "update", lambda _, *given: dropping(*given))
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         await world.settled()

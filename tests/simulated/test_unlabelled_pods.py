@@ -44,16 +44,14 @@ def labelled(world: Cluster, pod: Agent, name: str | None) -> None:
     world.api.edit(PODS, pod.key, edit)
 
 
-async def test_the_only_pod_that_loses_its_label_gives_back_and_its_successor_serves(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_the_only_pod_that_loses_its_label_gives_back_and_its_successor_serves(world: Cluster) -> None:
     most = 2
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await serves(world, most)
         orphan = unlabel(world)
         async with highest(lambda: held(world) + orphan.cap) as seen:
             await world.until(lambda: held(world) == most - 1 and world.ready("shop"), "its successor has the rest")
-    async with world.operator(unused_tcp_port, identity="second"):
+    async with world.operator(identity="second"):
         await world.until(lambda: world.leader() == "second", "the second one leads")
         async with highest(lambda: held(world) + orphan.cap) as later:
             await world.settled(1.0)
@@ -68,9 +66,9 @@ async def test_the_only_pod_that_loses_its_label_gives_back_and_its_successor_se
 
 
 async def test_a_pod_without_its_label_gives_back_no_connection_of_a_transaction_and_nobody_else_gets_it(
-    world: Cluster, unused_tcp_port: int
+    world: Cluster,
 ) -> None:
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         await serves(world, 2)
         orphan = unlabel(world)
         orphan.busy = 2
@@ -81,10 +79,8 @@ async def test_a_pod_without_its_label_gives_back_no_connection_of_a_transaction
         await world.until(lambda: held(world) == 1 and world.ready("shop"), "its successor has the rest")
 
 
-async def test_another_pod_at_the_address_of_a_pod_without_its_label_gives_nothing_back(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_another_pod_at_the_address_of_a_pod_without_its_label_gives_nothing_back(world: Cluster) -> None:
+    async with world.operator():
         await serves(world, 2)
         orphan = world.agents.of("default", "shop")[0]
         address = world.api.get(PODS, *orphan.key)["status"]["podIP"]
@@ -97,10 +93,8 @@ async def test_another_pod_at_the_address_of_a_pod_without_its_label_gives_nothi
         await world.until(lambda: held(world) == 1 and world.ready("shop"), "its successor has the rest")
 
 
-async def test_a_pod_without_its_label_keeps_the_floor_and_its_successor_waits_until_it_is_gone(
-    world: Cluster, unused_tcp_port: int
-) -> None:
-    async with world.operator(unused_tcp_port):
+async def test_a_pod_without_its_label_keeps_the_floor_and_its_successor_waits_until_it_is_gone(world: Cluster) -> None:
+    async with world.operator():
         await serves(world, 1)
         orphan = unlabel(world)
         await world.until(lambda: (entry(world, orphan.uid) or {}).get("gone"), "it is missed")

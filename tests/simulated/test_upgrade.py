@@ -1,6 +1,6 @@
 """What a newer operator does with the pods of an older one, and what it leaves to the user."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,13 @@ def pods(world: Cluster) -> set[str]:
     return {agent.uid for agent in world.agents.of("default", "shop")}
 
 
-async def test_a_newer_operator_says_what_it_has_and_the_next_roll_brings_it(
-    world: Cluster, unused_tcp_port_factory: Callable[[], int]
-) -> None:
-    async with world.operator(unused_tcp_port_factory()):
+async def test_a_newer_operator_says_what_it_has_and_the_next_roll_brings_it(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         await world.settled()
     before = pods(world)
-    async with world.operator(unused_tcp_port_factory(), identity="second", pool_image="pool:2"):
+    async with world.operator(identity="second", pool_image="pool:2"):
         await world.until(
             lambda: world.condition("shop", "UpdateAvailable").get("status") == "True", "the update is told"
         )
@@ -56,15 +54,13 @@ async def test_a_newer_operator_says_what_it_has_and_the_next_roll_brings_it(
         assert not before & pods(world)
 
 
-async def test_a_newer_operator_rolls_the_pods_where_the_user_lets_it(
-    world: Cluster, unused_tcp_port_factory: Callable[[], int]
-) -> None:
-    async with world.operator(unused_tcp_port_factory()):
+async def test_a_newer_operator_rolls_the_pods_where_the_user_lets_it(world: Cluster) -> None:
+    async with world.operator():
         world.api.create(pool(upgradePolicy="Automatic"))
         await world.until_ready("shop")
         await world.settled()
     before = pods(world)
-    async with world.operator(unused_tcp_port_factory(), identity="second", pool_image="pool:2"):
+    async with world.operator(identity="second", pool_image="pool:2"):
         await world.until(lambda: image(world) == "pool:2", "the roll begins")
         await world.until(lambda: not before & pods(world), "every pod is a new one")
         await world.until(
@@ -90,17 +86,17 @@ def replaced(world: Cluster, names: list[str]) -> list[str]:
 
 
 async def test_pools_without_security_fixes_roll_when_their_user_says_so_and_a_few_at_a_time(
-    world: Cluster, unused_tcp_port_factory: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+    world: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["a", "b", "c", "d", "e"]
     with monkeypatch.context() as patch:
         patch.setattr(deployment, "VERSION", 0)
-        async with world.operator(unused_tcp_port_factory()):
+        async with world.operator():
             for name in names:
                 world.api.create(pool(name, replicas=1))
             await world.until_ready(*names)
             await world.settled()
-    async with world.operator(unused_tcp_port_factory(), identity="second"):
+    async with world.operator(identity="second"):
         await world.until(
             lambda: all(world.condition(name, "UpdateAvailable").get("reason") == "SecurityUpdate" for name in names),
             "every pool says what its pods lack",
@@ -121,13 +117,11 @@ async def test_pools_without_security_fixes_roll_when_their_user_says_so_and_a_f
         assert all(world.pool(name)["status"]["podsWithoutFixes"] == 0 for name in names)
 
 
-async def test_a_restart_that_a_user_asked_for_happens_and_is_not_taken_back(
-    world: Cluster, unused_tcp_port: int
-) -> None:
+async def test_a_restart_that_a_user_asked_for_happens_and_is_not_taken_back(world: Cluster) -> None:
     def restart(body: Any) -> None:
         body["spec"]["template"]["metadata"]["annotations"][RESTARTED] = "2026-01-01T00:00:00Z"
 
-    async with world.operator(unused_tcp_port):
+    async with world.operator():
         world.api.create(pool())
         await world.until_ready("shop")
         await world.settled()
