@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 
 from pgbouncer_operator import naming
-from pgbouncer_operator.plugin.findings import Finding, Severity
+from pgbouncer_operator.plugin.findings import Finding
 from pgbouncer_operator.plugin.kubectl import Kubectl, KubectlError, Scope
 
 COLUMNS = ("DATABASE", "USER", "CLIENTS", "WAITING", "OLDEST WAIT", "SERVERS BUSY", "SERVERS IDLE")
@@ -60,14 +60,13 @@ def clients(kubectl: Kubectl, scope: Scope, name: str) -> PoolClients:
     """Ask every pod of a pool, through the API server. Raises KubectlError if none answers."""
     (pool,) = kubectl.pools(scope, name)
     namespace = pool["metadata"]["namespace"]
-    pods = kubectl.items("pods", "--namespace", namespace, f"--selector={naming.LABEL_POOL}={name}")
     texts, findings, errors = [], [], []
-    for pod in sorted(each["metadata"]["name"] for each in pods):
+    for pod in sorted(each["metadata"]["name"] for each in kubectl.pods(namespace, name)):
         try:
             texts.append(kubectl.raw(f"/api/v1/namespaces/{namespace}/pods/{pod}:{naming.AGENT_PORT}/proxy/metrics"))
         except KubectlError as error:
             errors.append(error)
-            findings.append(Finding(Severity.UNKNOWN, f"Pod {pod}", error.reason or "NotRead", str(error)))
+            findings.append(error.finding(f"Pod {pod}"))
     if errors and not texts:
         raise errors[0]
     return PoolClients(namespace, name, lines(texts), tuple(findings))

@@ -80,12 +80,10 @@ def status(
     """Show pools in a table: ready, pods, connections, clients; then the first fault of each, with its remedy."""
     invocation: Invocation = ctx.obj
     lines = [statuses.line(body) for body in invocation.kubectl.pools(Scope(namespace, everywhere), pool)]
-    if form is Output.JSON:
-        output.write_json({"pools": lines})
-    elif lines:
-        output.write_status(lines, namespaces=everywhere)
-    else:
+    if form is Output.TEXT and not lines:
         output.say("There is no ConnectionPool here. -A shows every namespace.")
+    else:
+        output.write(form, {"pools": lines}, lambda: output.write_status(lines, namespaces=everywhere))
 
 
 @app.command()
@@ -102,10 +100,7 @@ def doctor(
     """
     invocation: Invocation = ctx.obj
     diagnoses = doctoring.diagnose(invocation.kubectl, Scope(namespace, everywhere), pool, invocation.clock)
-    if form is Output.JSON:
-        output.write_json({"objects": diagnoses})
-    else:
-        output.write_diagnoses(diagnoses)
+    output.write(form, {"objects": diagnoses}, lambda: output.write_diagnoses(diagnoses))
     if any(each.ill for each in diagnoses):
         raise typer.Exit(1)
 
@@ -115,10 +110,7 @@ def clients(ctx: typer.Context, pool: One, namespace: Namespace = None, form: Fo
     """Show who is connected to a pool and who waits, by database and login. Needs the right to get pods/proxy."""
     invocation: Invocation = ctx.obj
     found = counting.clients(invocation.kubectl, Scope(namespace), pool)
-    if form is Output.JSON:
-        output.write_json(found)
-    else:
-        output.write_clients(found)
+    output.write(form, found, lambda: output.write_clients(found))
 
 
 @app.command()
@@ -159,10 +151,7 @@ def refresh(ctx: typer.Context, pool: One, namespace: Namespace = None, form: Fo
 
 def _write(outcome: Outcome, form: Output) -> None:
     """Write what a command did. The exit code is 1 if it was not done."""
-    if form is Output.JSON:
-        output.write_json(outcome)
-    else:
-        output.write_outcome(outcome)
+    output.write(form, outcome, lambda: output.write_outcome(outcome))
     if not outcome.done:
         raise typer.Exit(1)
 

@@ -31,8 +31,7 @@ def diagnose(kubectl: Kubectl, scope: Scope, name: str | None, clock: Clock) -> 
         try:
             bodies.append(kubectl.get(SERVERS, "--namespace", namespace, "--", server))
         except KubectlError as error:
-            unread = Finding(Severity.UNKNOWN, "status", error.reason or "NotRead", str(error))
-            found.append(Diagnosis(naming.SERVER_KIND, namespace, server, (unread,)))
+            found.append(Diagnosis(naming.SERVER_KIND, namespace, server, (error.finding("status"),)))
     found += [_of(naming.SERVER_KIND, body) for body in bodies]
     serving = sorted({operators.serving(body) for body in (*pools, *bodies)} - {""})
     return [*found, *(operators.diagnose(kubectl, namespace, clock) for namespace in serving)]
@@ -55,7 +54,7 @@ def _with_events(kubectl: Kubectl, pools: Sequence[Diagnosis]) -> list[Diagnosis
         try:
             events[namespace] = kubectl.items("events", "--namespace", namespace, "--field-selector=type=Warning")
         except KubectlError as error:
-            events[namespace] = Finding(Severity.UNKNOWN, "events", error.reason or "NotRead", str(error))
+            events[namespace] = error.finding("events")
     found = []
     for each in pools:
         warnings = events[each.namespace] if each.ill else ()

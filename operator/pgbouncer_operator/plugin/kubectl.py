@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from pgbouncer_operator import naming
+from pgbouncer_operator.plugin.findings import Finding, Severity
 
 Body = dict[str, Any]
 POOLS = f"{naming.PLURAL}.{naming.GROUP}"
@@ -31,6 +32,10 @@ class KubectlError(Exception):
         super().__init__(message)
         self.reason = reason
         """The API server's reason, such as NotFound or Forbidden; empty where there is none."""
+
+    def finding(self, subject: str) -> Finding:
+        """The finding that `subject` could not be read."""
+        return Finding(Severity.UNKNOWN, subject, self.reason or "NotRead", str(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,10 @@ class Kubectl:
         else:
             found = self.items(POOLS, *scope.options)
         return sorted(found, key=lambda body: (body["metadata"]["namespace"], body["metadata"]["name"]))
+
+    def pods(self, namespace: str, pool: str) -> list[Body]:
+        """The pods of a pool. Raises KubectlError."""
+        return self.items("pods", "--namespace", namespace, f"--selector={naming.LABEL_POOL}={pool}")
 
     def items(self, resource: str, *arguments: str) -> list[Body]:
         """The objects of a list. Raises KubectlError."""

@@ -38,7 +38,7 @@ def diagnose(kubectl: Kubectl, namespace: str, clock: Clock) -> Diagnosis:
             message = f"There is no lease {naming.LEASE_NAME}, as with one operator without leader election."
             found = (Finding(Severity.UNKNOWN, "lease", "NotFound", message, _LOOK.format(namespace)),)
         else:
-            found = (Finding(Severity.UNKNOWN, "lease", error.reason or "NotRead", str(error)),)
+            found = (error.finding("lease"),)
     return Diagnosis("Operator", namespace, naming.LEASE_NAME, found)
 
 

@@ -7,7 +7,7 @@ marks of rich's own markup are text.
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -34,9 +34,12 @@ class Output(StrEnum):
     JSON = "json"
 
 
-def write_json(value: Any) -> None:
-    """Write a value as JSON."""
-    print(json.dumps(value, indent=2, default=_data))
+def write(form: Output, value: Any, for_people: Callable[[], None]) -> None:
+    """Write a value as JSON, or by `for_people`."""
+    if form is Output.JSON:
+        print(json.dumps(value, indent=2, default=_data))
+    else:
+        for_people()
 
 
 def _data(value: object) -> object:

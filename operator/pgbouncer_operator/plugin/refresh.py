@@ -3,12 +3,11 @@
 from pgbouncer_operator import naming
 from pgbouncer_operator.plugin.fields import at
 from pgbouncer_operator.plugin.kubectl import POOLS, Body, Kubectl, KubectlError, Scope
-from pgbouncer_operator.plugin.traffic import Outcome
+from pgbouncer_operator.plugin.traffic import DIAGNOSE, Outcome
 from pgbouncer_operator.plugin.waiting import Clock, until
 from pgbouncer_operator.reconcile.rollout.delivery import refreshed
 
 PATIENCE = 30.0  # seconds until the command gives up
-_DIAGNOSE = "`kubectl pgbouncer doctor` says whether the operator runs."
 
 
 def refresh(kubectl: Kubectl, scope: Scope, name: str, clock: Clock) -> Outcome:
@@ -26,7 +25,7 @@ def refresh(kubectl: Kubectl, scope: Scope, name: str, clock: Clock) -> Outcome:
     except KubectlError as error:
         return Outcome(namespace, name, True, error.reason, (f"The operator was asked. {error}",))
     if pods is None:
-        message = f"Not every pod was told within {PATIENCE:.0f} seconds. {_DIAGNOSE}"
+        message = f"Not every pod was told within {PATIENCE:.0f} seconds. {DIAGNOSE}"
         return Outcome(namespace, name, False, "", (message,))
     message = f"{len(pods)} of {len(pods)} pods were told to read their Secrets again. Allow a few seconds."
     return Outcome(namespace, name, True, "", (message,))
@@ -34,11 +33,6 @@ def refresh(kubectl: Kubectl, scope: Scope, name: str, clock: Clock) -> Outcome:
 
 def _marked(kubectl: Kubectl, namespace: str, name: str, value: str) -> list[Body] | None:
     """The pool's living pods, once each has the mark of this refresh."""
-    selector = f"--selector={naming.LABEL_POOL}={name}"
-    pods = [
-        each
-        for each in kubectl.items("pods", "--namespace", namespace, selector)
-        if at(each, "metadata", "deletionTimestamp") is None
-    ]
+    pods = [each for each in kubectl.pods(namespace, name) if at(each, "metadata", "deletionTimestamp") is None]
     told = (refreshed(at(each, "metadata", "annotations", naming.ANNOTATION_POKE) or "", value) for each in pods)
     return pods if all(told) else None

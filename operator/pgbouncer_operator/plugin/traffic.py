@@ -15,7 +15,7 @@ from pgbouncer_operator.plugin.waiting import Clock, until
 SLACK = 15.0  # seconds beyond the longest pause until the command gives up
 LONGEST = 3600  # the largest pauseTimeoutSeconds
 _UNITS = {"": 1, "s": 1, "m": 60}
-_DIAGNOSE = "`kubectl pgbouncer doctor` says whether the operator runs."
+DIAGNOSE = "`kubectl pgbouncer doctor` says whether the operator runs."
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _followed(kubectl: Kubectl, patched: Body, reasons: set[Reason]) -> Body | N
 def _late(kubectl: Kubectl, patched: Body, notes: tuple[str, ...]) -> Outcome:
     """The outcome of a pool whose status did not follow."""
     (now,) = kubectl.pools(Scope(patched["metadata"]["namespace"]), patched["metadata"]["name"])
-    return _outcome(now, False, f"The status does not say so yet. {_DIAGNOSE}", *notes)
+    return _outcome(now, False, f"The status does not say so yet. {DIAGNOSE}", *notes)
 
 
 def _outcome(pool: Body, done: bool, *notes: str) -> Outcome:
