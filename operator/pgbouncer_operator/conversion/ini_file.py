@@ -48,6 +48,11 @@ class IniFile:
         """The value of a setting, or the default."""
         return next((each.value for each in self.settings if each.name == name), default)
 
+    def place(self, *names: str, absent: str = INI) -> str:
+        """Where the first of these settings stands that the file has; `absent` where it has none of them."""
+        places = {each.name: each.place for each in self.settings}
+        return next((places[name] for name in names if name in places), absent)
+
 
 def read(text: str, result: Conversion) -> IniFile:
     """The settings of a pgbouncer.ini. A line that cannot be read is a remark, which does not quote it."""

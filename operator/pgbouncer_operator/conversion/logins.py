@@ -6,7 +6,7 @@ A plain password goes into a Secret of its own. A hash cannot: PgBouncer logs in
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pgbouncer_operator.conversion.ini_file import INI, IniFile, Line, ListedLogin
+from pgbouncer_operator.conversion.ini_file import IniFile, Line, ListedLogin
 from pgbouncer_operator.conversion.result import PLACEHOLDER, Body, Conversion, count, handle, secret
 from pgbouncer_operator.pgbouncer import userlist
 
@@ -68,20 +68,20 @@ def convert(ini: IniFile, entries: Iterable[ListedLogin], name: str, result: Con
         _of_user(line, found, known)
     _settings(ini, found)
     if not found.users and looks_up:
-        found.add(known.get(looks_up, ListedLogin(_place(ini, "auth_user"), looks_up, "")))
+        found.add(known.get(looks_up, ListedLogin(ini.place("auth_user"), looks_up, "")))
     if not found.users:
         found.users.append({"name": PLACEHOLDER, "secretRef": {"name": f"{name}-{PLACEHOLDER}"}})
         message = f"No login is here: give --userlist FILE, or put yours in place of {PLACEHOLDER} in spec.users."
-        result.remark(_place(ini, "auth_file"), message)
+        result.remark(ini.place("auth_file"), message)
     return found
 
 
 def look_up(ini: IniFile, found: Logins, entries: Iterable[ListedLogin], databases: list[str], spec: Body) -> None:
     """spec.authQuery, if the file has auth_user."""
-    login, place = ini.setting("auth_user"), _place(ini, "auth_user")
+    login, place = ini.setting("auth_user"), ini.place("auth_user")
     if not login:
         if ini.setting("auth_query"):
-            found.result.remark(_place(ini, "auth_query"), "auth_query has no effect without auth_user.")
+            found.result.remark(ini.place("auth_query"), "auth_query has no effect without auth_user.")
         return
     entry = next((each for each in entries if each.login == login), ListedLogin(place, login, ""))
     wanted = ini.setting("auth_dbname")
@@ -93,7 +93,7 @@ def look_up(ini: IniFile, found: Logins, entries: Iterable[ListedLogin], databas
         "auth_query becomes spec.authQuery with the function pgbouncer.lookup: run the SQL that "
         "`pgbouncer-operator auth-query-sql` prints."
     )
-    found.result.remark(_place(ini, "auth_query", "auth_user"), message)
+    found.result.remark(ini.place("auth_query", "auth_user"), message)
 
 
 def _forced(line: Line, login: str, found: Logins, known: dict[str, ListedLogin]) -> None:
@@ -122,9 +122,4 @@ def _settings(ini: IniFile, found: Logins) -> None:
     kind = ini.setting("auth_type")
     if kind in _WITHOUT_PASSWORD:
         message = f"auth_type {kind} is left out: clients of a pool log in with the password of the login."
-        found.result.remark(_place(ini, "auth_type"), message)
-
-
-def _place(ini: IniFile, *names: str) -> str:
-    places = {each.name: each.place for each in ini.settings}
-    return next((places[name] for name in names if name in places), INI)
+        found.result.remark(ini.place("auth_type"), message)

@@ -14,6 +14,7 @@ from pgbouncer_operator.pgbouncer.parameter import Audience, Parameter, Type
 
 # A pool whose source does not set these would behave otherwise without them: PgBouncer's default is not the field's.
 DEFAULTS: Mapping[str, str] = MappingProxyType({"pool_mode": "session", "query_wait_timeout": "120"})
+UNSET = "PgBouncer's default"  # the place of a setting that the source does not set
 # What other parts of the conversion read, and remark on.
 ELSEWHERE = frozenset(
     {
@@ -41,7 +42,7 @@ _UNPROTECTED = {"", "disable"}
 def convert(lines: tuple[Line, ...], spec: Body, result: Conversion) -> None:
     """Put each setting into its field or into spec.parameters. What no pool can set is a remark."""
     names = {each.name for each in lines}
-    absent = (Line("PgBouncer's default", name, value, {}) for name, value in DEFAULTS.items() if name not in names)
+    absent = (Line(UNSET, name, value, {}) for name, value in DEFAULTS.items() if name not in names)
     for line in (*absent, *lines):
         row = parameters.lookup(line.name)
         if line.name in ELSEWHERE:
@@ -121,6 +122,4 @@ def client_tls(ini: IniFile, name: str, spec: Body, result: Conversion) -> None:
 
 
 def _place(ini: IniFile, *names: str) -> str:
-    """Where the first of these settings stands that the file has."""
-    places = {each.name: each.place for each in ini.settings}
-    return next((places[name] for name in names if name in places), "PgBouncer's default")
+    return ini.place(*names, absent=UNSET)

@@ -1,5 +1,6 @@
 """A row of the catalogue of PgBouncer's settings. Pure."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -70,3 +71,8 @@ class ParameterProblem:
 
     name: str
     message: str
+
+
+def version_order(version: str) -> tuple[int, ...]:
+    """The first three numbers of a version such as "1.26.1", to compare versions by; () where it has none."""
+    return tuple(int(each) for each in re.findall(r"\d{1,9}", version)[:3])

@@ -8,7 +8,14 @@ import difflib
 import re
 
 from pgbouncer_operator.pgbouncer.characters import unfit
-from pgbouncer_operator.pgbouncer.parameter import Audience, ChangeClass, Parameter, ParameterProblem, Type
+from pgbouncer_operator.pgbouncer.parameter import (
+    Audience,
+    ChangeClass,
+    Parameter,
+    ParameterProblem,
+    Type,
+    version_order,
+)
 from pgbouncer_operator.pgbouncer.parameters_owned import OWNED, UNSUPPORTED
 from pgbouncer_operator.pgbouncer.parameters_table import FIELDS, PARAMETERS
 
@@ -79,15 +86,11 @@ def _suggestion(name: str) -> str:
 
 
 def _version_complaint(row: Parameter, version: str) -> str:
-    if row.removed is not None and _order(version) >= _order(row.removed):
+    if row.removed is not None and version_order(version) >= version_order(row.removed):
         return f"was removed in PgBouncer {row.removed} and this pool runs {version}: remove it"
-    if _order(version) < _order(row.since):
+    if version_order(version) < version_order(row.since):
         return f"needs PgBouncer {row.since} and this pool runs {version}: remove it or use a newer image"
     return ""
-
-
-def _order(version: str) -> tuple[int, ...]:
-    return tuple(int(each) for each in re.findall(r"\d+", version)[:3])
 
 
 def _audience_complaint(row: Parameter, audiences: tuple[Audience, ...]) -> str:

@@ -1,7 +1,8 @@
 """Which known vulnerabilities a version of PgBouncer has. Pure. Source: https://www.pgbouncer.org/changelog.html."""
 
-import re
 from dataclasses import dataclass
+
+from pgbouncer_operator.pgbouncer.parameter import version_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +40,17 @@ def known(version: str) -> tuple[Vulnerability, ...]:
 
     None is known of a text that is no version. A distributor may have fixed one without a new version.
     """
-    number = _order(version)
+    number = version_order(version)
     if len(number) < 2:
         return ()
-    return tuple(each for each in VULNERABILITIES if _order(each.since) <= number < _order(each.fixed))
+    return tuple(each for each in VULNERABILITIES if version_order(each.since) <= number < version_order(each.fixed))
 
 
 def newest_fix() -> str:
     """The first version without any of them."""
-    return max((each.fixed for each in VULNERABILITIES), key=_order)
+    return max((each.fixed for each in VULNERABILITIES), key=version_order)
 
 
 def oldest(versions: list[str]) -> str:
     """The oldest of some versions, of which there is at least one."""
-    return min(versions, key=_order)
-
-
-def _order(version: str) -> tuple[int, ...]:
-    return tuple(int(each) for each in re.findall(r"\d{1,9}", version)[:3])
+    return min(versions, key=version_order)
