@@ -20,10 +20,8 @@ CHART = Path("charts/pgbouncer-operator")
 
 def files(root: Path) -> dict[Path, str]:
     """Every generated file, relative to `root`, with what it should hold."""
-    found = {Path("crds") / name: text for name, text in crd.files().items()}
-    found[CHART / "templates" / "crds.yaml"] = generate_chart.crd_template(
-        crd.render(), crd.without_costly_rules(crd.render())
-    )
+    found, pools = {Path("crds") / name: text for name, text in crd.files().items()}, crd.render()
+    found[CHART / "templates" / "crds.yaml"] = generate_chart.crd_template(pools, crd.without_costly_rules(pools))
     found[CHART / "templates" / "crds-postgresserver.yaml"] = generate_chart.crd_template(crd_server.render())
     found[CHART / "README.md"] = generate_chart.readme(root / CHART)
     found |= generate_docs.pages(root)

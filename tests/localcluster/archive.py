@@ -28,8 +28,7 @@ def read(path: Path) -> Archive:
             index = next((name for name in ("index.json", "manifest.json") if name in members), None)
             if index is None:
                 raise Problem(f"{path}: neither an OCI archive (index.json) nor a Docker archive (manifest.json)")
-            file = tar.extractfile(members[index])
-            text = file.read() if file else b""
+            text = content(tar, members[index])
     except (OSError, tarfile.TarError) as unreadable:
         raise Problem(f"{path}: cannot be read as an image archive: {unreadable}") from unreadable
     # Both files name every part of the images by its hash.
@@ -117,12 +116,13 @@ def architecture(path: Path) -> str:
     """
     try:
         with tarfile.open(path) as tar:
-            (first, *_) = json.loads(_text(tar, "manifest.json"))
-            return str(json.loads(_text(tar, first["Config"]))["architecture"])
+            (first, *_) = json.loads(content(tar, "manifest.json"))
+            return str(json.loads(content(tar, first["Config"]))["architecture"])
     except (OSError, tarfile.TarError, ValueError, KeyError, TypeError) as unreadable:
         raise Problem(f"{path}: says no architecture: {unreadable}") from unreadable
 
 
-def _text(tar: tarfile.TarFile, name: str) -> bytes:
-    file = tar.extractfile(name)
+def content(tar: tarfile.TarFile, member: str | tarfile.TarInfo) -> bytes:
+    """The bytes of a file in a tar; empty for what is no file. KeyError where the tar has nothing of that name."""
+    file = tar.extractfile(member)
     return file.read() if file else b""

@@ -10,6 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import quote
 
+from tests.localcluster.archive import content
 from tests.localcluster.problem import Problem
 
 # Where operator/images/tree.py keeps the records of Debian's packages, and pip those of Python's.
@@ -51,7 +52,7 @@ def of_image(archive: Path) -> tuple[Package, ...]:
     """The packages in a docker-archive of one image. Problem when there are none: nothing else was looked for."""
     found = set()
     with tarfile.open(archive) as outer:
-        (image,) = json.loads(_content(outer, "manifest.json"))
+        (image,) = json.loads(content(outer, "manifest.json"))
         for name in image["Layers"]:
             with tarfile.open(fileobj=outer.extractfile(name)) as layer:
                 found |= set(_of_layer(layer))
@@ -65,14 +66,8 @@ def _of_layer(layer: tarfile.TarFile) -> Iterator[Package]:
         path = member.name.removeprefix("./")
         if not member.isfile() or not (fnmatch(path, DEBIAN) or fnmatch(path, PYTHON)):
             continue
-        content = layer.extractfile(member)
-        record = BytesHeaderParser().parsebytes(content.read() if content else b"")
+        record = BytesHeaderParser().parsebytes(content(layer, member))
         if "Package" in record:
             yield Package("deb", record["Package"], record["Version"], record["Architecture"])
         else:
             yield python(record["Name"], record["Version"])
-
-
-def _content(archive: tarfile.TarFile, name: str) -> bytes:
-    file = archive.extractfile(name)
-    return file.read() if file else b""

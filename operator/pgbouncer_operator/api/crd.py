@@ -70,7 +70,8 @@ def without_costly_rules(definition: Mapping[str, Any]) -> dict[str, Any]:
     https://github.com/kubernetes/kubernetes/blob/v1.33.0/staging/src/k8s.io/apiserver/pkg/cel/common/schemas.go
     """
     found = copy.deepcopy(dict(definition))
-    node = _parameters(found)
+    root = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    node: Schema = root["properties"]["spec"]["properties"]["parameters"]
     node[VALIDATIONS] = [rule for rule in node[VALIDATIONS] if _COSTLY not in rule["rule"]]
     return found
 
@@ -84,12 +85,6 @@ def files() -> dict[str, str]:
         "resources": list(definitions),
     }
     return {name: to_yaml(body) for name, body in (definitions | {"kustomization.yaml": kustomization}).items()}
-
-
-def _parameters(definition: Mapping[str, Any]) -> Schema:
-    schema: Any = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    found: Schema = schema["properties"]["spec"]["properties"]["parameters"]
-    return found
 
 
 def _spec(catalogue: Iterable[Parameter]) -> Schema:
